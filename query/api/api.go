@@ -74,14 +74,16 @@ func Register(a huma.API, s Source, tenant TenantOf) {
 	})
 	get(a, "pipeline", "/api/v1/pipelines/{id}", "One pipeline: map, stages, partitions", func(ctx context.Context, in *struct {
 		ID string `path:"id" maxLength:"200"`
-	}) (answer.Pipeline, error) {
+	},
+	) (answer.Pipeline, error) {
 		return s.Pipeline(ctx, tenant(ctx), in.ID)
 	})
 	get(a, "pipeline-history", "/api/v1/pipelines/{id}/history", "Lag, rates and freshness over time", func(ctx context.Context, in *struct {
 		ID string `path:"id" maxLength:"200"`
 		RangeParams
 		Step int64 `query:"step" doc:"ms; default range / 240" minimum:"0"`
-	}) (answer.PipelineHistory, error) {
+	},
+	) (answer.PipelineHistory, error) {
 		from, to := in.times(time.Hour)
 		step := time.Duration(in.Step) * time.Millisecond
 		if step <= 0 {
@@ -95,14 +97,16 @@ func Register(a huma.API, s Source, tenant TenantOf) {
 	get(a, "loss", "/api/v1/loss", "Loss ledger", func(ctx context.Context, in *struct {
 		RangeParams
 		Pipeline string `query:"pipeline" maxLength:"200"`
-	}) (answer.Loss, error) {
+	},
+	) (answer.Loss, error) {
 		from, to := in.times(24 * time.Hour)
 		return s.Loss(ctx, tenant(ctx), from, to, in.Pipeline)
 	})
 	get(a, "loss-detail", "/api/v1/loss/{id}", "One row of the ledger with its windows and reasons", func(ctx context.Context, in *struct {
 		ID string `path:"id" maxLength:"1000"`
 		RangeParams
-	}) (answer.LossDetail, error) {
+	},
+	) (answer.LossDetail, error) {
 		from, to := in.times(24 * time.Hour)
 		return s.LossDetail(ctx, tenant(ctx), in.ID, from, to)
 	})
@@ -118,7 +122,8 @@ func Register(a huma.API, s Source, tenant TenantOf) {
 		MaxDuration float64 `query:"max" doc:"seconds"`
 		Attr        string  `query:"attr" maxLength:"1000" doc:"key=value"`
 		Limit       int     `query:"limit" default:"50" minimum:"1" maximum:"1000"`
-	}) (answer.Traces, error) {
+	},
+	) (answer.Traces, error) {
 		from, to := in.times(time.Hour)
 		q := store.SpanQuery{
 			From: from, To: to, Service: in.Service, Name: in.Name, Limit: in.Limit,
@@ -139,7 +144,8 @@ func Register(a huma.API, s Source, tenant TenantOf) {
 	})
 	get(a, "trace", "/api/v1/traces/{id}", "One trace as a waterfall", func(ctx context.Context, in *struct {
 		ID string `path:"id" maxLength:"32"`
-	}) (answer.Trace, error) {
+	},
+	) (answer.Trace, error) {
 		return s.Trace(ctx, tenant(ctx), in.ID)
 	})
 	get(a, "alerts", "/api/v1/alerts-list", "Alerts, firing first", func(ctx context.Context, _ *struct{}) (answer.Alerts, error) {
