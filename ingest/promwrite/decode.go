@@ -1,0 +1,339 @@
+// Package promwrite decodes remote write 1.0 and 2.0 requests into a store.MetricBatch without
+// copying: strings point into the body, which must stay as it is while the batch is used.
+//
+// Bodies come uncompressed from ingest's write door; batches go to store.Metrics.Append.
+package promwrite
+
+import (
+	"fmt"
+	"math"
+	"unsafe"
+
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/metadata"
+
+	"github.com/weirhq/weir/store"
+)
+
+// Limits bound one request. Series beyond the limits of labels are rejected one by one; a request
+// beyond the limits of counts is refused as a whole, because a small body may unfold into much memory.
+type Limits struct {
+	Labels     int // labels of a series
+	Name       int // bytes of a label name
+	Value      int // bytes of a label value
+	Series     int // series of a request
+	Samples    int // samples, histograms and exemplars of a request
+	Histograms int // histograms of a request
+	Buckets    int // buckets and spans of one histogram
+}
+
+// DefaultLimits suit senders that put at most some 100,000 samples into one request.
+func DefaultLimits() Limits {
+	return Limits{Labels: 30, Name: 200, Value: 2 << 10, Series: 200_000, Samples: 1_000_000, Histograms: 50_000, Buckets: 2_000}
+}
+
+// Decoder decodes one request after the other, reusing its memory.
+type Decoder struct {
+	// Batch is the decoded request, valid until the next call and while the body is.
+	Batch store.MetricBatch
+	// Received counts samples and histograms of the body, rejected ones too; Exemplars counts those.
+	Received, Exemplars int
+	// Rejected counts samples of series with labels or histograms that cannot be taken.
+	Rejected []store.Rejection
+	// Metadata counts metadata records of remote write 1.0, which name no series and are not kept.
+	Metadata int
+
+	lim    Limits
+	refs   []uint32
+	flags  []uint8 // what is known of each symbol
+	smp    []store.Sample
+	hist   []store.HistogramSample
+	exem   []store.Exemplar
+	exRefs []uint32
+	items  int
+	nhist  int
+}
+
+const (
+	nameOK   uint8 = 1
+	nameBad  uint8 = 2
+	valueOK  uint8 = 4
+	valueBad uint8 = 8
+)
+
+// Reset forgets the batch but keeps the memory; references to the body are cleared.
+func (d *Decoder) Reset() {
+	clear(d.Batch.Symbols)
+	clear(d.Batch.Series)
+	clear(d.hist)
+	d.Batch.Symbols, d.Batch.Series = d.Batch.Symbols[:0], d.Batch.Series[:0]
+	d.refs, d.flags, d.smp, d.hist = d.refs[:0], d.flags[:0], d.smp[:0], d.hist[:0]
+	d.exem, d.exRefs = d.exem[:0], d.exRefs[:0]
+	d.Received, d.Exemplars, d.Metadata, d.items, d.nhist, d.Rejected = 0, 0, 0, 0, 0, nil
+}
+
+// Size is the memory the decoder holds on to, in bytes, about.
+func (d *Decoder) Size() int {
+	return cap(d.Batch.Symbols)*int(unsafe.Sizeof("")) + cap(d.Batch.Series)*int(unsafe.Sizeof(store.BatchSeries{})) +
+		cap(d.refs)*4 + cap(d.flags) + cap(d.smp)*int(unsafe.Sizeof(store.Sample{})) + cap(d.hist)*int(unsafe.Sizeof(store.HistogramSample{})) +
+		cap(d.exem)*int(unsafe.Sizeof(store.Exemplar{})) + cap(d.exRefs)*4
+}
+
+// V2 decodes io.prometheus.write.v2.Request.
+func (d *Decoder) V2(body []byte, lim Limits) error {
+	d.Reset()
+	d.lim = lim
+	// Symbols may come after the series that refer to them, so they are collected first.
+	n, err := d.symbols(body)
+	if err != nil {
+		return err
+	}
+	d.grow(n)
+	r := reader{buf: body, end: len(body)}
+	for k := 0; ; {
+		ok, err := r.next()
+		if err != nil {
+			return &Error{err.Error(), r.pos, -1}
+		}
+		if !ok {
+			return nil
+		}
+		if r.field != 5 {
+			continue
+		}
+		if err := d.seriesV2(r.sub(), k); err != nil {
+			return err
+		}
+		k++
+	}
+}
+
+// symbols collects the symbol table and counts the series.
+func (d *Decoder) symbols(body []byte) (series int, err error) {
+	r := reader{buf: body, end: len(body)}
+	for {
+		ok, err := r.next()
+		if err != nil {
+			return 0, &Error{err.Error(), r.pos, -1}
+		}
+		if !ok {
+			break
+		}
+		switch r.field {
+		case 4:
+			if r.wire != wireBytes {
+				return 0, &Error{"symbols: " + errWire.Error(), r.pos, -1}
+			}
+			d.Batch.Symbols = append(d.Batch.Symbols, r.str())
+			if len(d.Batch.Symbols) > 2*d.lim.Samples {
+				return 0, &Error{fmt.Sprintf("more than %d symbols: send smaller requests", 2*d.lim.Samples), r.pos, -1}
+			}
+		case 5:
+			if r.wire != wireBytes {
+				return 0, &Error{"timeseries: " + errWire.Error(), r.pos, -1}
+			}
+			if series++; series > d.lim.Series {
+				return 0, &Error{fmt.Sprintf("more than %d series: send smaller requests", d.lim.Series), r.pos, -1}
+			}
+		case 1, 2, 3:
+			return 0, &Error{fmt.Sprintf("field %d is reserved in 2.0: is this a 1.0 body? then send Content-Type application/x-protobuf without proto", r.field), r.pos, -1}
+		}
+	}
+	if len(d.Batch.Symbols) > 0 && d.Batch.Symbols[0] != "" {
+		return 0, &Error{fmt.Sprintf("the first symbol must be empty, not %q", clip(d.Batch.Symbols[0])), 0, -1}
+	}
+	n := len(d.Batch.Symbols)
+	if cap(d.flags) < n {
+		d.flags = make([]uint8, n)
+	}
+	d.flags = d.flags[:n]
+	clear(d.flags)
+	return series, nil
+}
+
+func (d *Decoder) grow(series int) {
+	if cap(d.Batch.Series) < series {
+		d.Batch.Series = make([]store.BatchSeries, 0, series)
+	}
+	if cap(d.smp) < series {
+		d.smp = make([]store.Sample, 0, series)
+	}
+	if cap(d.refs) < series*16 {
+		d.refs = make([]uint32, 0, series*16)
+	}
+}
+
+// marks are the lengths of the decoder's arenas before a series.
+type marks struct{ refs, smp, hist, exem int }
+
+func (d *Decoder) mark() marks { return marks{len(d.refs), len(d.smp), len(d.hist), len(d.exem)} }
+
+func (d *Decoder) seriesV2(r reader, k int) error {
+	m := d.mark()
+	var typ, help, unit uint64
+	for {
+		ok, err := r.next()
+		if err != nil {
+			return &Error{err.Error(), r.pos, k}
+		}
+		if !ok {
+			break
+		}
+		switch r.field {
+		case 1:
+			if d.refs, err = d.symbolRefs(&r, d.refs); err != nil {
+				return &Error{"labels_refs: " + err.Error(), r.pos, k}
+			}
+		case 2:
+			if err := d.sample(&r); err != nil {
+				return &Error{"samples: " + err.Error(), r.pos, k}
+			}
+		case 3:
+			if err := d.histogram(&r, k); err != nil {
+				return &Error{"histograms: " + err.Error(), r.pos, k}
+			}
+		case 4:
+			if err := d.exemplar(&r, true); err != nil {
+				return &Error{"exemplars: " + err.Error(), r.pos, k}
+			}
+		case 5:
+			if typ, help, unit, err = d.meta(&r, typ, help, unit); err != nil {
+				return &Error{"metadata: " + err.Error(), r.pos, k}
+			}
+		}
+	}
+	if (len(d.refs)-m.refs)%2 != 0 {
+		return &Error{fmt.Sprintf("labels_refs has an odd number of entries, %d", len(d.refs)-m.refs), r.pos, k}
+	}
+	var md metadata.Metadata
+	if typ|help|unit != 0 {
+		md = metadata.Metadata{Type: metricType(typ), Help: d.Batch.Symbols[help], Unit: d.Batch.Symbols[unit]}
+	}
+	d.close(m, md)
+	return nil
+}
+
+// symbolRefs is written out, not built on varints, because it is the hottest loop of the decoder.
+func (d *Decoder) symbolRefs(r *reader, dst []uint32) ([]uint32, error) {
+	n := uint64(len(d.Batch.Symbols))
+	s := *r
+	if r.wire == wireVarint {
+		if r.num >= n {
+			return dst, fmt.Errorf("reference %d is outside of the %d symbols", r.num, n)
+		}
+		return append(dst, uint32(r.num)), nil //nolint:gosec // below n
+	}
+	if r.wire != wireBytes {
+		return dst, errWire
+	}
+	for s.pos, s.end = r.from, r.pos; s.pos < s.end; {
+		var v uint64
+		if b := s.buf[s.pos]; b < 0x80 {
+			v = uint64(b)
+			s.pos++
+		} else {
+			var err error
+			if v, err = s.uvarint(); err != nil {
+				return dst, err
+			}
+		}
+		if v >= n {
+			return dst, fmt.Errorf("reference %d is outside of the %d symbols", v, n)
+		}
+		dst = append(dst, uint32(v)) //nolint:gosec // below n
+	}
+	return dst, nil
+}
+
+func (d *Decoder) count() error {
+	if d.items++; d.items > d.lim.Samples {
+		return fmt.Errorf("more than %d samples, histograms and exemplars in one request: send smaller requests", d.lim.Samples)
+	}
+	return nil
+}
+
+func (d *Decoder) sample(parent *reader) error {
+	if err := parent.need(wireBytes); err != nil {
+		return err
+	}
+	if err := d.count(); err != nil {
+		return err
+	}
+	r := parent.sub()
+	var s store.Sample
+	for {
+		ok, err := r.next()
+		if err != nil {
+			return err
+		}
+		if !ok {
+			d.smp = append(d.smp, s)
+			return nil
+		}
+		want := wireVarint
+		switch r.field {
+		case 1:
+			want, s.V = wireFixed8, math.Float64frombits(r.num)
+		case 2:
+			s.T = int64(r.num) //nolint:gosec // protobuf int64
+		case 3:
+			s.Start = int64(r.num) //nolint:gosec // protobuf int64
+		default:
+			continue
+		}
+		if r.wire != want {
+			return errWire
+		}
+	}
+}
+
+func (d *Decoder) meta(parent *reader, typ, help, unit uint64) (t, h, u uint64, err error) {
+	if err := parent.need(wireBytes); err != nil {
+		return 0, 0, 0, err
+	}
+	r := parent.sub()
+	n := uint64(len(d.Batch.Symbols))
+	for {
+		ok, err := r.next()
+		if err != nil || !ok {
+			return typ, help, unit, err
+		}
+		switch r.field {
+		case 1:
+			typ = r.num
+		case 3:
+			help = r.num
+		case 4:
+			unit = r.num
+		default:
+			continue
+		}
+		if r.wire != wireVarint {
+			return 0, 0, 0, errWire
+		}
+		if r.field != 1 && r.num >= n {
+			return 0, 0, 0, fmt.Errorf("reference %d is outside of the %d symbols", r.num, n)
+		}
+	}
+}
+
+func metricType(v uint64) model.MetricType {
+	switch v {
+	case 1:
+		return model.MetricTypeCounter
+	case 2:
+		return model.MetricTypeGauge
+	case 3:
+		return model.MetricTypeHistogram
+	case 4:
+		return model.MetricTypeGaugeHistogram
+	case 5:
+		return model.MetricTypeSummary
+	case 6:
+		return model.MetricTypeInfo
+	case 7:
+		return model.MetricTypeStateset
+	default:
+		return model.MetricTypeUnknown
+	}
+}
