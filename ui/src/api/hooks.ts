@@ -1,0 +1,185 @@
+// One hook per answer: the HTTP snapshot first, then the live line, and polling when there is none.
+import { keepPreviousData, QueryClient, type UseQueryResult, useQuery, useQueryClient } from '@tanstack/react-query';
+import { useEffect, useState, useSyncExternalStore } from 'react';
+import { ApiError, http, take } from './client';
+import { LiveClient, type Status, type Topic } from './live';
+import type { Alerts, Loss, LossDetail, Now, Pipeline, PipelineHistory, Pipelines, Self, Trace, Traces } from './types';
+
+export const queryClient = new QueryClient({
+  defaultOptions: {
+    queries: {
+      staleTime: 1000,
+      retry: (failures, error) =>
+        !(error instanceof ApiError && error.status >= 400 && error.status < 500) && failures < 2,
+      refetchOnWindowFocus: false,
+    },
+  },
+});
+
+const liveUrl = () => `${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/api/v1/live`;
+
+export const live = new LiveClient({ url: typeof location === 'undefined' ? '' : liveUrl() });
+
+export const useLiveStatus = (): Status => useSyncExternalStore(live.watch, live.getStatus);
+
+/** Rests the line while the tab is hidden or the reader paused. */
+export function useLiveLine(on: boolean): void {
+  useEffect(() => {
+    const update = () => (on && !document.hidden ? live.resume() : live.pause());
+    update();
+    document.addEventListener('visibilitychange', update);
+    return () => document.removeEventListener('visibilitychange', update);
+  }, [on]);
+}
+
+const POLL = 3000;
+
+interface Question<T> {
+  key: readonly unknown[];
+  fetch: (signal: AbortSignal) => Promise<T>;
+  /** Live topic that carries the same answer. */
+  topic?: Topic;
+  /** ms between fetches while live and the line does not carry this answer. */
+  poll?: number;
+  live: boolean;
+  enabled?: boolean;
+  /** Keep the former answer, dimmed, while another range loads. */
+  keep?: boolean;
+}
+
+function useAnswer<T>(q: Question<T>): UseQueryResult<T, Error> {
+  const client = useQueryClient();
+  const carried = useSyncExternalStore(live.watch, () => live.getStatus().phase === 'open') && q.topic !== undefined;
+  const [refused, setRefused] = useState(false);
+  const enabled = q.enabled ?? true;
+  const topic = q.live && enabled && q.topic ? JSON.stringify(q.topic) : '';
+  const key = JSON.stringify(q.key);
+  useEffect(() => {
+    setRefused(false);
+    if (!topic) return;
+    return live.subscribe(JSON.parse(topic) as Topic, {
+      data: (answer) => {
+        setRefused(false);
+        client.setQueryData(JSON.parse(key), answer);
+      },
+      gap: () => void client.invalidateQueries({ queryKey: JSON.parse(key) }),
+      // The line says no to this topic: the answer goes on by polling.
+      error: () => setRefused(true),
+    });
+  }, [topic, key, client]);
+  return useQuery<T, Error>({
+    queryKey: q.key,
+    queryFn: ({ signal }) => q.fetch(signal),
+    enabled,
+    refetchInterval: q.live && (!carried || refused) ? (q.poll ?? POLL) : false,
+    placeholderData: q.keep ? keepPreviousData : undefined,
+  });
+}
+
+export const useNow = (on: boolean) =>
+  useAnswer<Now>({
+    key: ['now'],
+    fetch: (signal) => take(http.GET('/api/v1/now', { signal })),
+    topic: { topic: 'now' },
+    live: on,
+  });
+
+export const usePipelines = (on: boolean) =>
+  useAnswer<Pipelines>({
+    key: ['pipelines'],
+    fetch: (signal) => take(http.GET('/api/v1/pipelines', { signal })),
+    topic: { topic: 'pipelines' },
+    live: on,
+  });
+
+export const usePipeline = (id: string, on: boolean) =>
+  useAnswer<Pipeline>({
+    key: ['pipeline', id],
+    fetch: (signal) => take(http.GET('/api/v1/pipelines/{id}', { params: { path: { id } }, signal })),
+    topic: { topic: 'pipeline', key: id },
+    live: on,
+  });
+
+/** A range in Unix ms; relative ones are worked out anew at each fetch. */
+export type RangeNow = () => { from: number; to: number };
+
+const whole = (r: { from: number; to: number }) => ({ from: Math.round(r.from), to: Math.round(r.to) });
+
+export const useHistory = (id: string, rangeKey: string, range: RangeNow, on: boolean) =>
+  useAnswer<PipelineHistory>({
+    key: ['history', id, rangeKey],
+    fetch: (signal) =>
+      take(http.GET('/api/v1/pipelines/{id}/history', { params: { path: { id }, query: whole(range()) }, signal })),
+    poll: 5000,
+    live: on,
+    keep: true,
+  });
+
+/** The live line carries only the default range of the ledger; others are polled. */
+export const useLoss = (rangeKey: string, range: RangeNow, pipeline: string, on: boolean, isDefault: boolean) =>
+  useAnswer<Loss>({
+    key: ['loss', rangeKey, pipeline],
+    fetch: (signal) =>
+      take(
+        http.GET('/api/v1/loss', { params: { query: { ...whole(range()), pipeline: pipeline || undefined } }, signal }),
+      ),
+    topic: isDefault && !pipeline ? { topic: 'loss' } : undefined,
+    poll: 10_000,
+    live: on,
+    keep: true,
+  });
+
+export const useLossDetail = (id: string, rangeKey: string, range: RangeNow, on: boolean) =>
+  useAnswer<LossDetail>({
+    key: ['loss-detail', id, rangeKey],
+    fetch: (signal) => take(http.GET('/api/v1/loss/{id}', { params: { path: { id }, query: whole(range()) }, signal })),
+    poll: 10_000,
+    live: on,
+    enabled: id !== '',
+  });
+
+export const useSelf = (on: boolean) =>
+  useAnswer<Self>({
+    key: ['self'],
+    fetch: (signal) => take(http.GET('/api/v1/self', { signal })),
+    topic: { topic: 'self' },
+    live: on,
+  });
+
+export const useAlerts = (on: boolean) =>
+  useAnswer<Alerts>({
+    key: ['alerts'],
+    fetch: (signal) => take(http.GET('/api/v1/alerts-list', { signal })),
+    topic: { topic: 'alerts' },
+    live: on,
+  });
+
+export interface TraceQuery {
+  service?: string;
+  name?: string;
+  error?: boolean;
+  min?: number;
+  max?: number;
+  attr?: string;
+  limit?: number;
+}
+
+export const useTraces = (rangeKey: string, range: RangeNow, query: TraceQuery, on: boolean, enabled = true) =>
+  useAnswer<Traces>({
+    key: ['traces', rangeKey, query],
+    fetch: (signal) => take(http.GET('/api/v1/traces', { params: { query: { ...whole(range()), ...query } }, signal })),
+    poll: 10_000,
+    live: on,
+    keep: true,
+    enabled,
+  });
+
+/** A trace never changes under the reader, and 100,000 spans are too many to compare. */
+export const useTrace = (id: string) =>
+  useQuery<Trace, Error>({
+    queryKey: ['trace', id],
+    queryFn: ({ signal }) => take(http.GET('/api/v1/traces/{id}', { params: { path: { id } }, signal })),
+    staleTime: Number.POSITIVE_INFINITY,
+    structuralSharing: false,
+    gcTime: 60_000,
+  });

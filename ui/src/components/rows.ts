@@ -1,0 +1,34 @@
+// j, k and Enter over the rows of a table. The cursor is page state, not focus: Tab still walks links.
+import { useCallback, useEffect, useState } from 'react';
+import { useKeys } from './keys';
+
+/** Index of the row under the cursor (-1 before the first j), and keys to move it. */
+export function useRows(length: number, open: (index: number) => void, start = -1): [number, (i: number) => void] {
+  const [cursor, setCursor] = useState(start);
+  const move = useCallback(
+    (to: number) => {
+      if (length === 0) return;
+      const next = Math.max(0, Math.min(length - 1, to));
+      setCursor(next);
+      requestAnimationFrame(() => document.querySelector(`[data-row="${next}"]`)?.scrollIntoView({ block: 'nearest' }));
+    },
+    [length],
+  );
+  useEffect(() => {
+    if (cursor >= length) setCursor(length - 1);
+  }, [cursor, length]);
+  useKeys({
+    j: () => move(cursor + 1),
+    k: () => move(cursor - 1),
+    Enter: (event) => {
+      // A focused link or button keeps its own Enter.
+      const target = event.target as HTMLElement;
+      if (target.closest('a,button')) {
+        (target.closest('a,button') as HTMLElement).click();
+        return;
+      }
+      if (cursor >= 0) open(cursor);
+    },
+  });
+  return [cursor, setCursor];
+}

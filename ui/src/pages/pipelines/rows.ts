@@ -1,0 +1,63 @@
+// Choosing and ordering the rows of the pipelines table.
+import type { PipelineRow } from '../../api/types';
+
+export type SortKey = '' | 'name' | 'freshness' | 'lag' | 'in' | 'out' | 'lost';
+
+export const STATES = [
+  { state: 'LOSING', word: 'Losing', says: 'losing data', always: true },
+  { state: 'LATE', word: 'Late', says: 'late', always: true },
+  { state: 'UNKNOWN', word: 'Unknown', says: 'unknown', always: true },
+  { state: 'DRAINING', word: 'Draining', says: 'draining', always: false },
+  { state: 'OK', word: 'OK', says: 'ok', always: false },
+  { state: 'IDLE', word: 'Idle', says: 'idle', always: false },
+] as const;
+
+/** `2 losing data, 1 late, 1 unknown, 42 ok` */
+export function countsSentence(counts: Record<string, number>): string {
+  return STATES.filter((s) => (counts[s.state] ?? 0) > 0)
+    .map((s) => `${counts[s.state]} ${s.says}`)
+    .join(', ');
+}
+
+export function filterRows(rows: readonly PipelineRow[], state: string, text: string): readonly PipelineRow[] {
+  const t = text.trim().toLowerCase();
+  if (!state && !t) return rows;
+  return rows.filter(
+    (r) =>
+      (!state || r.state === state) && (!t || r.id.toLowerCase().includes(t) || r.slowest.toLowerCase().includes(t)),
+  );
+}
+
+const by: Record<Exclude<SortKey, '' | 'name'>, (r: PipelineRow) => number | null | undefined> = {
+  freshness: (r) => r.freshness,
+  lag: (r) => r.lag?.seconds,
+  in: (r) => r.in,
+  out: (r) => r.out,
+  lost: (r) => r.lost_24h,
+};
+
+/** Worst first is the server's order; other columns put the largest first and the unknown before all. */
+export function sortRows(rows: readonly PipelineRow[], key: SortKey): readonly PipelineRow[] {
+  if (!key) return rows;
+  if (key === 'name') return [...rows].sort((a, b) => a.id.localeCompare(b.id));
+  const value = by[key];
+  if (!value) return rows;
+  return [...rows].sort((a, b) => (value(b) ?? Number.POSITIVE_INFINITY) - (value(a) ?? Number.POSITIVE_INFINITY) || 0);
+}
+
+/** Up to three names that share the longest beginning with what was typed. */
+export function nearest(rows: readonly PipelineRow[], text: string): string[] {
+  const t = text.trim().toLowerCase();
+  if (!t) return [];
+  const shared = (id: string) => {
+    let n = 0;
+    while (n < t.length && id[n] === t[n]) n++;
+    return n;
+  };
+  return rows
+    .map((r) => ({ id: r.id, n: shared(r.id.toLowerCase()) }))
+    .filter((r) => r.n > 0)
+    .sort((a, b) => b.n - a.n)
+    .slice(0, 3)
+    .map((r) => r.id);
+}

@@ -1,0 +1,34 @@
+import { useLiveStatus, useNow } from '../api/hooks';
+import { useClock } from '../components/clock';
+import { Shape, type Tone } from '../components/state';
+import { duration } from '../lib/format';
+
+const STALE = 15;
+
+/** Is what I see current? Says how far the answer is behind the server's clock; never a frozen green. */
+export function LiveChip({ on, toggle }: { on: boolean; toggle: () => void }) {
+  const status = useLiveStatus();
+  const at = useNow(on).data?.at;
+  const now = useClock();
+  const behind = at === undefined ? undefined : Math.max(0, Math.round((now - status.skew - at) / 1000));
+  const { tone, word, detail } = describe(on, status.phase, behind);
+  return (
+    <button type="button" className="chip" aria-pressed={on} onClick={toggle} title="Live updates (l)">
+      <Shape tone={tone} />
+      {word} {detail ? <span className="mut">{detail}</span> : null}
+    </button>
+  );
+}
+
+function describe(
+  on: boolean,
+  phase: string,
+  behind: number | undefined,
+): { tone: Tone; word: string; detail: string } {
+  const age = behind === undefined ? '' : `${duration(behind)} behind`;
+  if (!on) return { tone: 'unk', word: 'Paused', detail: behind === undefined ? '' : `${duration(behind)} old` };
+  if (behind === undefined) return { tone: 'unk', word: 'Waiting', detail: 'for the first answer' };
+  if (behind > STALE) return { tone: 'late', word: 'Stale', detail: `${duration(behind)} old` };
+  if (phase === 'open') return { tone: 'ok', word: 'Live', detail: age };
+  return { tone: 'late', word: phase === 'retrying' ? 'Reconnecting' : 'Polling', detail: age };
+}

@@ -1,0 +1,29 @@
+// The pages that exist; the rail, the palette and the keys are all made from this list.
+
+export interface Page {
+  path: string;
+  name: string;
+  key?: string;
+  says: string;
+}
+
+export const PAGES: readonly Page[] = [
+  { path: '/', name: 'Now', key: 'n', says: 'is anything wrong, what first' },
+  { path: '/pipelines', name: 'Pipelines', key: 'p', says: 'which one is late, is it getting worse' },
+  { path: '/loss', name: 'Loss', key: 'l', says: 'what was lost, where, since when' },
+  { path: '/alerts', name: 'Alerts', key: 'a', says: 'what fires' },
+  { path: '/explore', name: 'Explore', key: 'e', says: 'a free question in PromQL' },
+  { path: '/traces', name: 'Traces', key: 't', says: 'single records on their way' },
+  { path: '/self', name: 'Self', key: 's', says: 'can I trust the charts' },
+];
+
+/** The range a page shows when the URL names none. */
+export const defaultRange = (path: string): string => (path.startsWith('/loss') ? 'now-24h' : 'now-1h');
+
+export const isUnder = (path: string, page: string): boolean =>
+  page === '/'
+    ? path === '/'
+    : path === page ||
+      path.startsWith(`${page}/`) ||
+      (page === '/pipelines' && path.startsWith('/p/')) ||
+      (page === '/traces' && path.startsWith('/t/'));

@@ -1,0 +1,119 @@
+// The codec between the URL's query and the view of a page. Everything a reader can choose is in
+// it, so that a copied link shows the same thing. Defaults are left out of the URL; what cannot be
+// read is dropped, so that an old or mistyped link still opens.
+import { parseTime, resolve, validZone } from '../lib/time';
+
+/** The whole view; a page uses the fields it knows. Empty string = not chosen. */
+export interface View {
+  /** Range; empty means the page's own default. */
+  from: string;
+  to: string;
+  /** `local`, `UTC` or an IANA name. */
+  tz: string;
+  live: boolean;
+  /** PromQL on Explore. */
+  q: string;
+  tab: string;
+  /** State filter of a list. */
+  state: string;
+  /** Text filter of a list. */
+  f: string;
+  /** Chosen row: ledger row, map node, span. */
+  sel: string;
+  /** Chosen window of the ledger, Unix s. */
+  w: string;
+  sort: string;
+  /** Trace search. */
+  service: string;
+  name: string;
+  attr: string;
+  min: string;
+  max: string;
+  error: boolean;
+}
+
+export const DEFAULT: View = {
+  from: '',
+  to: '',
+  tz: 'local',
+  live: true,
+  q: '',
+  tab: '',
+  state: '',
+  f: '',
+  sel: '',
+  w: '',
+  sort: '',
+  service: '',
+  name: '',
+  attr: '',
+  min: '',
+  max: '',
+  error: false,
+};
+
+export type Search = Record<string, string>;
+
+const MAX = 8000;
+const TEXT = ['q', 'tab', 'state', 'f', 'sel', 'w', 'sort', 'service', 'name', 'attr', 'min', 'max'] as const;
+
+/** Reads a query; anything unreadable becomes the default. */
+export function decode(search: Search): View {
+  const v: View = { ...DEFAULT };
+  const now = Date.now();
+  const { from, to } = search;
+  if (from && parseTime(from, now) !== undefined && (!to || parseTime(to, now) !== undefined)) {
+    const end = to || 'now';
+    if ((parseTime(from, now) as number) < (parseTime(end, now) as number)) {
+      v.from = from.trim();
+      v.to = end.trim();
+    }
+  }
+  if (search.tz && validZone(search.tz)) v.tz = search.tz;
+  if (search.live === '0') v.live = false;
+  if (search.error === '1') v.error = true;
+  for (const k of TEXT) {
+    const t = search[k];
+    if (t) v[k] = t.slice(0, MAX);
+  }
+  if (v.w && !/^\d+$/.test(v.w)) v.w = '';
+  return v;
+}
+
+/** Writes a view; decode(encode(v)) is v. */
+export function encode(v: View): Search {
+  const s: Search = {};
+  if (v.from) {
+    s.from = v.from;
+    s.to = v.to || 'now';
+  }
+  if (v.tz !== 'local') s.tz = v.tz;
+  if (!v.live) s.live = '0';
+  if (v.error) s.error = '1';
+  for (const k of TEXT) if (v[k]) s[k] = v[k];
+  return s;
+}
+
+/** What survives a change of page: time, zone, live. */
+export function carry(v: View): Search {
+  return encode({ ...DEFAULT, from: v.from, to: v.to, tz: v.tz, live: v.live });
+}
+
+/** The same view with absolute times, for the link that `y` copies. */
+export function absolute(v: View, fallback: string, now: number): View {
+  const r = resolve(v.from || fallback, v.to || 'now', now);
+  return { ...v, from: String(r.from), to: String(r.to), live: false };
+}
+
+/** Query string of a search, readable: colons, commas and slashes stay as they are. */
+export function stringify(search: Search): string {
+  const p = new URLSearchParams(Object.entries(search).filter(([, t]) => t !== '' && t !== undefined)).toString();
+  return p ? `?${p.replace(/%3A/g, ':').replace(/%2C/g, ',').replace(/%2F/g, '/')}` : '';
+}
+
+/** Search of a query string; the first value of a repeated name wins. */
+export function parse(query: string): Search {
+  const s: Search = {};
+  for (const [k, t] of new URLSearchParams(query)) if (!(k in s)) s[k] = t;
+  return s;
+}
