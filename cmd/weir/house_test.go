@@ -48,7 +48,7 @@ var floors = map[string][]string{
 	"collector/ship":        parts,
 	"collector/remotewrite": {"collector/signal", "internal/..."},
 	"ui":                    {},
-	"deploy":                {"internal/...", "deploy/...", "collector/client"},
+	"deploy":                {"internal/...", "deploy/...", "collector/client", "query/answer"},
 	"internal":              {},
 }
 

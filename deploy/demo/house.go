@@ -1,0 +1,354 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/weirhq/weir/deploy/demo/stage"
+)
+
+// options of run and check.
+type options struct {
+	Weir      string        `default:"bin/weir" help:"The weir binary."`
+	Collector string        `default:"bin/weir-collector" help:"The collector's binary."`
+	Dir       string        `default:"weir-demo-data" help:"Folder for everything; made anew at each start."`
+	Listen    string        `default:"127.0.0.1:9480" help:"Where weir's pages are served."`
+	Control   string        `default:"127.0.0.1:9490" help:"Where the scenes are switched."`
+	Rate      int           `default:"1000" help:"Records per second."`
+	Window    time.Duration `default:"60s" help:"Event window of the audit."`
+	Grace     time.Duration `default:"30s" help:"How long after a window's end its counts may still come in."`
+	Sampling  float64       `default:"0.02" help:"Share of records that are traced."`
+}
+
+// house is the whole demo: broker, server, collector and applications.
+type house struct {
+	opt    options
+	logger *slog.Logger
+	self   string
+	client *http.Client
+
+	natsAddr, otlpGRPC, otlpHTTP, socket string
+	apps                                 []app
+
+	mu        sync.Mutex
+	processes map[string]*process
+	scene     string
+	since     time.Time
+	stopping  bool
+}
+
+type app struct {
+	name, service, listen string
+}
+
+type process struct {
+	cmd  *exec.Cmd
+	done chan struct{}
+}
+
+func newHouse(opt options, logger *slog.Logger) (*house, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	if opt.Dir, err = filepath.Abs(opt.Dir); err != nil {
+		return nil, err
+	}
+	for _, b := range []string{opt.Weir, opt.Collector} {
+		if _, err := os.Stat(b); err != nil {
+			return nil, fmt.Errorf("cannot find %q: run `make build` first: %w", b, err)
+		}
+	}
+	h := &house{opt: opt, logger: logger, self: self, processes: map[string]*process{}, scene: "healthy", since: time.Now(), client: &http.Client{Timeout: 10 * time.Second}}
+	// A socket's path must stay below 108 bytes, so it does not lie in the demo's folder.
+	dir, err := os.MkdirTemp("", "weir-demo-")
+	if err != nil {
+		return nil, err
+	}
+	h.socket = filepath.Join(dir, "statsd.sock")
+	addrs, err := freeAddrs(8)
+	if err != nil {
+		return nil, err
+	}
+	h.natsAddr, h.otlpGRPC, h.otlpHTTP = addrs[0], addrs[1], addrs[2]
+	for i, a := range []app{{name: "producer-1", service: "producer"}, {name: "enrich-1", service: "enrich"}, {name: "enrich-2", service: "enrich"}, {name: "enrich-3", service: "enrich"}, {name: "sink-1", service: "sink"}} {
+		a.listen = addrs[3+i]
+		h.apps = append(h.apps, a)
+	}
+	return h, nil
+}
+
+// freeAddrs finds loopback ports that nobody uses now.
+func freeAddrs(n int) ([]string, error) {
+	var out []string
+	var open []net.Listener
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // closed at once
+		if err != nil {
+			return nil, err
+		}
+		open = append(open, l)
+		out = append(out, l.Addr().String())
+	}
+	for _, l := range open {
+		l.Close()
+	}
+	return out, nil
+}
+
+// start builds the house from the ground: broker, server, collector, applications.
+func (h *house) start(ctx context.Context) error {
+	marker := filepath.Join(h.opt.Dir, ".weir-demo")
+	if entries, err := os.ReadDir(h.opt.Dir); err == nil && len(entries) > 0 {
+		if _, err := os.Stat(marker); err != nil {
+			return fmt.Errorf("folder %q is not empty and not the demo's: choose another with --dir", h.opt.Dir)
+		}
+	}
+	if err := os.RemoveAll(h.opt.Dir); err != nil {
+		return fmt.Errorf("cannot empty %q: %w", h.opt.Dir, err)
+	}
+	for _, d := range []string{"logs", "apps", "nats", "server", "collector"} {
+		if err := os.MkdirAll(filepath.Join(h.opt.Dir, d), 0o755); err != nil {
+			return fmt.Errorf("cannot make the demo's folder: %w", err)
+		}
+	}
+	if err := os.WriteFile(marker, nil, 0o644); err != nil {
+		return err
+	}
+	if err := os.WriteFile(h.path("server.yaml"), []byte(h.serverConfig()), 0o644); err != nil {
+		return err
+	}
+	if err := os.WriteFile(h.path("collector.yaml"), []byte(h.collectorConfig()), 0o644); err != nil {
+		return err
+	}
+	if err := h.spawn("broker", h.self, "broker", "--listen", h.natsAddr, "--dir", h.path("nats")); err != nil {
+		return err
+	}
+	if err := h.spawn("weir", h.opt.Weir, "server", "--config", h.path("server.yaml")); err != nil {
+		return err
+	}
+	if err := h.await(ctx, "weir", "http://"+h.opt.Listen+"/-/ready"); err != nil {
+		return err
+	}
+	if err := h.startCollector(); err != nil {
+		return err
+	}
+	if err := h.awaitSocket(ctx); err != nil {
+		return err
+	}
+	for _, a := range h.apps {
+		if err := h.spawn(a.name, h.self, "stage", a.service, "--name", a.name, "--nats", "nats://"+h.natsAddr, "--statsd", "unix://"+h.socket,
+			"--otlp", h.otlpGRPC, "--listen", a.listen, "--dir", h.path("apps"), "--rate", strconv.Itoa(h.opt.Rate),
+			"--window", h.opt.Window.String(), "--sampling", fmt.Sprint(h.opt.Sampling)); err != nil {
+			return err
+		}
+	}
+	for _, a := range h.apps {
+		if err := h.await(ctx, a.name, "http://"+a.listen+"/metrics"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (h *house) path(name string) string { return filepath.Join(h.opt.Dir, name) }
+
+func (h *house) startCollector() error {
+	return h.spawn("collector", h.opt.Collector, "--config", h.path("collector.yaml"))
+}
+
+func (h *house) spawn(name, bin string, args ...string) error {
+	log, err := os.OpenFile(h.path("logs/"+name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	cmd := exec.Command(bin, args...) //nolint:noctx // ended by stop, in order
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.Dir = "."
+	// A group of its own, so that Ctrl-C reaches only the demo, which then ends the others in order;
+	// and no process outlives the demo when that is killed.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		log.Close()
+		return fmt.Errorf("cannot start %s: %w", name, err)
+	}
+	p := &process{cmd: cmd, done: make(chan struct{})}
+	h.mu.Lock()
+	h.processes[name] = p
+	h.mu.Unlock()
+	go func() {
+		err := cmd.Wait()
+		log.Close()
+		h.mu.Lock()
+		expected := h.stopping || h.processes[name] != p
+		h.mu.Unlock()
+		if !expected {
+			h.logger.Error("a process of the demo ended", "name", name, "error", err, "log", log.Name())
+		}
+		close(p.done)
+	}()
+	return nil
+}
+
+// await asks url until it answers 200 or the process has ended.
+func (h *house) await(ctx context.Context, name, url string) error {
+	h.mu.Lock()
+	p := h.processes[name]
+	h.mu.Unlock()
+	deadline := time.Now().Add(30 * time.Second)
+	for {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		if err != nil {
+			return err
+		}
+		resp, err := h.client.Do(req)
+		if err == nil {
+			resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return nil
+			}
+		}
+		select {
+		case <-p.done:
+			return fmt.Errorf("%s ended at once: %s", name, lastLines(h.path("logs/"+name+".log")))
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(50 * time.Millisecond):
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%s does not become ready: %s", name, lastLines(h.path("logs/"+name+".log")))
+		}
+	}
+}
+
+func (h *house) awaitSocket(ctx context.Context) error {
+	deadline := time.Now().Add(15 * time.Second)
+	for {
+		if conn, err := net.Dial("unixgram", h.socket); err == nil { //nolint:noctx // answers at once
+			conn.Close()
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(50 * time.Millisecond):
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("the collector does not become ready: %s", lastLines(h.path("logs/collector.log")))
+		}
+	}
+}
+
+func lastLines(file string) string {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return err.Error()
+	}
+	lines := strings.Split(strings.TrimSpace(string(b)), "\n")
+	return strings.Join(lines[max(0, len(lines)-3):], " | ")
+}
+
+// stop ends applications first, then what they depend on.
+func (h *house) stop() {
+	h.mu.Lock()
+	h.stopping = true
+	h.mu.Unlock()
+	groups := [][]string{{"producer-1"}, {"enrich-1", "enrich-2", "enrich-3"}, {"sink-1"}, {"collector"}, {"weir"}, {"broker"}}
+	for _, names := range groups {
+		var wg sync.WaitGroup
+		for _, n := range names {
+			wg.Go(func() { h.end(n, syscall.SIGTERM, 10*time.Second) })
+		}
+		wg.Wait()
+	}
+	if err := os.RemoveAll(filepath.Dir(h.socket)); err != nil {
+		h.logger.Warn("cannot remove the socket's folder", "error", err)
+	}
+}
+
+func (h *house) end(name string, sig syscall.Signal, patience time.Duration) {
+	h.mu.Lock()
+	p := h.processes[name]
+	delete(h.processes, name)
+	h.mu.Unlock()
+	if p == nil {
+		return
+	}
+	if err := p.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		h.logger.Warn("cannot signal", "name", name, "error", err)
+	}
+	select {
+	case <-p.done:
+	case <-time.After(patience):
+		h.logger.Warn("does not end, killing it", "name", name)
+		if err := p.cmd.Process.Kill(); err == nil {
+			<-p.done
+		}
+	}
+}
+
+// fault switches one application.
+func (h *house) fault(ctx context.Context, service, kind string, n int) error {
+	for _, a := range h.apps {
+		if service != "" && a.service != service {
+			continue
+		}
+		form := url.Values{"kind": {kind}, "n": {strconv.Itoa(n)}}
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+a.listen+"/fault", strings.NewReader(form.Encode()))
+		if err != nil {
+			return err
+		}
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		resp, err := h.client.Do(req)
+		if err != nil {
+			return fmt.Errorf("cannot switch %s: %w", a.name, err)
+		}
+		b, err := io.ReadAll(io.LimitReader(resp.Body, 500))
+		resp.Body.Close()
+		if resp.StatusCode/100 != 2 {
+			return fmt.Errorf("cannot switch %s: %s %s: %w", a.name, resp.Status, b, err)
+		}
+	}
+	return nil
+}
+
+// injected sums the injectors' ledgers by kind and window.
+func (h *house) injected() (map[string]map[int64]int64, error) {
+	entries, err := stage.ReadLedgers(h.path("apps"))
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]map[int64]int64{}
+	for _, e := range entries {
+		k := e.Kind + " by " + e.Stage
+		if out[k] == nil {
+			out[k] = map[int64]int64{}
+		}
+		out[k][e.Window]++
+	}
+	return out, nil
+}
+
+func sortedKeys[V any](m map[int64]V) []int64 {
+	out := make([]int64, 0, len(m))
+	for k := range m {
+		out = append(out, k)
+	}
+	slices.Sort(out)
+	return out
+}
