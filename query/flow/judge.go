@@ -1,0 +1,358 @@
+package flow
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/weirhq/weir/internal/cell"
+	"github.com/weirhq/weir/store"
+)
+
+// Ratio says how the output of a stage relates to its input.
+type Ratio struct {
+	Kind   RatioKind
+	K      int     // copies per input, for RatioFanout
+	Median float64 // learned out/in, for RatioLearned; 0 = still learning
+	Band   float64 // what the learned ratio may deviate by
+}
+
+// RatioKind is the kind of a stage's balance.
+type RatioKind uint8
+
+// Kinds of balances (3.4).
+const (
+	RatioMap     RatioKind = iota // out = in − filtered − dropped − dlq; the contract
+	RatioFanout                   // out = K·(…)
+	RatioCovers                   // batches: covers counts the members
+	RatioLearned                  // undeclared: the usual ratio is learned, deviations are ANOMALY
+)
+
+// Evidence is everything known about one balance in one window.
+type Evidence struct {
+	Kind store.EdgeKind
+	// Up is U: put out upstream, or the input of a stage. Down is D: taken in downstream, or the output.
+	Up, Down                       cell.Counts
+	Filtered, DLQ, Dropped, Covers int64
+	Reasons                        map[string]int64 // of Dropped
+	Ratio                          Ratio
+
+	Retention, Skipped, Truncated int64 // losses that offsets show, at most so many in this window
+	Explained                     int64 // other losses with a known cause
+	Redelivered                   int64 // known redeliveries: at most so many of D come twice
+	EndDelta                      int64 // records the broker took in this window; −1 = not known
+	EndError                      int64 // error of EndDelta
+
+	Settled  bool
+	InTime   bool  // the grace period has passed and offsets have passed the barrier: what is out is late
+	InFlight int64 // records of the window that wait in the queue, where offsets tell; −1 = not known
+
+	Beginning bool // counting began within or after this window on one side
+	Doubts    []Doubt
+	NoTime    float64 // share of records without event time
+	Telemetry float64 // share of telemetry known lost
+	IDsKept   bool    // message ids are known to pass the stage unchanged
+	IDs       *IDSample
+}
+
+// Doubt is a reason not to believe a count.
+type Doubt struct {
+	Hard     bool
+	Drops    bool  // audit datagrams dropped: an exact balance with equal fingerprints still stands
+	Bound    int64 // records concerned
+	Class    string
+	Sentence string
+}
+
+// Judge applies the arithmetic of one edge or stage (3.4) and says what follows. Key, SettledAt,
+// UpdatedAt and Revision of the result are left to the caller.
+//
+// Lost holds what is gone without a reason plus what the stage gave up with one; Dropped tells how much
+// of Lost has a reason. For UNKNOWN, Epsilon is how many records may be concerned.
+func Judge(e Evidence) store.Verdict {
+	v := store.Verdict{
+		Settled: e.Settled, Up: num(e.Up.N), Down: num(e.Down.N),
+		Filtered: max(e.Filtered, 0), DLQ: max(e.DLQ, 0), Dropped: max(e.Dropped, 0), Level: L2,
+	}
+	v.Delta = sub(expectedOf(&e, v), v.Down)
+	if e.Kind == store.EdgeBalance && e.Ratio.Kind == RatioCovers {
+		v.Delta = sub(expectedOf(&e, v), max(e.Covers, 0))
+	}
+	if e.Kind == store.EdgeTransport {
+		v.Explained = max(e.Explained, 0)
+		v.Delta = sub(v.Delta, v.Explained)
+	}
+	switch {
+	case e.Redelivered <= 0:
+	case e.Kind == store.EdgeTransport && v.Delta < 0:
+		v.Redeliver = min(e.Redelivered, negate(v.Delta))
+		v.Delta = add(v.Delta, v.Redeliver)
+	case e.Kind == store.EdgeBalance && v.Delta != 0:
+		// A record taken in twice may have come out once or twice; nobody can tell from counts.
+		v.Epsilon = e.Redelivered
+	}
+	equal, hashed := sameMessages(&e)
+	if hashed && equal {
+		v.Level = L3
+	}
+	if e.IDs != nil {
+		v.Level = L3
+		v.Examples = e.IDs.Examples
+	}
+	decide(&e, &v, hashed, equal)
+	v.Confidence = confidence(&e, &v)
+	return v
+}
+
+func expectedOf(e *Evidence, v store.Verdict) int64 {
+	if e.Kind == store.EdgeTransport {
+		return v.Up
+	}
+	left := sub(v.Up, sum(v.Filtered, v.DLQ, v.Dropped))
+	switch e.Ratio.Kind {
+	case RatioFanout:
+		k := int64(max(e.Ratio.K, 1))
+		if left > math.MaxInt64/k {
+			return math.MaxInt64
+		}
+		return left * k
+	case RatioLearned:
+		if e.Ratio.Median > 0 {
+			return whole(math.Round(float64(left) * e.Ratio.Median))
+		}
+	case RatioMap, RatioCovers:
+	}
+	return left
+}
+
+func negate(a int64) int64 { return sub(0, a) }
+
+// sameMessages compares fingerprints; hashed is false where they prove nothing: not every record was
+// hashed, or some are left out or repeated on purpose.
+func sameMessages(e *Evidence) (equal, hashed bool) {
+	if e.Up.N == 0 || e.Up.Hashed != e.Up.N || e.Down.Hashed != e.Down.N {
+		return false, false
+	}
+	if e.Explained > 0 || e.Filtered > 0 || e.DLQ > 0 || e.Dropped > 0 || e.Redelivered > 0 {
+		return false, false
+	}
+	if e.Kind == store.EdgeBalance && e.Ratio.Kind != RatioMap {
+		return false, false
+	}
+	equal = e.Up.N == e.Down.N && e.Up.FpSum == e.Down.FpSum && e.Up.FpXor == e.Down.FpXor
+	if e.Kind == store.EdgeBalance && !equal && !e.IDsKept { // a stage may give new ids
+		return false, false
+	}
+	return equal, true
+}
+
+func decide(e *Evidence, v *store.Verdict, hashed, equal bool) {
+	if unknown(e, v, hashed && equal) {
+		return
+	}
+	if !e.Settled {
+		open(e, v)
+		return
+	}
+	v.State = OK
+	known := sum(max(e.Retention, 0), max(e.Skipped, 0), max(e.Truncated, 0))
+	switch {
+	case e.Kind == store.EdgeBalance && e.Ratio.Kind == RatioLearned:
+		anomaly(e, v)
+	case v.Delta > v.Epsilon:
+		v.Lost = sub(v.Delta, v.Epsilon)
+		lost(e, v, known)
+	case v.Delta < negate(v.Epsilon):
+		surplus(e, v)
+	case v.Delta > 0:
+		v.State, v.Class = Unknown, "redelivered"
+		v.Reasons = append(v.Reasons, fmt.Sprintf("%s in without an out may be redeliveries (up to %s).", Count(v.Delta), Count(v.Epsilon)))
+	case v.Delta == 0 && e.IDs != nil && e.IDs.Missing > 0:
+		v.State, v.Class = Mixed, "lost and duplicated"
+		v.Reasons = append(v.Reasons, fmt.Sprintf("Counts agree, but %s of %s sampled ids are missing downstream (%s).", Count(e.IDs.Missing), Count(e.IDs.Upstream), interval(e.IDs.Loss)))
+	case v.Delta == 0 && hashed && !equal:
+		v.State, v.Class = Mixed, "equal counts, different messages"
+		v.Reasons = append(v.Reasons, "Counts agree, fingerprints differ: some records were lost and as many came twice.")
+	case v.Delta == 0 && hashed:
+		v.Reasons = append(v.Reasons, "Counts and fingerprints agree: the same records on both sides.")
+	}
+	if e.Kind == store.EdgeBalance && v.Dropped > 0 {
+		reason := topReason(e.Reasons)
+		v.Lost = add(v.Lost, v.Dropped)
+		if v.State == OK || v.State == Duplicates {
+			v.State = Loss
+		}
+		if v.Class == "" || v.Lost-v.Dropped < v.Dropped {
+			v.Class = reason
+		}
+		v.Reasons = append(v.Reasons, fmt.Sprintf("The stage itself gave up %s records: %s.", Count(v.Dropped), reason))
+	}
+	if v.State == OK && v.DLQ > 0 {
+		v.Class = "dead letters"
+		v.Reasons = append(v.Reasons, fmt.Sprintf("%s records went to the dead-letter destination.", Count(v.DLQ)))
+	}
+	if v.Redeliver > 0 {
+		v.Reasons = append(v.Reasons, fmt.Sprintf("%s of the surplus are known redeliveries.", Count(v.Redeliver)))
+	}
+}
+
+// unknown decides whether doubts forbid a verdict.
+func unknown(e *Evidence, v *store.Verdict, proved bool) bool {
+	doubts := slices.Clone(e.Doubts)
+	if e.Beginning {
+		doubts = append(doubts, Doubt{Class: "counting began", Sentence: "Counting began within this window."})
+	}
+	hard, soft := false, false
+	for _, d := range doubts {
+		v.Epsilon = add(v.Epsilon, max(d.Bound, 0))
+		hard = hard || d.Hard
+		soft = soft || !d.Hard && (v.Delta != 0 || d.Drops && !proved)
+	}
+	// A soft doubt waits for the settlement; a hard one is told at once.
+	if !hard && (!soft || !e.Settled) {
+		if len(doubts) > 0 && v.Delta == 0 {
+			v.Epsilon = 0
+		}
+		return false
+	}
+	v.State = Unknown
+	v.Epsilon = max(v.Epsilon, v.Delta, negate(v.Delta))
+	v.Lost = 0
+	if e.Kind == store.EdgeBalance {
+		v.Lost = v.Dropped // counted and arrived: certain
+	}
+	for _, d := range doubts {
+		if d.Hard || !hard {
+			v.Class = d.Class
+			break
+		}
+	}
+	for _, d := range doubts {
+		v.Reasons = append(v.Reasons, d.Sentence)
+	}
+	v.Reasons = append(v.Reasons, fmt.Sprintf("Up to %s records of this window cannot be judged.", Count(v.Epsilon)))
+	return true
+}
+
+// open is the provisional state of a window that is not settled.
+func open(e *Evidence, v *store.Verdict) {
+	out := max(v.Delta, 0)
+	v.State = InFlight
+	v.InFlight = out
+	if e.InTime && out > 0 {
+		v.State, v.Class = Late, "on its way"
+		if e.InFlight >= 0 {
+			v.InFlight = max(out, 0)
+		}
+		v.Reasons = append(v.Reasons, fmt.Sprintf("%s records are still on their way.", Count(out)))
+	}
+}
+
+func lost(e *Evidence, v *store.Verdict, known int64) {
+	v.State = Loss
+	share := ""
+	if v.Up > 0 {
+		share = fmt.Sprintf(" (%s)", Percent(float64(v.Lost)/float64(v.Up)))
+	}
+	switch {
+	case known > 0 && known >= v.Lost/2:
+		switch {
+		case e.Retention >= e.Skipped && e.Retention >= e.Truncated:
+			v.State, v.Class = RetentionLoss, "retention"
+			v.Reasons = append(v.Reasons, fmt.Sprintf("Retention deleted %s records before they were read.", Count(v.Lost)))
+		case e.Skipped >= e.Truncated:
+			v.State, v.Class = Skipped, "skipped by the reader"
+			v.Reasons = append(v.Reasons, fmt.Sprintf("The reader jumped over %s records.", Count(v.Lost)))
+		default:
+			v.Class = "truncation"
+			v.Reasons = append(v.Reasons, "The broker's end offset went back: acknowledged records are gone.")
+		}
+		v.Explained = add(v.Explained, min(known, v.Lost))
+	case e.Kind == store.EdgeBalance:
+		v.Class = "dropped in stage"
+		v.Reasons = append(v.Reasons, fmt.Sprintf("%s in, %s out: %s%s vanished inside the stage without a reason.", Count(v.Up), Count(v.Down), Count(v.Lost), share))
+	default:
+		v.Class = "lost in transport"
+		v.Reasons = append(v.Reasons, fmt.Sprintf("%s put out, %s taken in: %s%s vanished on the way.", Count(v.Up), Count(v.Down), Count(v.Lost), share))
+	}
+	if e.IDs != nil && e.IDs.Upstream > 0 {
+		v.Reasons = append(v.Reasons, fmt.Sprintf("%s of %s sampled ids are missing downstream (%s).", Count(e.IDs.Missing), Count(e.IDs.Upstream), interval(e.IDs.Loss)))
+	}
+}
+
+func surplus(e *Evidence, v *store.Verdict) {
+	v.Surplus = sub(negate(v.Delta), v.Epsilon)
+	if e.Kind == store.EdgeTransport && e.EndDelta >= 0 {
+		// Records the broker got from somebody else are no duplicates.
+		foreign := sub(sub(e.EndDelta, v.Up), max(e.EndError, 0))
+		if foreign > 0 && foreign >= v.Surplus/2 && foreign > v.Up/20 {
+			v.State, v.Class = Unknown, "uninstrumented producer"
+			v.Epsilon = max(v.Surplus, v.Epsilon)
+			v.Reasons = append(v.Reasons, fmt.Sprintf("The queue took %s records but the known producers put out %s: an uninstrumented producer %s.", Count(e.EndDelta), Count(v.Up), Count(sub(e.EndDelta, v.Up))))
+			return
+		}
+	}
+	v.State, v.Class = Duplicates, "duplicated"
+	v.Reasons = append(v.Reasons, fmt.Sprintf("%s more than expected.", Count(v.Surplus)))
+	if e.IDs != nil && e.IDs.Upstream > 0 {
+		v.Reasons = append(v.Reasons, fmt.Sprintf("%s of %s sampled ids came more than once (%s).", Count(e.IDs.Extra), Count(e.IDs.Upstream), interval(e.IDs.Dup)))
+	}
+}
+
+func anomaly(e *Evidence, v *store.Verdict) {
+	if e.Ratio.Median <= 0 {
+		v.State, v.Class = Unknown, "ratio not declared"
+		v.Epsilon = max(v.Delta, negate(v.Delta))
+		v.Reasons = append(v.Reasons, "How many records this stage puts out per record is not declared and not yet learned.")
+		return
+	}
+	left := sub(v.Up, sum(v.Filtered, v.DLQ, v.Dropped))
+	if math.Abs(float64(v.Delta)) <= e.Ratio.Band*float64(max(left, 0)) {
+		v.Delta = 0
+		return
+	}
+	v.State, v.Class = Anomaly, "unusual ratio"
+	v.Reasons = append(v.Reasons, fmt.Sprintf("Out/in is usually %.2f; this window is %s records off.", e.Ratio.Median, Count(v.Delta)))
+}
+
+// confidence is that of the evidence level times what weakens it (3.6).
+func confidence(e *Evidence, v *store.Verdict) float64 {
+	c := 0.99
+	if v.Level == L3 {
+		c = 0.999
+	}
+	if !e.Settled {
+		c *= 0.5
+	}
+	if slices.ContainsFunc(e.Doubts, func(d Doubt) bool { return d.Hard }) {
+		c *= 0.7
+	}
+	c *= 1 - min(max(e.NoTime, 0), 1)
+	c *= 1 - min(max(e.Telemetry, 0), 1)
+	return c
+}
+
+func topReason(rs map[string]int64) string {
+	names := make([]string, 0, len(rs))
+	for r := range rs {
+		names = append(names, r)
+	}
+	slices.SortFunc(names, func(a, b string) int {
+		if rs[a] != rs[b] {
+			if rs[a] > rs[b] {
+				return -1
+			}
+			return 1
+		}
+		return strings.Compare(a, b)
+	})
+	if len(names) == 0 || names[0] == "" {
+		return "no reason given"
+	}
+	return names[0]
+}
+
+func interval(s Share) string {
+	return fmt.Sprintf("%.2f %%, %.2f to %.2f", s.Value*100, s.Low*100, s.High*100)
+}

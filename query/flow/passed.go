@@ -1,0 +1,214 @@
+package flow
+
+import (
+	"time"
+
+	"github.com/weirhq/weir/internal/cell"
+	"github.com/weirhq/weir/store"
+)
+
+// graceEnd is when the producers of the window should have reported it.
+func (s *settler) graceEnd() int64 { return add(s.w.endMS(), s.rules.Grace.Milliseconds()) }
+
+func (s *settler) plusMargin(at int64) int64 {
+	if at >= far {
+		return far
+	}
+	return at + s.rules.Margin.Milliseconds()
+}
+
+func (s *settler) heard(cs []contributor, past int64) bool {
+	if past >= far {
+		return false
+	}
+	for _, c := range cs {
+		if h, ok := s.Audit.heard[c.node]; ok && h < past {
+			return false
+		}
+	}
+	return true
+}
+
+// quiet says whether the counts of ports have rested for one flush interval and the margin: a count
+// that still moves is not final, whatever the offsets say.
+func (s *settler) quiet(ports []Port) bool {
+	for _, p := range ports {
+		sum := s.Tally.At(p, s.w)
+		rest := s.Audit.Flush(sum.Nodes) + s.rules.Margin.Milliseconds()
+		if at := s.Changes.At(p, s.w); at > 0 && sub(s.Now, at) < rest {
+			return false
+		}
+	}
+	return true
+}
+
+// stageDone says when a stage was through with the window: a source after the grace period, any
+// other once it has taken in everything and its nodes have reported past that.
+func (s *settler) stageDone(name string) done {
+	if d, ok := s.stages[name]; ok {
+		return d // also cuts circles: a stage being visited counts as done at the grace period
+	}
+	start := done{s.graceEnd(), s.Now >= s.graceEnd()}
+	s.stages[name] = start
+	st, ok := s.Topology.Stage(name)
+	if !ok {
+		return start
+	}
+	d := start
+	for _, in := range st.In {
+		p := s.passed(in)
+		d.at = max(d.at, s.plusMargin(p.at))
+		d.ok = d.ok && p.ok
+	}
+	d.ok = d.ok && s.Now >= d.at
+	d.ok = d.ok && s.heard(s.contributorsOf(name), d.at)
+	s.stages[name] = d
+	return d
+}
+
+// contributorsOf are the nodes that count anything at a stage.
+func (s *settler) contributorsOf(stage string) []contributor {
+	if cs, ok := s.counters[stage]; ok {
+		return cs
+	}
+	var ports []Port
+	for _, dir := range cell.Dirs() {
+		ports = append(ports, s.Tally.Ports(stage, dir)...)
+	}
+	cs := s.Tally.contributors(ports)
+	s.counters[stage] = cs
+	return cs
+}
+
+// wrote says when all stages that write a destination were through with the window.
+func (s *settler) wrote(destination string) done {
+	d := done{s.graceEnd(), s.Now >= s.graceEnd()}
+	for _, st := range s.Topology.Stages {
+		for _, o := range st.Out {
+			if o != destination {
+				continue
+			}
+			w := s.stageDone(st.Name)
+			d.at, d.ok = max(d.at, w.at), d.ok && w.ok
+		}
+	}
+	return d
+}
+
+// passed says when a group had taken in everything of the window: when it had committed the barrier
+// of every partition, or, without offsets, when the usual latency was over.
+func (s *settler) passed(in Input) done {
+	if p, ok := s.passes[in]; ok {
+		return p
+	}
+	p := s.pass(in)
+	s.passes[in] = p
+	return p
+}
+
+func (s *settler) pass(in Input) done {
+	wrote := s.wrote(in.Destination)
+	q := s.Queues[in.Destination]
+	if !q.Reads(in.Group) {
+		if wrote.at >= far {
+			return done{far, false}
+		}
+		latency := s.rules.MaxLatency
+		if s.Latency != nil {
+			latency = min(max(s.Latency(in.Destination), 0), s.rules.MaxLatency)
+		}
+		at := add(wrote.at, latency.Milliseconds())
+		return done{at, wrote.ok && s.Now >= at}
+	}
+	if !wrote.ok {
+		return done{far, false}
+	}
+	d := done{wrote.at, true}
+	for _, p := range q.Partitions {
+		b, ok := s.barrier(q, p, wrote.at)
+		if !ok {
+			return done{far, false}
+		}
+		at, ok := s.through(p, in.Group, b)
+		if !ok {
+			return done{far, false}
+		}
+		d.at = max(d.at, at)
+	}
+	return d
+}
+
+// barrier is the offset that nothing of the window can lie at or above. Counts that came after the
+// stored barrier (late cells) move it to the first poll after them.
+func (s *settler) barrier(q *Queue, p *QueuePartition, complete int64) (store.Barrier, bool) {
+	k := BarrierKey{q.System, q.Cluster, q.Destination, p.Name, s.w.Start, s.w.Width}
+	b, ok := s.Barriers[k]
+	if !ok {
+		pt, found := p.End.After(complete)
+		if !found || pt.T > s.Now {
+			return store.Barrier{}, false
+		}
+		b = store.Barrier{
+			System: q.System, Cluster: q.Cluster, Destination: q.Destination, Partition: p.Name,
+			Window: s.w.Start, Width: s.w.Width, Offset: pt.V, At: pt.T,
+		}
+		s.Barriers[k] = b
+		s.out.Barriers = append(s.out.Barriers, b)
+	}
+	changed := int64(0)
+	for _, st := range s.Topology.Stages {
+		for _, o := range st.Out {
+			if o == q.Destination {
+				changed = max(changed, s.Changes.At(Port{Stage: st.Name, Dir: cell.Out, Destination: o}, s.w))
+			}
+		}
+	}
+	if changed > b.At {
+		pt, found := p.End.After(changed)
+		if !found {
+			return store.Barrier{}, false
+		}
+		b.Offset, b.At = max(b.Offset, pt.V), pt.T
+	}
+	return b, true
+}
+
+// through says when a group had passed a barrier: it committed that far, nothing was appended since
+// before the window, or retention deleted what it had not read.
+func (s *settler) through(p *QueuePartition, group string, b store.Barrier) (int64, bool) {
+	if at, ok := p.Groups[group].Reached(b.Offset); ok {
+		return max(at, b.At), true
+	}
+	if pt, ok := p.End.Before(s.w.startMS()); ok && pt.V >= b.Offset {
+		return b.At, true
+	}
+	if at, ok := p.Start.Reached(b.Offset); ok {
+		return max(at, b.At), true
+	}
+	return 0, false
+}
+
+// endDelta is how many records the broker took between the barriers of this window and the one before.
+func (s *settler) endDelta(destination string) (n, bound int64) {
+	q := s.Queues[destination]
+	if q == nil {
+		return -1, 0
+	}
+	prev := s.w
+	prev.Start -= s.w.Width
+	for _, p := range q.Partitions {
+		k := BarrierKey{q.System, q.Cluster, q.Destination, p.Name, s.w.Start, s.w.Width}
+		b, ok := s.Barriers[k]
+		k.Window = prev.Start
+		a, ok2 := s.Barriers[k]
+		if !ok || !ok2 || b.Offset < a.Offset || b.At <= a.At {
+			return -1, 0
+		}
+		d := sub(b.Offset, a.Offset)
+		n = add(n, d)
+		// The two polls need not be one width apart: what flowed in the difference is no evidence.
+		off := sub(sub(b.At, a.At), s.w.Width*1000)
+		bound = add(bound, whole(float64(d)*float64(max(off, -off))/float64(b.At-a.At)))
+	}
+	return n, add(bound, whole(float64(n)*float64(time.Second.Milliseconds())/float64(s.w.Width*1000)))
+}

@@ -1,0 +1,346 @@
+package flow
+
+import (
+	"math"
+	"slices"
+	"time"
+
+	"github.com/weirhq/weir/internal/cell"
+	"github.com/weirhq/weir/store"
+)
+
+// Settlement is everything needed to judge the windows of one pipeline (3.3).
+type Settlement struct {
+	Now      int64
+	From     int64 // windows that start before this (Unix seconds) only help to judge the others
+	Tally    *Tally
+	Topology *Topology
+	Audit    *Audit
+	Queues   map[string]*Queue // by destination; none = no broker evidence
+	Barriers map[BarrierKey]store.Barrier
+	Changes  *Changes
+	Rules    Rules
+	Ratios   map[string]Ratio                                  // declared or learned; inferred where missing
+	Prior    func(store.VerdictKey) (store.Verdict, bool)      // what was said before; nil = nothing
+	Known    func(store.VerdictKey) bool                       // the edge was balanced in an earlier window
+	Lateness func(Edge) time.Duration                          // learned; nil = none
+	Latency  func(destination string) time.Duration            // largest usual latency of a hop without offsets; nil = the cap
+	Findings func(destination, group string, w Window) Finding // what offset rules found; nil = nothing
+}
+
+// Finding is what the offset rules found for a group on a destination while a window was open.
+type Finding struct{ Retention, Skipped, Truncated, Redelivered int64 }
+
+// Settled is the result: new barriers to store, and one verdict per edge, stage and window.
+type Settled struct {
+	Barriers []store.Barrier
+	Verdicts []store.Verdict
+}
+
+// done says by when nodes had to have reported, and whether that has come to pass.
+type done struct {
+	at int64 // far = not known yet
+	ok bool
+}
+
+type settler struct {
+	*Settlement
+	rules  Rules
+	w      Window
+	stages map[string]done
+	passes map[Input]done
+	out    Settled
+	// counters caches the nodes of each stage over all windows.
+	counters map[string][]contributor
+}
+
+// Settle judges every window of a pipeline.
+func Settle(in Settlement) Settled {
+	s := &settler{Settlement: &in, rules: in.Rules.normal(), counters: map[string][]contributor{}}
+	if in.Barriers == nil {
+		s.Barriers = map[BarrierKey]store.Barrier{}
+	}
+	views := s.views()
+	for _, w := range in.Tally.Windows {
+		if w.Start < in.From || w.startMS() > in.Now {
+			continue
+		}
+		s.w, s.stages, s.passes = w, map[string]done{}, map[Input]done{}
+		for i := range views {
+			s.judge(&views[i])
+		}
+	}
+	return s.out
+}
+
+// view is one balance with what does not change from window to window.
+type view struct {
+	kind       store.EdgeKind
+	edge       Edge
+	stage      Stage
+	up, down   []Port
+	upC, downC []contributor
+	firstUp    int64
+	firstDown  int64
+	ratio      Ratio
+	idsKept    bool
+}
+
+func (s *settler) views() []view {
+	var out []view
+	for _, e := range s.Topology.Edges {
+		v := view{kind: store.EdgeTransport, edge: e}
+		for _, from := range e.From {
+			v.up = append(v.up, Port{Stage: from, Dir: cell.Out, Destination: e.Destination})
+		}
+		v.down = []Port{{Stage: e.To, Dir: cell.In, Destination: e.Destination, Group: e.Group}}
+		out = append(out, v)
+	}
+	for _, st := range s.Topology.Stages {
+		v := view{kind: store.EdgeBalance, stage: st}
+		v.up = s.Tally.Ports(st.Name, cell.In)
+		v.down = s.Tally.Ports(st.Name, cell.Out)
+		covers := s.Tally.Ports(st.Name, cell.Covers)
+		known := s.Known != nil && s.Known(BalanceKey(s.Tally.Pipeline, st.Name, Window{}))
+		if len(v.up) == 0 || len(v.down)+len(covers) == 0 && !known {
+			continue
+		}
+		v.ratio = s.Tally.InferRatio(st)
+		if r, ok := s.Ratios[st.Name]; ok {
+			v.ratio = r
+		}
+		v.down = append(v.down, covers...)
+		out = append(out, v)
+	}
+	for i := range out {
+		v := &out[i]
+		v.upC, v.downC = s.Tally.contributors(v.up), s.Tally.contributors(v.down)
+		v.firstUp, v.firstDown = s.Tally.first(v.up), s.Tally.first(v.down)
+	}
+	return out
+}
+
+// first is the oldest window in which any of the ports counted.
+func (t *Tally) first(ports []Port) int64 {
+	out := int64(math.MaxInt64)
+	for _, p := range ports {
+		for start, s := range t.ports[p] {
+			if s.N > 0 {
+				out = min(out, start)
+			}
+		}
+	}
+	return out
+}
+
+// InferRatio finds the balance a stage keeps from what it counts: covers where it declares them,
+// fan-out where every destination gets about every record, learned where it puts out much more than it takes.
+func (t *Tally) InferRatio(st Stage) Ratio {
+	if len(t.Ports(st.Name, cell.Covers)) > 0 {
+		return Ratio{Kind: RatioCovers}
+	}
+	var in, out float64
+	for _, w := range t.Windows {
+		left := float64(t.StageSum(st.Name, cell.In, w).N) - float64(t.StageSum(st.Name, cell.Filtered, w).N) -
+			float64(t.StageSum(st.Name, cell.DLQ, w).N) - float64(t.StageSum(st.Name, cell.Dropped, w).N)
+		in += left
+		out += float64(t.StageSum(st.Name, cell.Out, w).N)
+	}
+	if in <= 0 {
+		return Ratio{}
+	}
+	per, k := out/in, len(st.Out)
+	switch {
+	case k > 1 && math.Abs(per-float64(k)) < math.Abs(per-1):
+		return Ratio{Kind: RatioFanout, K: k}
+	case k <= 1 && per > 1.5:
+		return Ratio{Kind: RatioLearned}
+	default:
+		return Ratio{}
+	}
+}
+
+// MinLearn is the number of settled windows a ratio is learned from.
+const MinLearn = 60
+
+// LearnRatio learns out/in from settled windows: the median, and a band of four times the median
+// absolute deviation, at least half a percent of the median. Median 0 while there are too few.
+func LearnRatio(ratios []float64) Ratio {
+	r := Ratio{Kind: RatioLearned}
+	if len(ratios) < MinLearn {
+		return r
+	}
+	xs := slices.Clone(ratios)
+	slices.Sort(xs)
+	r.Median = median(xs)
+	for i := range xs {
+		xs[i] = math.Abs(xs[i] - r.Median)
+	}
+	slices.Sort(xs)
+	r.Band = math.Max(4*median(xs), r.Median/200)
+	return r
+}
+
+func (s *settler) judge(v *view) {
+	var up, down Sum
+	for _, p := range v.up {
+		up.merge(s.Tally.At(p, s.w))
+	}
+	covers := Sum{}
+	for _, p := range v.down {
+		if p.Dir == cell.Covers {
+			covers.merge(s.Tally.At(p, s.w))
+		} else {
+			down.merge(s.Tally.At(p, s.w))
+		}
+	}
+	ev := Evidence{Kind: v.kind, Up: up.Counts, Down: down.Counts, Covers: num(covers.N), Ratio: v.ratio, EndDelta: -1, InFlight: -1, IDsKept: v.idsKept}
+	var key store.VerdictKey
+	if v.kind == store.EdgeTransport {
+		key = v.edge.Key(s.Tally.Pipeline, s.w)
+		if up.N == 0 && down.N == 0 {
+			return
+		}
+	} else {
+		key = BalanceKey(s.Tally.Pipeline, v.stage.Name, s.w)
+		filtered, dlq, dropped := s.side(v.stage.Name, cell.Filtered), s.side(v.stage.Name, cell.DLQ), s.side(v.stage.Name, cell.Dropped)
+		ev.Filtered, ev.DLQ, ev.Dropped, ev.Reasons = num(filtered.N), num(dlq.N), num(dropped.N), dropped.Reasons
+		if up.N == 0 && down.N == 0 && filtered.N == 0 && dlq.N == 0 && dropped.N == 0 {
+			return
+		}
+	}
+	var prior store.Verdict
+	var before bool
+	if s.Prior != nil {
+		prior, before = s.Prior(key)
+	}
+	if before && prior.Settled && prior.State != Unknown && prior.Up == num(up.N) && prior.Down == num(down.N) &&
+		prior.Filtered == ev.Filtered && prior.DLQ == ev.DLQ && prior.Dropped == ev.Dropped {
+		s.out.Verdicts = append(s.out.Verdicts, prior)
+		v.idsKept = v.idsKept || prior.Level == L3
+		return
+	}
+	needUp, needDown := s.readiness(v, &ev)
+	s.evidence(v, &ev, needUp, needDown)
+	if s.Known == nil || !s.Known(key) {
+		ev.Beginning = v.firstUp >= s.w.Start || v.firstDown >= s.w.Start
+	}
+	verdict := Judge(ev)
+	verdict.VerdictKey = key
+	verdict.UpdatedAt = s.Now
+	if verdict.Settled {
+		verdict.SettledAt = s.Now
+	}
+	if before {
+		verdict.Revision = prior.Revision
+		if prior.State != verdict.State || prior.Lost != verdict.Lost {
+			verdict.Revision++
+		}
+		if prior.Settled && verdict.Settled {
+			verdict.SettledAt = prior.SettledAt
+		}
+	}
+	if v.kind == store.EdgeBalance && verdict.Settled && verdict.Level == L3 {
+		v.idsKept = true
+	}
+	s.branches(v, &ev, &verdict)
+	s.out.Verdicts = append(s.out.Verdicts, verdict)
+}
+
+func (s *settler) side(stage string, d cell.Dir) Sum { return s.Tally.StageSum(stage, d, s.w) }
+
+// readiness finds by when both sides had to have reported and whether the window is settled.
+func (s *settler) readiness(v *view, ev *Evidence) (needUp, needDown int64) {
+	if v.kind == store.EdgeTransport {
+		pass := s.passed(Input{v.edge.Destination, v.edge.Group})
+		wrote := s.wrote(v.edge.Destination)
+		needUp, needDown = wrote.at, s.plusMargin(pass.at)
+		if s.Lateness != nil && pass.at < far {
+			late := min(max(s.Lateness(v.edge), 0), 24*time.Hour)
+			needDown = max(needDown, s.w.endMS()+2*late.Milliseconds())
+		}
+		ev.InTime = pass.ok && s.Now >= s.graceEnd()
+		ev.Settled = pass.ok && s.Now >= needDown && s.heard(v.upC, needUp) && s.heard(v.downC, needDown) && s.quiet(v.up) && s.quiet(v.down)
+		return needUp, needDown
+	}
+	d := s.stageDone(v.stage.Name)
+	ev.InTime = d.at < far && s.Now >= d.at
+	ev.Settled = d.ok && s.quiet(v.up) && s.quiet(v.down)
+	return d.at, d.at
+}
+
+func (s *settler) evidence(v *view, ev *Evidence, needUp, needDown int64) {
+	if total := add(s.Tally.NoTime, s.Tally.Timed); total > 0 {
+		ev.NoTime = float64(s.Tally.NoTime) / float64(total)
+	}
+	for side, cs := range [2][]contributor{v.upC, v.downC} {
+		need := needUp
+		if side == 1 {
+			need = needDown
+		}
+		for _, d := range s.Audit.doubts(s.w, cs, need) {
+			ev.Doubts = append(ev.Doubts, Doubt{
+				Hard: d.hard, Drops: d.gap.Kind == GapDrops, Bound: d.bound,
+				Class: gapClass(d.gap.Kind), Sentence: d.gap.Sentence(s.Now),
+			})
+		}
+	}
+	ev.Doubts = uniqueDoubts(ev.Doubts)
+	if s.Findings != nil {
+		ins := []Input{{v.edge.Destination, v.edge.Group}}
+		if v.kind == store.EdgeBalance {
+			ins = v.stage.In
+		}
+		for _, in := range ins {
+			f := s.Findings(in.Destination, in.Group, s.w)
+			ev.Redelivered = add(ev.Redelivered, max(f.Redelivered, 0))
+			if v.kind == store.EdgeTransport {
+				ev.Retention, ev.Skipped, ev.Truncated = add(ev.Retention, f.Retention), add(ev.Skipped, f.Skipped), add(ev.Truncated, f.Truncated)
+			}
+		}
+	}
+	if v.kind == store.EdgeTransport {
+		ev.EndDelta, ev.EndError = s.endDelta(v.edge.Destination)
+	}
+}
+
+func gapClass(k GapKind) string {
+	switch k {
+	case GapSilent:
+		return "auditor silent"
+	case GapDrops:
+		return "audit datagrams dropped"
+	case GapAway, GapClosed:
+		return "auditor stopped"
+	default:
+		return "auditor restarted"
+	}
+}
+
+// uniqueDoubts keeps the larger bound where both sides have the same gap: a record missing on both sides is one record.
+func uniqueDoubts(ds []Doubt) []Doubt {
+	var out []Doubt
+	for _, d := range ds {
+		i := slices.IndexFunc(out, func(o Doubt) bool { return o.Sentence == d.Sentence })
+		if i < 0 {
+			out = append(out, d)
+			continue
+		}
+		out[i].Bound = max(out[i].Bound, d.Bound)
+		out[i].Hard = out[i].Hard || d.Hard
+	}
+	return out
+}
+
+// branches adds which destinations of a fan-out lack records.
+func (s *settler) branches(v *view, ev *Evidence, out *store.Verdict) {
+	if ev.Ratio.Kind != RatioFanout || v.kind != store.EdgeBalance || out.Lost == 0 {
+		return
+	}
+	left := sub(out.Up, sum(out.Filtered, out.DLQ, out.Dropped))
+	for _, p := range v.down {
+		if d := sub(left, num(s.Tally.At(p, s.w).N)); d > 0 && left > 0 {
+			out.Reasons = append(out.Reasons, p.Destination+" lacks "+Count(d)+" ("+Percent(float64(d)/float64(left))+").")
+		}
+	}
+}

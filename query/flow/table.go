@@ -1,0 +1,185 @@
+package flow
+
+import "sort"
+
+// Point is an offset at a time (Unix milliseconds).
+type Point struct{ T, V int64 }
+
+// Table maps offsets to times and back: what one offset of a partition was at each poll. It keeps
+// five minutes of every poll, 10 s points for an hour, 60 s for a day and 10 min for 14 days, and
+// the first and last point of flat runs, so about 4,000 points at most.
+type Table struct {
+	points []Point
+	packed int // length after the last thinning
+}
+
+// Tiers of a table: up to this age, one point per step. Milliseconds.
+var tiers = [...]struct{ age, step int64 }{
+	{5 * 60_000, 0},
+	{3_600_000, 10_000},
+	{24 * 3_600_000, 60_000},
+	{14 * 24 * 3_600_000, 600_000},
+}
+
+// Add appends a poll. Older or equal times are ignored. When the value falls (truncation, rewind)
+// the points above it are forgotten, because the offsets will be used again.
+func (t *Table) Add(at, v int64) {
+	n := len(t.points)
+	if n > 0 && at <= t.points[n-1].T {
+		return
+	}
+	if n > 0 && v < t.points[n-1].V {
+		n = sort.Search(n, func(i int) bool { return t.points[i].V > v })
+		t.points = t.points[:n]
+	}
+	if n >= 2 && t.points[n-1].V == v && t.points[n-2].V == v {
+		t.points[n-1].T = at
+		return
+	}
+	t.points = append(t.points, Point{at, v})
+	if len(t.points) > t.packed+512 {
+		t.thin(at)
+	}
+}
+
+func (t *Table) thin(now int64) {
+	kept := t.points[:0]
+	last := int64(-far)
+	for i, p := range t.points {
+		age, step := now-p.T, int64(-1)
+		for _, tier := range tiers {
+			if age <= tier.age {
+				step = tier.step
+				break
+			}
+		}
+		flat := i > 0 && t.points[i-1].V == p.V || i+1 < len(t.points) && t.points[i+1].V == p.V
+		if step < 0 || (p.T-last < step && !(flat && step <= 10_000)) {
+			continue
+		}
+		kept = append(kept, p)
+		last = p.T
+	}
+	t.points = kept
+	t.packed = len(kept)
+}
+
+// Len is the number of points kept.
+func (t *Table) Len() int {
+	if t == nil {
+		return 0
+	}
+	return len(t.points)
+}
+
+// Last is the newest point.
+func (t *Table) Last() (Point, bool) {
+	if t.Len() == 0 {
+		return Point{}, false
+	}
+	return t.points[len(t.points)-1], true
+}
+
+// First is the oldest point.
+func (t *Table) First() (Point, bool) {
+	if t.Len() == 0 {
+		return Point{}, false
+	}
+	return t.points[0], true
+}
+
+// After returns the first poll at or after a time.
+func (t *Table) After(at int64) (Point, bool) {
+	if t.Len() == 0 {
+		return Point{}, false
+	}
+	i := sort.Search(len(t.points), func(i int) bool { return t.points[i].T >= at })
+	if i == len(t.points) {
+		return Point{}, false
+	}
+	return t.points[i], true
+}
+
+// Before returns the last poll at or before a time.
+func (t *Table) Before(at int64) (Point, bool) {
+	if t.Len() == 0 {
+		return Point{}, false
+	}
+	i := sort.Search(len(t.points), func(i int) bool { return t.points[i].T > at })
+	if i == 0 {
+		return Point{}, false
+	}
+	return t.points[i-1], true
+}
+
+// Reached returns the time of the first poll with a value of at least v.
+func (t *Table) Reached(v int64) (int64, bool) {
+	if t.Len() == 0 {
+		return 0, false
+	}
+	i := sort.Search(len(t.points), func(i int) bool { return t.points[i].V >= v })
+	if i == len(t.points) {
+		return 0, false
+	}
+	return t.points[i].T, true
+}
+
+// TimeOf estimates when the record at an offset was appended, in a table of end offsets, by linear
+// interpolation between the polls before and after. The truth lies within bound of the estimate.
+// known is false when the record is older than the table (the estimate is then the latest it can
+// have been) or not yet appended.
+func (t *Table) TimeOf(offset int64) (at float64, bound float64, known bool) {
+	n := t.Len()
+	if n == 0 {
+		return 0, 0, false
+	}
+	// The record is there at the first poll whose end lies above its offset.
+	i := sort.Search(n, func(i int) bool { return t.points[i].V > offset })
+	if i == n {
+		return float64(t.points[n-1].T), 0, false
+	}
+	if i == 0 {
+		return float64(t.points[0].T), 0, false
+	}
+	a, b := t.points[i-1], t.points[i]
+	width := float64(b.T - a.T)
+	share := (float64(offset) - float64(a.V)) / (float64(b.V) - float64(a.V))
+	return float64(a.T) + min(max(share, 0), 1)*width, width, true
+}
+
+// Value interpolates what the offset was at a time between two polls.
+func (t *Table) Value(at int64) (float64, bool) {
+	a, ok := t.Before(at)
+	if !ok {
+		return 0, false
+	}
+	b, ok := t.After(at)
+	if !ok {
+		return 0, false
+	}
+	if b.T == a.T {
+		return float64(a.V), true
+	}
+	return float64(a.V) + (float64(b.V)-float64(a.V))*float64(at-a.T)/float64(b.T-a.T), true
+}
+
+// Recent resamples the last span milliseconds before now at n evenly spread times, oldest first.
+// Fewer when the table does not reach back that far: none before its first poll, none after its last.
+func (t *Table) Recent(now, span int64, n int) []XY {
+	last, ok := t.Last()
+	if !ok || n < 2 || span <= 0 {
+		return nil
+	}
+	step := max(span/int64(n-1), 1)
+	out := make([]XY, 0, n)
+	for i := range int64(n) {
+		at := now - span + i*step
+		if at > last.T {
+			break
+		}
+		if v, ok := t.Value(at); ok {
+			out = append(out, XY{float64(at) / 1000, v})
+		}
+	}
+	return out
+}
