@@ -1,0 +1,112 @@
+# weir: `make demo` shows it, `make test` proves it. `make help` lists everything.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS   := -s -w -X main.version=$(VERSION)
+BIN       := bin
+TOOLS     := .tools
+LINT      := $(TOOLS)/golangci-lint-v2.15.0
+FUMPT     := $(TOOLS)/gofumpt-v0.12.0
+GOBUILD   := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
+GO_FILES  := $(shell find . -name '*.go' -not -path './ui/node_modules/*' -not -path './.git/*')
+UI_FILES  := $(shell find ui/src ui/public ui/index.html ui/package-lock.json ui/vite.config.ts -type f 2>/dev/null)
+# Packages small enough that the race detector pays for its time.
+RACE      := ./collector/... ./query/live ./query/flow ./alerts ./ingest/... ./internal/... ./store/local/...
+
+.PHONY: help
+help: ## Show this list
+	@grep -hE '^[a-z0-9_-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
+
+.PHONY: build
+build: $(BIN)/weir $(BIN)/weir-collector ## Build bin/weir (with the UI) and bin/weir-collector, static
+
+$(BIN)/weir: $(GO_FILES) go.mod go.sum ui/dist/app/index.html
+	$(GOBUILD) -o $@ ./cmd/weir
+
+$(BIN)/weir-collector: $(GO_FILES) go.mod go.sum
+	$(GOBUILD) -o $@ ./cmd/weir-collector
+
+$(BIN)/weir-demo: $(GO_FILES) go.mod go.sum
+	$(GOBUILD) -o $@ ./deploy/demo
+
+.PHONY: ui
+ui: ui/dist/app/index.html ## Build the UI into ui/dist
+
+ui/node_modules/.installed: ui/package-lock.json
+	cd ui && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+ui/dist/app/index.html: ui/node_modules/.installed $(UI_FILES)
+	cd ui && npm run --silent build
+	@touch $@
+
+.PHONY: ui-types
+ui-types: ui/node_modules/.installed ## Regenerate the OpenAPI document and the UI's types from query/answer
+	CGO_ENABLED=0 go test ./query/api -run TestOpenAPIDocumentIsCurrent -update
+	cd ui && npm run --silent types
+
+.PHONY: run
+run: build ## Run weir on this machine with the defaults
+	$(BIN)/weir
+
+.PHONY: demo
+demo: build $(BIN)/weir-demo ## Start a real pipeline beside weir, with faults on a switch; Ctrl-C ends it
+	$(BIN)/weir-demo run
+
+.PHONY: demo-check
+demo-check: build $(BIN)/weir-demo ## Play all scenes headless: injected = reported, stage named (one-minute windows)
+	$(BIN)/weir-demo check --dir /tmp/weir-demo-check
+
+.PHONY: demo-check-short
+demo-check-short: build $(BIN)/weir-demo ## The same with ten-second windows, for CI
+	$(BIN)/weir-demo check --short --dir /tmp/weir-demo-check
+
+.PHONY: test
+test: ## Everything CI runs; installs what is missing or says what it could not
+	@bash deploy/ci/test.sh
+
+.PHONY: test-go
+test-go: ## Go tests
+	CGO_ENABLED=0 go test ./...
+
+.PHONY: test-race
+test-race: ## Go tests under the race detector, where it pays (needs a C compiler)
+	CGO_ENABLED=1 go test -race -short $(RACE)
+
+.PHONY: test-ui
+test-ui: ui/node_modules/.installed ## UI: types, lint, unit tests, bundle size
+	cd ui && npm run --silent lint && npm test --silent && npm run --silent build && npm run --silent size
+
+.PHONY: e2e
+e2e: ui/dist/app/index.html ## UI pages in a real Chromium, with recorded answers
+	cd ui && npm run --silent e2e
+
+.PHONY: e2e-real
+e2e-real: build $(BIN)/weir-demo ## UI pages in a real Chromium, against the running demo
+	bash deploy/ci/e2e-real.sh
+
+.PHONY: fuzz
+fuzz: ## Every fuzz target for 30 s
+	bash deploy/ci/fuzz.sh 30s
+
+.PHONY: lint
+lint: $(LINT) ## golangci-lint over everything
+	$(LINT) run ./...
+
+.PHONY: fmt
+fmt: $(FUMPT) ## Format Go and UI sources
+	$(FUMPT) -w $(shell find . -name '*.go' -not -path './ui/node_modules/*')
+	cd ui && npx biome check --write src
+
+$(LINT):
+	GOBIN=$(CURDIR)/$(TOOLS) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+	@mv $(TOOLS)/golangci-lint $@
+
+$(FUMPT):
+	GOBIN=$(CURDIR)/$(TOOLS) go install mvdan.cc/gofumpt@v0.12.0
+	@mv $(TOOLS)/gofumpt $@
+
+.PHONY: clean
+clean: ## Remove what was built
+	rm -rf $(BIN) ui/dist/app weir-demo-data

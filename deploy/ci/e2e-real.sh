@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Starts the demo on ports of its own, plays a fault, and walks the pages of the real server in Chromium.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+port=${PORT:-19480} control=${CONTROL:-19490}
+log=$(mktemp)
+bin/weir-demo run --no-open --listen "127.0.0.1:$port" --control "127.0.0.1:$control" --dir /tmp/weir-e2e-real \
+  --window 10s --grace 5s --sampling 0.2 </dev/null >"$log" 2>&1 &
+demo=$!
+trap 'kill -INT $demo 2>/dev/null; wait $demo 2>/dev/null || true' EXIT
+for _ in $(seq 150); do
+  curl -fsS "http://127.0.0.1:$control/" >/dev/null 2>&1 && break
+  kill -0 $demo 2>/dev/null || { cat "$log"; exit 1; }
+  sleep 0.2
+done
+curl -fsS -X POST -d name=drop "http://127.0.0.1:$control/scene" >/dev/null
+for _ in $(seq 200); do # the first settled loss makes the Loss page worth looking at
+  curl -fsS "http://127.0.0.1:$port/api/v1/loss" | grep -q '"verdict":"LOSS"' && break
+  sleep 0.3
+done
+cd ui && BASE="http://127.0.0.1:$port" npm run --silent e2e
