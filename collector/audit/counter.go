@@ -37,10 +37,18 @@ type Increment = struct {
 // Errors of Add and Set, to be told apart with errors.Is.
 var (
 	ErrFull      = errors.New("too many audit cells in memory")
-	ErrTimestamp = errors.New("bad event time")
+	ErrTimestamp = error(timestampError{})
 	ErrClosed    = errors.New("audit counter is closed")
 	ErrKey       = errors.New("bad audit key")
 )
+
+// timestampError lets receivers that know no Counter tell a bad event time from a bound: they ask for BadTimestamp.
+type timestampError struct{}
+
+func (timestampError) Error() string { return "bad event time" }
+
+// BadTimestamp is always true.
+func (timestampError) BadTimestamp() bool { return true }
 
 // maxFuture is how far ahead of the clock an event time may lie.
 const maxFuture = 24 * time.Hour

@@ -1,0 +1,359 @@
+package statsd
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	batchSize = 64 // datagrams per system call
+	// A datagram of 64 KiB fits. The odd cache lines keep the buffers from falling on each other in the cache.
+	bufSize = 64<<10 + 23*64
+	oobSize = 64 // holds the credentials of a sender
+	// A reader that keeps up would be woken for every datagram; letting them gather costs less.
+	gather      = time.Millisecond
+	drainAtMost = time.Second // of what the kernel holds when the listener stops
+)
+
+// socket reads one UDP or Unix datagram socket in batches.
+type socket struct {
+	udp    *net.UDPConn
+	unix   *net.UnixConn
+	path   string
+	inode  uint64 // of the Unix socket's file
+	raw    syscall.RawConn
+	reader *reader
+	log    *slog.Logger
+
+	msgs   []mmsghdr
+	iovs   []unix.Iovec
+	buf    []byte
+	oob    []byte
+	n      int
+	err    error
+	recvFn func(fd uintptr) bool
+	pause  time.Duration
+
+	drops uint32 // as the kernel said last
+}
+
+type mmsghdr struct {
+	hdr unix.Msghdr
+	n   uint32
+	_   [4]byte
+}
+
+// open opens all configured sockets.
+func (l *Listener) open() error {
+	if l.cfg.UDP != "" {
+		addr := l.cfg.UDP
+		for range l.cfg.Readers {
+			s, err := l.openUDP(addr)
+			if err != nil {
+				return err
+			}
+			addr = s.udp.LocalAddr().String() // port 0: the others share the port that was found
+		}
+	}
+	if l.cfg.Unix != "" {
+		if err := l.openUnix(); err != nil {
+			return err
+		}
+	}
+	if l.cfg.UnixStream != "" {
+		s, err := l.openStreams()
+		if err != nil {
+			return err
+		}
+		l.streams = s
+	}
+	return nil
+}
+
+func (l *Listener) openUDP(addr string) (*socket, error) {
+	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
+		if l.cfg.Readers == 1 {
+			return nil // a second process on the address is a mistake, and shall be told so
+		}
+		var err error
+		return errors.Join(c.Control(func(fd uintptr) {
+			err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
+		}), err)
+	}}
+	c, err := lc.ListenPacket(context.Background(), "udp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("cannot listen on statsd.udp %q: %w; choose another address or stop what holds it", addr, err)
+	}
+	udp, ok := c.(*net.UDPConn)
+	if !ok {
+		return nil, fmt.Errorf("cannot listen on statsd.udp %q: not a UDP socket", addr)
+	}
+	s := &socket{udp: udp, reader: l.newReader("statsd_udp"), log: l.log}
+	l.sockets = append(l.sockets, s)
+	return s, s.prepare(udp, l.cfg.ReceiveBuffer)
+}
+
+func (l *Listener) openUnix() error {
+	c, inode, err := bindUnix(l.cfg, "unixgram", l.cfg.Unix, func(a *net.UnixAddr) (*net.UnixConn, error) { return net.ListenUnixgram("unixgram", a) })
+	if err != nil {
+		return err
+	}
+	s := &socket{unix: c, path: l.cfg.Unix, inode: inode, reader: l.newReader("statsd_unix"), log: l.log}
+	l.sockets = append(l.sockets, s)
+	if err := s.prepare(c, l.cfg.ReceiveBuffer); err != nil {
+		return err
+	}
+	var opt error
+	err = s.raw.Control(func(fd uintptr) { opt = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PASSCRED, 1) })
+	if err = errors.Join(err, opt); err != nil {
+		return fmt.Errorf("cannot ask for credentials on %q: %w", l.cfg.Unix, err)
+	}
+	return nil
+}
+
+// bindUnix makes a socket file, after removing one that nobody listens on.
+func bindUnix[C interface{ Close() error }](cfg Config, network, path string, listen func(*net.UnixAddr) (C, error)) (c C, inode uint64, err error) {
+	mode, err := cfg.mode()
+	if err != nil {
+		return c, 0, err
+	}
+	if info, err := os.Lstat(path); err == nil {
+		if info.Mode()&fs.ModeSocket == 0 {
+			return c, 0, fmt.Errorf("cannot listen on %q: there is a file that is no socket; remove it or choose another path", path)
+		}
+		probe, err := net.Dial(network, path)
+		if err == nil {
+			return c, 0, errors.Join(fmt.Errorf("cannot listen on %q: another process does; stop it or choose another path", path), probe.Close())
+		}
+		if !errors.Is(err, syscall.ECONNREFUSED) {
+			return c, 0, fmt.Errorf("cannot listen on %q: cannot tell whether the socket is in use: %w; remove it if not", path, err)
+		}
+		if err := os.Remove(path); err != nil {
+			return c, 0, fmt.Errorf("cannot remove the abandoned socket %q: %w", path, err)
+		}
+	}
+	c, err = listen(&net.UnixAddr{Name: path, Net: network})
+	if err != nil {
+		return c, 0, fmt.Errorf("cannot listen on %q: %w", path, err)
+	}
+	if err := os.Chmod(path, mode); err != nil {
+		return c, 0, errors.Join(fmt.Errorf("cannot set permissions of %q: %w", path, err), c.Close())
+	}
+	return c, inodeOf(path), nil
+}
+
+func inodeOf(path string) uint64 {
+	var st unix.Stat_t
+	if unix.Lstat(path, &st) != nil {
+		return 0
+	}
+	return st.Ino
+}
+
+// removeOwn removes a socket file unless another process has put its own there.
+func removeOwn(path string, inode uint64) {
+	if inode != 0 && inodeOf(path) == inode {
+		_ = os.Remove(path)
+	}
+}
+
+// prepare sets the receive buffer and the structures of recvmmsg.
+func (s *socket) prepare(c interface {
+	SyscallConn() (syscall.RawConn, error)
+}, want int,
+) error {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return fmt.Errorf("cannot use the statsd socket: %w", err)
+	}
+	s.raw = raw
+	got := 0
+	var opt error
+	err = raw.Control(func(fd uintptr) {
+		// With the right to, past the limit of the system.
+		if unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, want) != nil {
+			opt = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, want)
+		}
+		if opt == nil {
+			got, opt = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF)
+		}
+	})
+	if err = errors.Join(err, opt); err != nil {
+		return fmt.Errorf("cannot set the receive buffer of the statsd socket: %w", err)
+	}
+	got /= 2 // the kernel doubles it for its own book-keeping
+	if got < want {
+		s.log.Warn("the kernel gave a smaller receive buffer than asked: bursts may be lost; raise net.core.rmem_max",
+			"door", s.reader.door.name, "asked", want, "given", got)
+	}
+	s.pause = gather
+	if got < 1<<20 {
+		s.pause = gather / 5
+	}
+	s.msgs, s.iovs = make([]mmsghdr, batchSize), make([]unix.Iovec, batchSize)
+	s.buf, s.oob = make([]byte, batchSize*bufSize), make([]byte, batchSize*oobSize)
+	for i := range s.msgs {
+		s.iovs[i].Base = &s.buf[i*bufSize]
+		s.iovs[i].SetLen(bufSize)
+		s.msgs[i].hdr.Iov = &s.iovs[i]
+		s.msgs[i].hdr.SetIovlen(1)
+	}
+	s.recvFn = func(fd uintptr) bool {
+		s.recv(fd)
+		return s.n > 0 || s.err != syscall.EAGAIN //nolint:errorlint // a bare errno
+	}
+	return nil
+}
+
+// recv asks once for a batch; s.n and s.err tell what came.
+func (s *socket) recv(fd uintptr) {
+	if s.unix != nil {
+		for i := range s.msgs {
+			s.msgs[i].hdr.Control = &s.oob[i*oobSize]
+			s.msgs[i].hdr.SetControllen(oobSize)
+		}
+	}
+	for {
+		n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&s.msgs[0])), batchSize, unix.MSG_DONTWAIT, 0, 0)
+		if errno == syscall.EINTR {
+			continue
+		}
+		s.n, s.err = int(n), nil
+		if errno != 0 {
+			s.n, s.err = 0, errno
+		}
+		return
+	}
+}
+
+// run reads until ctx ends, and then what the kernel still holds.
+func (s *socket) run(ctx context.Context) error {
+	last := time.Now()
+	for ctx.Err() == nil {
+		err := s.raw.Read(s.recvFn)
+		if err == nil {
+			err = s.err
+		}
+		switch {
+		case err == nil:
+		case ctx.Err() != nil || errors.Is(err, os.ErrDeadlineExceeded):
+			continue
+		case errors.Is(err, syscall.ENOMEM), errors.Is(err, syscall.ENOBUFS), errors.Is(err, syscall.ECONNREFUSED):
+			continue // it passes
+		default:
+			return fmt.Errorf("cannot read from the statsd socket: %w", err)
+		}
+		now := time.Now()
+		s.take(now)
+		if s.n < batchSize/2 && now.Sub(last) < s.pause+s.pause/2 {
+			time.Sleep(s.pause)
+			now = now.Add(s.pause)
+		}
+		last = now
+	}
+	for end := time.Now().Add(drainAtMost); time.Now().Before(end); {
+		if err := s.raw.Control(s.recv); err != nil || s.n == 0 {
+			return nil //nolint:nilerr // nothing more to read
+		}
+		s.take(time.Now())
+	}
+	return nil
+}
+
+// take hands the datagrams of the batch to the reader.
+func (s *socket) take(now time.Time) {
+	r := s.reader
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.now = now.UnixNano()
+	var from *sender
+	r.pid = 0
+	if s.udp != nil {
+		from = r.reg.sender(r.door.name, Tags{Node: r.reg.origins.Self().Node})
+	}
+	for i := range s.n {
+		m := &s.msgs[i]
+		if s.unix != nil {
+			if pid := s.pidOf(m, i); from == nil || pid != r.pid {
+				from, r.pid = r.reg.sender(r.door.name, r.reg.origins.ByPID(pid)), pid
+			}
+		}
+		b := s.buf[i*bufSize : i*bufSize+int(m.n)]
+		if m.hdr.Flags&unix.MSG_TRUNC != 0 {
+			// The last line is cut; a cut number would be a wrong number.
+			r.metrics.n[truncated]++
+			b = b[:bytes.LastIndexByte(b, '\n')+1]
+		}
+		r.datagram(b, from)
+	}
+	r.report()
+}
+
+// pidOf reads the process id out of the credentials that came with message i; 0 when there are none.
+func (s *socket) pidOf(m *mmsghdr, i int) int32 {
+	oob := s.oob[i*oobSize : i*oobSize+min(int(m.hdr.Controllen), oobSize)] //nolint:gosec // at most oobSize
+	if len(oob) < unix.SizeofCmsghdr+unix.SizeofUcred {
+		return 0
+	}
+	h := (*unix.Cmsghdr)(unsafe.Pointer(&oob[0])) //nolint:gosec // the kernel wrote it; the length was checked
+	if h.Level != unix.SOL_SOCKET || h.Type != unix.SCM_CREDENTIALS {
+		return 0
+	}
+	return int32(binary.NativeEndian.Uint32(oob[unix.SizeofCmsghdr:])) //nolint:gosec // a pid_t
+}
+
+// kernelDrops counts the datagrams that the kernel threw away because the socket was full.
+func (s *socket) kernelDrops() {
+	if s.udp == nil {
+		return // a full Unix socket stops its sender instead
+	}
+	var drops uint32
+	ok := false
+	err := s.raw.Control(func(fd uintptr) { drops, ok = socketDrops(fd) })
+	if err != nil || !ok {
+		return
+	}
+	n := drops - s.drops // right also when the counter has gone round
+	s.drops = drops
+	if n == 0 {
+		return
+	}
+	s.reader.door.kernel.Add(int(n))
+	s.reader.mu.Lock()
+	seen := s.reader.seen
+	s.reader.mu.Unlock()
+	if seen && s.reader.audit != nil {
+		s.reader.audit.Drops(uint64(n)) // any of them may have been an audit line
+	}
+	s.log.Warn("the kernel dropped datagrams: the receive buffer was full", "door", s.reader.door.name, "datagrams", n)
+}
+
+// wake makes a waiting read return.
+func (s *socket) wake() {
+	past := time.Unix(1, 0)
+	if s.udp != nil {
+		_ = s.udp.SetReadDeadline(past)
+		return
+	}
+	_ = s.unix.SetReadDeadline(past)
+}
+
+func (s *socket) close() error {
+	if s.udp != nil {
+		return s.udp.Close()
+	}
+	removeOwn(s.path, s.inode)
+	return s.unix.Close()
+}
