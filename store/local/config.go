@@ -7,6 +7,7 @@ import (
 
 	"github.com/weirhq/weir/store/local/docdb"
 	"github.com/weirhq/weir/store/local/metricdb"
+	"github.com/weirhq/weir/store/local/spandb"
 )
 
 // Config is where the engine keeps its data and how much of it.
@@ -30,6 +31,8 @@ type Config struct {
 	MaxExemplars int `yaml:"max_exemplars"`
 	// MinFreeBytes of disk (at most a tenth of it) are left alone: below, appends are refused until there is room.
 	MinFreeBytes int64 `yaml:"min_free_bytes"`
+	// Spans bounds the span store; its dir is always the folder spans in Dir.
+	Spans spandb.Config `yaml:"spans"`
 }
 
 // DefaultConfig keeps metrics for 15 days and the ledger for 30 in ./weir-data.
@@ -46,6 +49,7 @@ func DefaultConfig() Config {
 		MaxTenants:       m.MaxTenants,
 		MaxExemplars:     m.MaxExemplars,
 		MinFreeBytes:     m.MinFreeBytes,
+		Spans:            spandb.DefaultConfig(),
 	}
 }
 
@@ -57,7 +61,16 @@ func (c Config) Validate() error {
 	if err := c.metrics().Validate(); err != nil {
 		return err
 	}
-	return c.docs().Validate()
+	if err := c.docs().Validate(); err != nil {
+		return err
+	}
+	return c.spans().Validate()
+}
+
+func (c Config) spans() spandb.Config {
+	s := c.Spans
+	s.Dir = filepath.Join(c.Dir, "spans")
+	return s
 }
 
 func (c Config) metrics() metricdb.Config {

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"github.com/VictoriaMetrics/metrics"
 	"golang.org/x/sys/unix"
@@ -19,6 +20,7 @@ import (
 	"github.com/weirhq/weir/store"
 	"github.com/weirhq/weir/store/local/docdb"
 	"github.com/weirhq/weir/store/local/metricdb"
+	"github.com/weirhq/weir/store/local/spandb"
 )
 
 // Engine is a store.Engine over a folder. It takes appends from Open on; Run does the housekeeping and closes it.
@@ -27,13 +29,8 @@ type Engine struct {
 	lock    *os.File
 	metrics *metricdb.DB
 	docs    *docdb.DB
-	spans   spans
-}
-
-// spans is what the engine needs of the span store.
-type spans interface {
-	store.Spans
-	Run(ctx context.Context) error
+	spans   *spandb.DB
+	ran     atomic.Bool // the span store is closed
 }
 
 var _ store.Engine = (*Engine)(nil)
@@ -62,7 +59,9 @@ func Open(ctx context.Context, cfg Config, logger *slog.Logger, set *metrics.Set
 	if e.metrics, err = metricdb.New(cfg.metrics(), logger, set); err != nil {
 		return nil, err
 	}
-	e.spans = noSpans{}
+	if e.spans, err = spandb.Open(cfg.spans(), logger, set); err != nil {
+		return nil, err
+	}
 	return e, nil
 }
 
@@ -106,6 +105,8 @@ func (e *Engine) Stats(context.Context) (store.Stats, error) {
 		return s, err
 	}
 	s.LedgerBytes = e.docs.Bytes()
+	sp := e.spans.Stats()
+	s.Spans, s.SpanBlocks, s.SpanBytes = sp.Spans, sp.Blocks, sp.LogBytes+sp.BlockBytes
 	s.DiskFree, s.DiskTotal, err = metricdb.DiskSpace(e.cfg.Dir)
 	return s, err
 }
@@ -118,6 +119,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		wg.Go(func() { errs[i] = run(ctx) })
 	}
 	wg.Wait()
+	e.ran.Store(true)
 	return errors.Join(append(errs, e.Close())...)
 }
 
@@ -129,6 +131,12 @@ func (e *Engine) Close() error {
 	}
 	if e.docs != nil {
 		errs = append(errs, e.docs.Close())
+	}
+	if e.spans != nil && !e.ran.Swap(true) {
+		// The span store closes at the end of its Run only.
+		ended, cancel := context.WithCancel(context.Background())
+		cancel()
+		errs = append(errs, e.spans.Run(ended))
 	}
 	if e.lock != nil {
 		if err := e.lock.Close(); err != nil && !errors.Is(err, os.ErrClosed) {

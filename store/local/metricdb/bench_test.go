@@ -1,0 +1,151 @@
+package metricdb
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/weirhq/weir/store"
+)
+
+// cpu is the CPU time of this process, user and system.
+func cpu() time.Duration {
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+		panic(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// load is n series of 8 labels in batches, with counters that grow.
+type load struct {
+	batches []*store.MetricBatch
+	rnd     *rand.Rand
+}
+
+func newLoad(n, perBatch int, tag string) *load {
+	l := &load{rnd: rand.New(rand.NewPCG(1, 2))}
+	for from := 0; from < n; from += perBatch {
+		b := &store.MetricBatch{}
+		index := map[string]uint32{}
+		sym := func(s string) uint32 {
+			i, ok := index[s]
+			if !ok {
+				i = uint32(len(b.Symbols))
+				b.Symbols = append(b.Symbols, s)
+				index[s] = i
+			}
+			return i
+		}
+		for i := from; i < min(from+perBatch, n); i++ {
+			var refs []uint32
+			for _, p := range [][2]string{
+				{"__name__", "http_server_request_duration_" + strconv.Itoa(i%100)},
+				{"code", strconv.Itoa(200 + i%5)}, {"container", fmt.Sprintf("%x", i/200*7919)}, {"method", "GET"}, {"node", "node-" + strconv.Itoa(i/2000)},
+				{"path", "/api/v1/" + strconv.Itoa(i)}, {"service", "service-" + strconv.Itoa(i/500)}, {"tag", tag},
+			} {
+				refs = append(refs, sym(p[0]), sym(p[1]))
+			}
+			b.Series = append(b.Series, store.BatchSeries{LabelRefs: refs, Samples: make([]store.Sample, 1)})
+		}
+		l.batches = append(l.batches, b)
+	}
+	return l
+}
+
+// at sets the time of all samples and lets counters grow.
+func (l *load) at(t int64) {
+	for _, b := range l.batches {
+		for i := range b.Series {
+			s := &b.Series[i].Samples[0]
+			s.T = t
+			s.V += float64(l.rnd.IntN(100))
+		}
+	}
+}
+
+func (l *load) send(tb testing.TB, db *DB) (samples, series int) {
+	for _, b := range l.batches {
+		res, err := db.Append(tb.Context(), tenantA, b)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		if len(res.Rejected) > 0 {
+			tb.Fatalf("%+v", res.Rejected)
+		}
+		samples += res.Samples
+		series += res.NewSeries
+	}
+	return samples, series
+}
+
+func rss() float64 {
+	data, _ := os.ReadFile("/proc/self/statm")
+	f := strings.Fields(string(data))
+	n, _ := strconv.Atoi(f[1])
+	return float64(n * os.Getpagesize())
+}
+
+func dirBytes(dir string) (n int64) {
+	_ = filepath.Walk(dir, func(_ string, fi os.FileInfo, err error) error {
+		if err == nil && !fi.IsDir() {
+			n += fi.Size()
+		}
+		return nil
+	})
+	return n
+}
+
+// BenchmarkKnownSeries appends batches of 1,000 and 2,000 known series, each answered after fsync.
+func BenchmarkKnownSeries(b *testing.B) {
+	for _, per := range []int{1000, 2000} {
+		b.Run(strconv.Itoa(per), func(b *testing.B) {
+			db := openTest(b, testConfig(b.TempDir()))
+			l := newLoad(20_000, per, "x")
+			t := time.Now().Add(-2 * time.Hour).UnixMilli()
+			l.at(t)
+			l.send(b, db)
+			b.ResetTimer()
+			start, total := cpu(), 0
+			var spent time.Duration
+			for b.Loop() {
+				t += 5000
+				l.at(t)
+				start = cpu()
+				n, _ := l.send(b, db)
+				spent += cpu() - start
+				total += n
+			}
+			b.ReportMetric(float64(total)/spent.Seconds(), "samples/core-s")
+		})
+	}
+}
+
+// BenchmarkNewSeries appends series never seen before and tells their memory.
+func BenchmarkNewSeries(b *testing.B) {
+	cfg := testConfig(b.TempDir())
+	db := openTest(b, cfg)
+	var spent time.Duration
+	series := 0
+	runtime.GC()
+	before := rss()
+	t := time.Now().Add(-time.Hour).UnixMilli()
+	for i := 0; b.Loop(); i++ {
+		l := newLoad(20_000, 2000, strconv.Itoa(i))
+		l.at(t)
+		start := cpu()
+		_, n := l.send(b, db)
+		spent += cpu() - start
+		series += n
+	}
+	b.ReportMetric(float64(series)/spent.Seconds(), "series/core-s")
+	b.ReportMetric((rss()-before)/float64(series), "rss-B/series")
+}
