@@ -175,8 +175,9 @@ type doubt struct {
 }
 
 // doubts finds the gaps that touch a side in a window. contributors are the nodes that count there
-// at all, with their largest rate in records per second; need is the time the nodes had to report past.
-func (a *Audit) doubts(w Window, contributors []contributor, need int64) []doubt {
+// at all, with their largest rate in records per second; need is the time the nodes had to report past,
+// slack how far the clocks of applications and collectors may differ.
+func (a *Audit) doubts(w Window, contributors []contributor, need, slack int64) []doubt {
 	var out []doubt
 	for _, c := range contributors {
 		for _, g := range a.Gaps {
@@ -189,7 +190,7 @@ func (a *Audit) doubts(w Window, contributors []contributor, need int64) []doubt
 				}
 				continue
 			}
-			if w.startMS() >= g.To || g.From >= need {
+			if w.startMS() >= add(g.To, slack) || g.From >= need {
 				continue
 			}
 			hard := g.Kind == GapSilent || g.Kind == GapOpen || g.Kind == GapAway && c.lossy

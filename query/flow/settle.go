@@ -22,7 +22,7 @@ type Settlement struct {
 	Rules    Rules
 	Ratios   map[string]Ratio                                  // declared or learned; inferred where missing
 	Prior    func(store.VerdictKey) (store.Verdict, bool)      // what was said before; nil = nothing
-	Known    func(store.VerdictKey) bool                       // the edge was balanced in an earlier window
+	Known    func(store.VerdictKey) (first int64, ok bool)     // the oldest window in which the edge was settled; nil = not known
 	Lateness func(Edge) time.Duration                          // learned; nil = none
 	Latency  func(destination string) time.Duration            // largest usual latency of a hop without offsets; nil = the cap
 	Findings func(destination, group string, w Window) Finding // what offset rules found; nil = nothing
@@ -101,7 +101,10 @@ func (s *settler) views() []view {
 		v.up = s.Tally.Ports(st.Name, cell.In)
 		v.down = s.Tally.Ports(st.Name, cell.Out)
 		covers := s.Tally.Ports(st.Name, cell.Covers)
-		known := s.Known != nil && s.Known(BalanceKey(s.Tally.Pipeline, st.Name, Window{}))
+		known := false
+		if s.Known != nil {
+			_, known = s.Known(BalanceKey(s.Tally.Pipeline, st.Name, Window{}))
+		}
 		if len(v.up) == 0 || len(v.down)+len(covers) == 0 && !known {
 			continue
 		}
@@ -222,9 +225,7 @@ func (s *settler) judge(v *view) {
 	}
 	needUp, needDown := s.readiness(v, &ev)
 	s.evidence(v, &ev, needUp, needDown)
-	if s.Known == nil || !s.Known(key) {
-		ev.Beginning = v.firstUp >= s.w.Start || v.firstDown >= s.w.Start
-	}
+	ev.Beginning = s.beginning(v, key)
 	verdict := Judge(ev)
 	verdict.VerdictKey = key
 	verdict.UpdatedAt = s.Now
@@ -245,6 +246,16 @@ func (s *settler) judge(v *view) {
 	}
 	s.branches(v, &ev, &verdict)
 	s.out.Verdicts = append(s.out.Verdicts, verdict)
+}
+
+// beginning says whether one side may have begun to count within the window: nothing older is known of it.
+func (s *settler) beginning(v *view, key store.VerdictKey) bool {
+	if s.Known != nil {
+		if first, ok := s.Known(key); ok && first < s.w.Start {
+			return false
+		}
+	}
+	return v.firstUp >= s.w.Start || v.firstDown >= s.w.Start
 }
 
 func (s *settler) side(stage string, d cell.Dir) Sum { return s.Tally.StageSum(stage, d, s.w) }
@@ -278,7 +289,7 @@ func (s *settler) evidence(v *view, ev *Evidence, needUp, needDown int64) {
 		if side == 1 {
 			need = needDown
 		}
-		for _, d := range s.Audit.doubts(s.w, cs, need) {
+		for _, d := range s.Audit.doubts(s.w, cs, need, s.rules.Margin.Milliseconds()) {
 			ev.Doubts = append(ev.Doubts, Doubt{
 				Hard: d.hard, Drops: d.gap.Kind == GapDrops, Bound: d.bound,
 				Class: gapClass(d.gap.Kind), Sentence: d.gap.Sentence(s.Now),
