@@ -1,0 +1,178 @@
+package scrape
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"sync"
+	"time"
+
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/metadata"
+	"github.com/prometheus/prometheus/model/value"
+
+	"github.com/weirhq/weir/collector/remotewrite"
+	"github.com/weirhq/weir/collector/signal"
+)
+
+// maxBodySize is about the largest request body handed to the spool at once.
+const maxBodySize = 1 << 20
+
+// encoder is shared by some targets: they take turns, because the strings they have in common are kept once.
+// A target always uses the same one, for its series remember their place in it.
+type encoder struct {
+	mu    sync.Mutex
+	batch *remotewrite.Batch
+}
+
+// point is what goes to the spool.
+type point struct {
+	rw    *remotewrite.Series
+	t     int64
+	start int64
+	v     float64
+}
+
+// reportSeries are the series a scrape makes about itself.
+type reportSeries struct{ up, duration, scraped, kept *remotewrite.Series }
+
+func newReportSeries(target labels.Labels) reportSeries {
+	make := func(name, help, unit string) *remotewrite.Series {
+		b := labels.NewBuilder(target)
+		b.Set(labels.MetricName, name)
+		return remotewrite.NewSeries(b.Labels(), metadata.Metadata{Type: model.MetricTypeGauge, Help: help, Unit: unit})
+	}
+	return reportSeries{
+		up:       make("up", "1 when the last scrape worked.", ""),
+		duration: make("scrape_duration_seconds", "Time the last scrape took.", "seconds"),
+		scraped:  make("scrape_samples_scraped", "Samples the target gave.", ""),
+		kept:     make("scrape_samples_post_metric_relabeling", "Samples left after relabelling.", ""),
+	}
+}
+
+// collect turns an answer into points and tells staleness. A failed scrape has no answer: all live series end.
+// It returns how many samples relabelling kept.
+func (t *target) collect(f *found, at int64, buf *buffers) (kept int, err error) {
+	c := t.cache
+	n := 0 // live series that have a sample
+	for i := range f.samples {
+		o := &f.samples[i]
+		s := o.e.series
+		if s == nil {
+			continue
+		}
+		kept++
+		if kept > t.cfg.SampleLimit {
+			return kept, fmt.Errorf("cannot take more than sample_limit %d samples of %q", t.cfg.SampleLimit, t.url)
+		}
+		if t.labelLimit > 0 && s.round == 0 && s.rw.Labels().Len() > t.labelLimit {
+			return kept, fmt.Errorf("cannot take series %s of %q: it has more than label_limit %d labels", s.rw.Labels(), t.url, t.labelLimit)
+		}
+	}
+	t.duplicates = 0
+	for i := range f.samples {
+		o := &f.samples[i]
+		s := o.e.series
+		if s == nil {
+			continue
+		}
+		p := point{rw: s.rw, t: at, v: o.v}
+		if timed := o.timed && !t.cfg.IgnoreTimestamps; timed {
+			p.t = o.t // the target decides when such a series ends
+		} else {
+			if s.round == c.round {
+				t.duplicates++ // one series, one time, two values: the first counts
+				continue
+			}
+			if s.live {
+				n++
+			}
+		}
+		s.round = c.round
+		if st := o.e.start; st != nil && st.ms > 0 && st.ms <= p.t {
+			p.start = st.ms
+		}
+		buf.points = append(buf.points, p)
+	}
+	t.endMissing(n, at, buf)
+	for i := range f.samples {
+		o := &f.samples[i]
+		if s := o.e.series; s != nil && (!o.timed || t.cfg.IgnoreTimestamps) && !s.live {
+			s.live = true
+			t.live++
+		}
+	}
+	return kept, nil
+}
+
+// endMissing writes a staleness marker for every live series but the n that have a sample now.
+func (t *target) endMissing(n int, at int64, buf *buffers) {
+	if n == t.live {
+		return
+	}
+	for _, s := range t.cache.series {
+		if s.live && s.round != t.cache.round {
+			buf.points = append(buf.points, point{rw: s.rw, t: at, v: staleNaN})
+			s.live = false
+			t.live--
+		}
+	}
+}
+
+var staleNaN = math.Float64frombits(value.StaleNaN)
+
+// report adds the series about the scrape itself.
+func (t *target) report(at int64, took time.Duration, scraped, kept int, up bool, buf *buffers) {
+	v := 0.0
+	if up {
+		v = 1
+	}
+	buf.points = append(buf.points,
+		point{rw: t.reports.up, t: at, v: v},
+		point{rw: t.reports.duration, t: at, v: took.Seconds()},
+		point{rw: t.reports.scraped, t: at, v: float64(scraped)},
+		point{rw: t.reports.kept, t: at, v: float64(kept)},
+	)
+}
+
+// write encodes the points and hands them to the spool, in bodies of a bounded size.
+func (s *Scraper) write(ctx context.Context, t *target, f *found, at int64, buf *buffers) error {
+	points := buf.points
+	exemplars := f.exemplars
+	for len(points) > 0 || len(exemplars) > 0 {
+		t.enc.mu.Lock()
+		b := t.enc.batch
+		b.Reset()
+		n := 0
+		for n < len(points) && b.Size() < maxBodySize {
+			p := &points[n]
+			b.Add(p.rw, p.t, p.start, p.v)
+			n++
+		}
+		points = points[n:]
+		if len(points) == 0 { // exemplars go with the last samples
+			for _, x := range exemplars {
+				o := &f.samples[x.sample]
+				if o.e.series == nil {
+					continue
+				}
+				ts := at
+				if x.x.HasTs {
+					ts = x.x.Ts
+				}
+				b.AddExemplar(o.e.series.rw, ts, x.x.Value, x.x.Labels)
+			}
+			exemplars = nil
+		}
+		buf.encoded = b.AppendTo(buf.encoded[:0])
+		t.enc.mu.Unlock()
+		if err := s.out.Append(ctx, signal.Samples, n, buf.encoded); err != nil {
+			rest := n + len(points)
+			s.m.droppedSpool.Add(rest)
+			return fmt.Errorf("cannot keep %d samples of %q: %w", rest, t.url, err)
+		}
+		s.m.accepted.Add(n)
+	}
+	return nil
+}
