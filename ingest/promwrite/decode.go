@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/metadata"
 
+	"github.com/weirhq/weir/ingest/pbuf"
 	"github.com/weirhq/weir/store"
 )
 
@@ -89,19 +90,19 @@ func (d *Decoder) V2(body []byte, lim Limits) error {
 		return err
 	}
 	d.grow(n)
-	r := reader{buf: body, end: len(body)}
+	r := pbuf.Of(body)
 	for k := 0; ; {
-		ok, err := r.next()
+		ok, err := r.Next()
 		if err != nil {
-			return &Error{err.Error(), r.pos, -1}
+			return &Error{err.Error(), r.Pos, -1}
 		}
 		if !ok {
 			return nil
 		}
-		if r.field != 5 {
+		if r.Field != 5 {
 			continue
 		}
-		if err := d.seriesV2(r.sub(), k); err != nil {
+		if err := d.seriesV2(r.Sub(), k); err != nil {
 			return err
 		}
 		k++
@@ -110,33 +111,33 @@ func (d *Decoder) V2(body []byte, lim Limits) error {
 
 // symbols collects the symbol table and counts the series.
 func (d *Decoder) symbols(body []byte) (series int, err error) {
-	r := reader{buf: body, end: len(body)}
+	r := pbuf.Of(body)
 	for {
-		ok, err := r.next()
+		ok, err := r.Next()
 		if err != nil {
-			return 0, &Error{err.Error(), r.pos, -1}
+			return 0, &Error{err.Error(), r.Pos, -1}
 		}
 		if !ok {
 			break
 		}
-		switch r.field {
+		switch r.Field {
 		case 4:
-			if r.wire != wireBytes {
-				return 0, &Error{"symbols: " + errWire.Error(), r.pos, -1}
+			if r.Wire != pbuf.WireBytes {
+				return 0, &Error{"symbols: " + pbuf.ErrWire.Error(), r.Pos, -1}
 			}
-			d.Batch.Symbols = append(d.Batch.Symbols, r.str())
+			d.Batch.Symbols = append(d.Batch.Symbols, r.Str())
 			if len(d.Batch.Symbols) > 2*d.lim.Samples {
-				return 0, &Error{fmt.Sprintf("more than %d symbols: send smaller requests", 2*d.lim.Samples), r.pos, -1}
+				return 0, &Error{fmt.Sprintf("more than %d symbols: send smaller requests", 2*d.lim.Samples), r.Pos, -1}
 			}
 		case 5:
-			if r.wire != wireBytes {
-				return 0, &Error{"timeseries: " + errWire.Error(), r.pos, -1}
+			if r.Wire != pbuf.WireBytes {
+				return 0, &Error{"timeseries: " + pbuf.ErrWire.Error(), r.Pos, -1}
 			}
 			if series++; series > d.lim.Series {
-				return 0, &Error{fmt.Sprintf("more than %d series: send smaller requests", d.lim.Series), r.pos, -1}
+				return 0, &Error{fmt.Sprintf("more than %d series: send smaller requests", d.lim.Series), r.Pos, -1}
 			}
 		case 1, 2, 3:
-			return 0, &Error{fmt.Sprintf("field %d is reserved in 2.0: is this a 1.0 body? then send Content-Type application/x-protobuf without proto", r.field), r.pos, -1}
+			return 0, &Error{fmt.Sprintf("field %d is reserved in 2.0: is this a 1.0 body? then send Content-Type application/x-protobuf without proto", r.Field), r.Pos, -1}
 		}
 	}
 	if len(d.Batch.Symbols) > 0 && d.Batch.Symbols[0] != "" {
@@ -168,42 +169,42 @@ type marks struct{ refs, smp, hist, exem int }
 
 func (d *Decoder) mark() marks { return marks{len(d.refs), len(d.smp), len(d.hist), len(d.exem)} }
 
-func (d *Decoder) seriesV2(r reader, k int) error {
+func (d *Decoder) seriesV2(r pbuf.Reader, k int) error {
 	m := d.mark()
 	var typ, help, unit uint64
 	for {
-		ok, err := r.next()
+		ok, err := r.Next()
 		if err != nil {
-			return &Error{err.Error(), r.pos, k}
+			return &Error{err.Error(), r.Pos, k}
 		}
 		if !ok {
 			break
 		}
-		switch r.field {
+		switch r.Field {
 		case 1:
 			if d.refs, err = d.symbolRefs(&r, d.refs); err != nil {
-				return &Error{"labels_refs: " + err.Error(), r.pos, k}
+				return &Error{"labels_refs: " + err.Error(), r.Pos, k}
 			}
 		case 2:
 			if err := d.sample(&r); err != nil {
-				return &Error{"samples: " + err.Error(), r.pos, k}
+				return &Error{"samples: " + err.Error(), r.Pos, k}
 			}
 		case 3:
 			if err := d.histogram(&r, k); err != nil {
-				return &Error{"histograms: " + err.Error(), r.pos, k}
+				return &Error{"histograms: " + err.Error(), r.Pos, k}
 			}
 		case 4:
 			if err := d.exemplar(&r, true); err != nil {
-				return &Error{"exemplars: " + err.Error(), r.pos, k}
+				return &Error{"exemplars: " + err.Error(), r.Pos, k}
 			}
 		case 5:
 			if typ, help, unit, err = d.meta(&r, typ, help, unit); err != nil {
-				return &Error{"metadata: " + err.Error(), r.pos, k}
+				return &Error{"metadata: " + err.Error(), r.Pos, k}
 			}
 		}
 	}
 	if (len(d.refs)-m.refs)%2 != 0 {
-		return &Error{fmt.Sprintf("labels_refs has an odd number of entries, %d", len(d.refs)-m.refs), r.pos, k}
+		return &Error{fmt.Sprintf("labels_refs has an odd number of entries, %d", len(d.refs)-m.refs), r.Pos, k}
 	}
 	var md metadata.Metadata
 	if typ|help|unit != 0 {
@@ -213,27 +214,27 @@ func (d *Decoder) seriesV2(r reader, k int) error {
 	return nil
 }
 
-// symbolRefs is written out, not built on varints, because it is the hottest loop of the decoder.
-func (d *Decoder) symbolRefs(r *reader, dst []uint32) ([]uint32, error) {
+// symbolRefs is written out, not built on pbuf.Varints, because it is the hottest loop of the decoder.
+func (d *Decoder) symbolRefs(r *pbuf.Reader, dst []uint32) ([]uint32, error) {
 	n := uint64(len(d.Batch.Symbols))
 	s := *r
-	if r.wire == wireVarint {
-		if r.num >= n {
-			return dst, fmt.Errorf("reference %d is outside of the %d symbols", r.num, n)
+	if r.Wire == pbuf.WireVarint {
+		if r.Num >= n {
+			return dst, fmt.Errorf("reference %d is outside of the %d symbols", r.Num, n)
 		}
-		return append(dst, uint32(r.num)), nil //nolint:gosec // below n
+		return append(dst, uint32(r.Num)), nil //nolint:gosec // below n
 	}
-	if r.wire != wireBytes {
-		return dst, errWire
+	if r.Wire != pbuf.WireBytes {
+		return dst, pbuf.ErrWire
 	}
-	for s.pos, s.end = r.from, r.pos; s.pos < s.end; {
+	for s.Pos, s.End = r.From, r.Pos; s.Pos < s.End; {
 		var v uint64
-		if b := s.buf[s.pos]; b < 0x80 {
+		if b := s.Buf[s.Pos]; b < 0x80 {
 			v = uint64(b)
-			s.pos++
+			s.Pos++
 		} else {
 			var err error
-			if v, err = s.uvarint(); err != nil {
+			if v, err = s.Uvarint(); err != nil {
 				return dst, err
 			}
 		}
@@ -252,17 +253,17 @@ func (d *Decoder) count() error {
 	return nil
 }
 
-func (d *Decoder) sample(parent *reader) error {
-	if err := parent.need(wireBytes); err != nil {
+func (d *Decoder) sample(parent *pbuf.Reader) error {
+	if err := parent.Need(pbuf.WireBytes); err != nil {
 		return err
 	}
 	if err := d.count(); err != nil {
 		return err
 	}
-	r := parent.sub()
+	r := parent.Sub()
 	var s store.Sample
 	for {
-		ok, err := r.next()
+		ok, err := r.Next()
 		if err != nil {
 			return err
 		}
@@ -270,49 +271,49 @@ func (d *Decoder) sample(parent *reader) error {
 			d.smp = append(d.smp, s)
 			return nil
 		}
-		want := wireVarint
-		switch r.field {
+		want := pbuf.WireVarint
+		switch r.Field {
 		case 1:
-			want, s.V = wireFixed8, math.Float64frombits(r.num)
+			want, s.V = pbuf.WireFixed8, math.Float64frombits(r.Num)
 		case 2:
-			s.T = int64(r.num) //nolint:gosec // protobuf int64
+			s.T = int64(r.Num) //nolint:gosec // protobuf int64
 		case 3:
-			s.Start = int64(r.num) //nolint:gosec // protobuf int64
+			s.Start = int64(r.Num) //nolint:gosec // protobuf int64
 		default:
 			continue
 		}
-		if r.wire != want {
-			return errWire
+		if r.Wire != want {
+			return pbuf.ErrWire
 		}
 	}
 }
 
-func (d *Decoder) meta(parent *reader, typ, help, unit uint64) (t, h, u uint64, err error) {
-	if err := parent.need(wireBytes); err != nil {
+func (d *Decoder) meta(parent *pbuf.Reader, typ, help, unit uint64) (t, h, u uint64, err error) {
+	if err := parent.Need(pbuf.WireBytes); err != nil {
 		return 0, 0, 0, err
 	}
-	r := parent.sub()
+	r := parent.Sub()
 	n := uint64(len(d.Batch.Symbols))
 	for {
-		ok, err := r.next()
+		ok, err := r.Next()
 		if err != nil || !ok {
 			return typ, help, unit, err
 		}
-		switch r.field {
+		switch r.Field {
 		case 1:
-			typ = r.num
+			typ = r.Num
 		case 3:
-			help = r.num
+			help = r.Num
 		case 4:
-			unit = r.num
+			unit = r.Num
 		default:
 			continue
 		}
-		if r.wire != wireVarint {
-			return 0, 0, 0, errWire
+		if r.Wire != pbuf.WireVarint {
+			return 0, 0, 0, pbuf.ErrWire
 		}
-		if r.field != 1 && r.num >= n {
-			return 0, 0, 0, fmt.Errorf("reference %d is outside of the %d symbols", r.num, n)
+		if r.Field != 1 && r.Num >= n {
+			return 0, 0, 0, fmt.Errorf("reference %d is outside of the %d symbols", r.Num, n)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/prometheus/prometheus/model/histogram"
 
+	"github.com/weirhq/weir/ingest/pbuf"
 	"github.com/weirhq/weir/store"
 )
 
@@ -25,8 +26,8 @@ type rawHistogram struct {
 }
 
 // histogram decodes one native histogram. A well-formed one with impossible content is rejected alone.
-func (d *Decoder) histogram(parent *reader, k int) error {
-	if err := parent.need(wireBytes); err != nil {
+func (d *Decoder) histogram(parent *pbuf.Reader, k int) error {
+	if err := parent.Need(pbuf.WireBytes); err != nil {
 		return err
 	}
 	if err := d.count(); err != nil {
@@ -35,10 +36,10 @@ func (d *Decoder) histogram(parent *reader, k int) error {
 	if d.nhist++; d.nhist > d.lim.Histograms {
 		return fmt.Errorf("more than %d histograms in one request: send smaller requests", d.lim.Histograms)
 	}
-	r := parent.sub()
+	r := parent.Sub()
 	var h rawHistogram
 	for {
-		ok, err := r.next()
+		ok, err := r.Next()
 		if err != nil {
 			return err
 		}
@@ -46,7 +47,7 @@ func (d *Decoder) histogram(parent *reader, k int) error {
 			break
 		}
 		if err := h.set(&r); err != nil {
-			return fmt.Errorf("field %d: %w", r.field, err)
+			return fmt.Errorf("field %d: %w", r.Field, err)
 		}
 		if n := h.parts(); n > d.lim.Buckets {
 			return fmt.Errorf("more than %d buckets and spans", d.lim.Buckets)
@@ -66,80 +67,80 @@ func (h *rawHistogram) parts() int {
 	return len(h.posSpans) + len(h.negSpans) + len(h.posDeltas) + len(h.negDeltas) + len(h.posCounts) + len(h.negCounts) + len(h.custom)
 }
 
-func (h *rawHistogram) set(r *reader) (err error) {
-	want := wireVarint
-	switch r.field {
+func (h *rawHistogram) set(r *pbuf.Reader) (err error) {
+	want := pbuf.WireVarint
+	switch r.Field {
 	case 1:
-		h.float, h.count, h.countF = false, r.num, 0
+		h.float, h.count, h.countF = false, r.Num, 0
 	case 2:
-		want, h.float, h.countF, h.count = wireFixed8, true, math.Float64frombits(r.num), 0
+		want, h.float, h.countF, h.count = pbuf.WireFixed8, true, math.Float64frombits(r.Num), 0
 	case 3:
-		want, h.sum = wireFixed8, math.Float64frombits(r.num)
+		want, h.sum = pbuf.WireFixed8, math.Float64frombits(r.Num)
 	case 4:
-		h.schema = int32(unzigzag(r.num & math.MaxUint32)) //nolint:gosec // protobuf sint32
+		h.schema = int32(pbuf.Unzigzag(r.Num & math.MaxUint32)) //nolint:gosec // protobuf sint32
 	case 5:
-		want, h.threshold = wireFixed8, math.Float64frombits(r.num)
+		want, h.threshold = pbuf.WireFixed8, math.Float64frombits(r.Num)
 	case 6:
-		h.zero, h.zeroF = r.num, 0
+		h.zero, h.zeroF = r.Num, 0
 	case 7:
-		want, h.zeroF, h.zero = wireFixed8, math.Float64frombits(r.num), 0
+		want, h.zeroF, h.zero = pbuf.WireFixed8, math.Float64frombits(r.Num), 0
 	case 8:
 		h.negSpans, err = span(r, h.negSpans)
 		return err
 	case 9:
-		h.negDeltas, err = varints(r, h.negDeltas, unzigzag)
+		h.negDeltas, err = pbuf.Varints(r, h.negDeltas, pbuf.Unzigzag)
 		return err
 	case 10:
-		h.negCounts, err = doubles(r, h.negCounts)
+		h.negCounts, err = pbuf.Doubles(r, h.negCounts)
 		return err
 	case 11:
 		h.posSpans, err = span(r, h.posSpans)
 		return err
 	case 12:
-		h.posDeltas, err = varints(r, h.posDeltas, unzigzag)
+		h.posDeltas, err = pbuf.Varints(r, h.posDeltas, pbuf.Unzigzag)
 		return err
 	case 13:
-		h.posCounts, err = doubles(r, h.posCounts)
+		h.posCounts, err = pbuf.Doubles(r, h.posCounts)
 		return err
 	case 14:
-		h.hint = r.num
+		h.hint = r.Num
 	case 15:
-		h.t = int64(r.num) //nolint:gosec // protobuf int64
+		h.t = int64(r.Num) //nolint:gosec // protobuf int64
 	case 16:
-		h.custom, err = doubles(r, h.custom)
+		h.custom, err = pbuf.Doubles(r, h.custom)
 		return err
 	case 17:
-		h.start = int64(r.num) //nolint:gosec // protobuf int64
+		h.start = int64(r.Num) //nolint:gosec // protobuf int64
 	default:
 		return nil
 	}
-	return r.need(want)
+	return r.Need(want)
 }
 
-func span(parent *reader, dst []histogram.Span) ([]histogram.Span, error) {
-	if err := parent.need(wireBytes); err != nil {
+func span(parent *pbuf.Reader, dst []histogram.Span) ([]histogram.Span, error) {
+	if err := parent.Need(pbuf.WireBytes); err != nil {
 		return dst, err
 	}
-	r := parent.sub()
+	r := parent.Sub()
 	var s histogram.Span
 	for {
-		ok, err := r.next()
+		ok, err := r.Next()
 		if err != nil {
 			return dst, err
 		}
 		if !ok {
 			return append(dst, s), nil
 		}
-		switch r.field {
+		switch r.Field {
 		case 1:
-			s.Offset = int32(unzigzag(r.num & math.MaxUint32)) //nolint:gosec // protobuf sint32
+			s.Offset = int32(pbuf.Unzigzag(r.Num & math.MaxUint32)) //nolint:gosec // protobuf sint32
 		case 2:
-			s.Length = uint32(r.num) //nolint:gosec // protobuf uint32
+			s.Length = uint32(r.Num) //nolint:gosec // protobuf uint32
 		default:
 			continue
 		}
-		if r.wire != wireVarint {
-			return dst, errWire
+		if r.Wire != pbuf.WireVarint {
+			return dst, pbuf.ErrWire
 		}
 	}
 }
@@ -165,26 +166,26 @@ func (h *rawHistogram) sample() (store.HistogramSample, error) {
 }
 
 // exemplar decodes an exemplar; its labels are references in 2.0 and strings in 1.0.
-func (d *Decoder) exemplar(parent *reader, v2 bool) error {
-	if err := parent.need(wireBytes); err != nil {
+func (d *Decoder) exemplar(parent *pbuf.Reader, v2 bool) error {
+	if err := parent.Need(pbuf.WireBytes); err != nil {
 		return err
 	}
 	if err := d.count(); err != nil {
 		return err
 	}
-	r := parent.sub()
+	r := parent.Sub()
 	from := len(d.exRefs)
 	var e store.Exemplar
 	for {
-		ok, err := r.next()
+		ok, err := r.Next()
 		if err != nil {
 			return err
 		}
 		if !ok {
 			break
 		}
-		want := wireVarint
-		switch r.field {
+		want := pbuf.WireVarint
+		switch r.Field {
 		case 1:
 			if v2 {
 				d.exRefs, err = d.symbolRefs(&r, d.exRefs)
@@ -196,14 +197,14 @@ func (d *Decoder) exemplar(parent *reader, v2 bool) error {
 			}
 			continue
 		case 2:
-			want, e.V = wireFixed8, math.Float64frombits(r.num)
+			want, e.V = pbuf.WireFixed8, math.Float64frombits(r.Num)
 		case 3:
-			e.T = int64(r.num) //nolint:gosec // protobuf int64
+			e.T = int64(r.Num) //nolint:gosec // protobuf int64
 		default:
 			continue
 		}
-		if r.wire != want {
-			return errWire
+		if r.Wire != want {
+			return pbuf.ErrWire
 		}
 	}
 	if (len(d.exRefs)-from)%2 != 0 {
