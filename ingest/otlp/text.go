@@ -9,7 +9,7 @@ import (
 )
 
 func appendString(b []byte, s string) []byte {
-	q, _ := json.Marshal(s) // strings cannot fail
+	q, _ := json.Marshal(valid(s)) // strings cannot fail
 	return append(b, q...)
 }
 
