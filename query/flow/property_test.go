@@ -32,8 +32,17 @@ func TestNoFalseLoss(t *testing.T) {
 		}
 		sources := rapid.IntRange(1, 2).Draw(t, "sources")
 		rate := rapid.Int64Range(1, 8).Draw(t, "rate")
+		late := rapid.Int64Range(0, 40).Draw(t, "late") // a few records come long after the grace period
 		for i := range sources {
-			s.stages = append(s.stages, &simStage{name: fmt.Sprint("src", i), out: "q0", rate: rate, node: on("source node")})
+			s.stages = append(s.stages, &simStage{
+				name: fmt.Sprint("src", i), out: "q0", rate: rate, node: on("source node"),
+				late: func(i int64) int64 {
+					if i%7 == 0 {
+						return late
+					}
+					return 0
+				},
+			})
 		}
 		for i := range length {
 			out := fmt.Sprint("q", i+1)

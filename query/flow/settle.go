@@ -260,24 +260,33 @@ func (s *settler) beginning(v *view, key store.VerdictKey) bool {
 
 func (s *settler) side(stage string, d cell.Dir) Sum { return s.Tally.StageSum(stage, d, s.w) }
 
-// readiness finds by when both sides had to have reported and whether the window is settled.
+// readiness finds by when both sides had to have reported and whether the window is settled. Where
+// counts still changed after the usual time, records came later than expected, and all nodes must
+// have reported past that as well.
 func (s *settler) readiness(v *view, ev *Evidence) (needUp, needDown int64) {
-	if v.kind == store.EdgeTransport {
-		pass := s.passed(Input{v.edge.Destination, v.edge.Group})
-		wrote := s.wrote(v.edge.Destination)
-		needUp, needDown = wrote.at, s.plusMargin(pass.at)
-		if s.Lateness != nil && pass.at < far {
-			late := min(max(s.Lateness(v.edge), 0), 24*time.Hour)
-			needDown = max(needDown, s.w.endMS()+2*late.Milliseconds())
+	changed := int64(0)
+	for _, ps := range [2][]Port{v.up, v.down} {
+		for _, p := range ps {
+			changed = max(changed, s.Changes.At(p, s.w))
 		}
-		ev.InTime = pass.ok && s.Now >= s.graceEnd()
-		ev.Settled = pass.ok && s.Now >= needDown && s.heard(v.upC, needUp) && s.heard(v.downC, needDown) && s.quiet(v.up) && s.quiet(v.down)
-		return needUp, needDown
 	}
-	d := s.stageDone(v.stage.Name)
-	ev.InTime = d.at < far && s.Now >= d.at
-	ev.Settled = d.ok && s.quiet(v.up) && s.quiet(v.down)
-	return d.at, d.at
+	if v.kind == store.EdgeBalance {
+		d := s.stageDone(v.stage.Name)
+		needDown = max(d.at, changed)
+		ev.InTime = d.at < far && s.Now >= d.at
+		ev.Settled = d.ok && s.heard(v.upC, needDown) && s.heard(v.downC, needDown) && s.quiet(v.up) && s.quiet(v.down)
+		return needDown, needDown
+	}
+	pass := s.passed(Input{v.edge.Destination, v.edge.Group})
+	needUp, needDown = max(s.wrote(v.edge.Destination).at, changed), max(s.plusMargin(pass.at), changed)
+	wait := needDown
+	if s.Lateness != nil && pass.at < far {
+		late := min(max(s.Lateness(v.edge), 0), 24*time.Hour)
+		wait = max(wait, s.w.endMS()+2*late.Milliseconds())
+	}
+	ev.InTime = pass.ok && s.Now >= s.graceEnd()
+	ev.Settled = pass.ok && s.Now >= wait && s.heard(v.upC, needUp) && s.heard(v.downC, needDown) && s.quiet(v.up) && s.quiet(v.down)
+	return needUp, needDown
 }
 
 func (s *settler) evidence(v *view, ev *Evidence, needUp, needDown int64) {
