@@ -11,18 +11,18 @@ import (
 )
 
 // socketDrops returns how many datagrams the kernel has dropped at the socket since it was opened.
-func socketDrops(fd uintptr) (uint32, bool) {
+func socketDrops(fd int) (uint32, bool) {
 	var info [16]uint32 // SO_MEMINFO: SK_MEMINFO_VARS numbers
 	size := uint32(unsafe.Sizeof(info))
 	const drops = 8 // SK_MEMINFO_DROPS
-	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, fd, unix.SOL_SOCKET, unix.SO_MEMINFO,
+	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_MEMINFO,
 		uintptr(unsafe.Pointer(&info[0])), uintptr(unsafe.Pointer(&size)), 0)
 	if errno == 0 && size >= (drops+1)*4 {
 		return info[drops], true
 	}
 	// Kernels before 4.12 tell it in /proc only.
 	var st unix.Stat_t
-	if unix.Fstat(int(fd), &st) != nil {
+	if unix.Fstat(fd, &st) != nil {
 		return 0, false
 	}
 	for _, path := range []string{"/proc/self/net/udp", "/proc/self/net/udp6"} {

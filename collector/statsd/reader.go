@@ -14,14 +14,16 @@ type door struct {
 	received, accepted *metrics.Counter
 	dropped            [reasons]*metrics.Counter
 	kernel             *metrics.Counter
+	datagrams          *metrics.Counter
 }
 
 func newDoor(set *metrics.Set, name string) *door {
 	d := &door{
-		name:     name,
-		received: set.GetOrCreateCounter(`weir_collector_received_total{door="` + name + `"}`),
-		accepted: set.GetOrCreateCounter(`weir_collector_accepted_total{door="` + name + `"}`),
-		kernel:   set.GetOrCreateCounter(`weir_collector_kernel_drops_total{door="` + name + `"}`),
+		name:      name,
+		received:  set.GetOrCreateCounter(`weir_collector_received_total{door="` + name + `"}`),
+		accepted:  set.GetOrCreateCounter(`weir_collector_accepted_total{door="` + name + `"}`),
+		kernel:    set.GetOrCreateCounter(`weir_collector_kernel_drops_total{door="` + name + `"}`),
+		datagrams: set.GetOrCreateCounter(`weir_statsd_packets_total{door="` + name + `"}`),
 	}
 	for r := taken + 1; r < reasons; r++ {
 		d.dropped[r] = set.GetOrCreateCounter(`weir_collector_dropped_total{door="` + name + `",reason="` + r.String() + `"}`)

@@ -22,29 +22,35 @@ const (
 	// A datagram of 64 KiB fits. The odd cache lines keep the buffers from falling on each other in the cache.
 	bufSize = 64<<10 + 23*64
 	oobSize = 64 // holds the credentials of a sender
-	// A reader that keeps up would be woken for every datagram; letting them gather costs less.
-	gather      = time.Millisecond
-	drainAtMost = time.Second // of what the kernel holds when the listener stops
+	// A reader that keeps up would be woken for every datagram. While more than two come in, it lets them gather,
+	// for as long as they fill an eighth of the socket's buffer.
+	gatherMin, gatherMax = 200 * time.Microsecond, 10 * time.Millisecond
+	gatherShare          = 8
+	quiet                = 50 * time.Millisecond
+	perDatagram          = 768         // bytes the kernel charges for a datagram besides its own, about
+	drainAtMost          = time.Second // of what the kernel holds when the listener stops
 )
 
-// socket reads one UDP or Unix datagram socket in batches.
+// socket reads one UDP or Unix datagram socket in batches. It is kept away from the runtime's poller, which
+// would be woken by every datagram, also by those that are left to gather.
 type socket struct {
-	udp    *net.UDPConn
-	unix   *net.UnixConn
-	path   string
-	inode  uint64 // of the Unix socket's file
-	raw    syscall.RawConn
+	fd     int
+	bell   int      // an eventfd that ends the waiting
+	addr   net.Addr // of UDP; nil for Unix
+	path   string   // of Unix
+	inode  uint64   // of the Unix socket's file
 	reader *reader
 	log    *slog.Logger
 
-	msgs   []mmsghdr
-	iovs   []unix.Iovec
-	buf    []byte
-	oob    []byte
-	n      int
-	err    error
-	recvFn func(fd uintptr) bool
-	pause  time.Duration
+	msgs  []mmsghdr
+	iovs  []unix.Iovec
+	buf   []byte
+	oob   []byte
+	n     int
+	err   error
+	room  int // bytes that the kernel keeps for the socket
+	load  int // bytes charged since the socket was last empty
+	count int // datagrams since then
 
 	drops uint32 // as the kernel said last
 }
@@ -64,7 +70,7 @@ func (l *Listener) open() error {
 			if err != nil {
 				return err
 			}
-			addr = s.udp.LocalAddr().String() // port 0: the others share the port that was found
+			addr = s.addr.String() // port 0: the others share the port that was found
 		}
 	}
 	if l.cfg.Unix != "" {
@@ -96,13 +102,10 @@ func (l *Listener) openUDP(addr string) (*socket, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot listen on statsd.udp %q: %w; choose another address or stop what holds it", addr, err)
 	}
-	udp, ok := c.(*net.UDPConn)
-	if !ok {
-		return nil, fmt.Errorf("cannot listen on statsd.udp %q: not a UDP socket", addr)
-	}
-	s := &socket{udp: udp, reader: l.newReader("statsd_udp"), log: l.log}
+	defer c.Close()
+	s := &socket{fd: -1, bell: -1, addr: c.LocalAddr(), reader: l.newReader("statsd_udp"), log: l.log}
 	l.sockets = append(l.sockets, s)
-	return s, s.prepare(udp, l.cfg.ReceiveBuffer)
+	return s, s.prepare(c, l.cfg.ReceiveBuffer)
 }
 
 func (l *Listener) openUnix() error {
@@ -110,14 +113,13 @@ func (l *Listener) openUnix() error {
 	if err != nil {
 		return err
 	}
-	s := &socket{unix: c, path: l.cfg.Unix, inode: inode, reader: l.newReader("statsd_unix"), log: l.log}
+	defer c.Close()
+	s := &socket{fd: -1, bell: -1, path: l.cfg.Unix, inode: inode, reader: l.newReader("statsd_unix"), log: l.log}
 	l.sockets = append(l.sockets, s)
 	if err := s.prepare(c, l.cfg.ReceiveBuffer); err != nil {
 		return err
 	}
-	var opt error
-	err = s.raw.Control(func(fd uintptr) { opt = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PASSCRED, 1) })
-	if err = errors.Join(err, opt); err != nil {
+	if err := unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_PASSCRED, 1); err != nil {
 		return fmt.Errorf("cannot ask for credentials on %q: %w", l.cfg.Unix, err)
 	}
 	return nil
@@ -169,27 +171,29 @@ func removeOwn(path string, inode uint64) {
 	}
 }
 
-// prepare sets the receive buffer and the structures of recvmmsg.
-func (s *socket) prepare(c interface {
-	SyscallConn() (syscall.RawConn, error)
-}, want int,
-) error {
-	raw, err := c.SyscallConn()
+// prepare takes the socket over from c, and sets the receive buffer and the structures of recvmmsg.
+func (s *socket) prepare(c any, want int) error {
+	conn, ok := c.(syscall.Conn)
+	if !ok {
+		return fmt.Errorf("cannot use the statsd socket: a %T has no file descriptor", c)
+	}
+	raw, err := conn.SyscallConn()
 	if err != nil {
 		return fmt.Errorf("cannot use the statsd socket: %w", err)
 	}
-	s.raw = raw
-	got := 0
-	var opt error
-	err = raw.Control(func(fd uintptr) {
-		// With the right to, past the limit of the system.
-		if unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, want) != nil {
-			opt = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, want)
-		}
-		if opt == nil {
-			got, opt = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF)
-		}
-	})
+	var dup error
+	err = raw.Control(func(fd uintptr) { s.fd, dup = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0) })
+	if err = errors.Join(err, dup); err != nil {
+		return fmt.Errorf("cannot take over the statsd socket: %w", err)
+	}
+	if s.bell, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
+		return fmt.Errorf("cannot make an eventfd for the statsd socket: %w", err)
+	}
+	// With the right to, past the limit of the system.
+	if unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, want) != nil {
+		err = unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_RCVBUF, want)
+	}
+	got, opt := unix.GetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_RCVBUF)
 	if err = errors.Join(err, opt); err != nil {
 		return fmt.Errorf("cannot set the receive buffer of the statsd socket: %w", err)
 	}
@@ -198,10 +202,7 @@ func (s *socket) prepare(c interface {
 		s.log.Warn("the kernel gave a smaller receive buffer than asked: bursts may be lost; raise net.core.rmem_max",
 			"door", s.reader.door.name, "asked", want, "given", got)
 	}
-	s.pause = gather
-	if got < 1<<20 {
-		s.pause = gather / 5
-	}
+	s.room = 2 * got
 	s.msgs, s.iovs = make([]mmsghdr, batchSize), make([]unix.Iovec, batchSize)
 	s.buf, s.oob = make([]byte, batchSize*bufSize), make([]byte, batchSize*oobSize)
 	for i := range s.msgs {
@@ -210,23 +211,19 @@ func (s *socket) prepare(c interface {
 		s.msgs[i].hdr.Iov = &s.iovs[i]
 		s.msgs[i].hdr.SetIovlen(1)
 	}
-	s.recvFn = func(fd uintptr) bool {
-		s.recv(fd)
-		return s.n > 0 || s.err != syscall.EAGAIN //nolint:errorlint // a bare errno
-	}
 	return nil
 }
 
 // recv asks once for a batch; s.n and s.err tell what came.
-func (s *socket) recv(fd uintptr) {
-	if s.unix != nil {
+func (s *socket) recv() {
+	if s.addr == nil {
 		for i := range s.msgs {
 			s.msgs[i].hdr.Control = &s.oob[i*oobSize]
 			s.msgs[i].hdr.SetControllen(oobSize)
 		}
 	}
 	for {
-		n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&s.msgs[0])), batchSize, unix.MSG_DONTWAIT, 0, 0)
+		n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(s.fd), uintptr(unsafe.Pointer(&s.msgs[0])), batchSize, unix.MSG_DONTWAIT, 0, 0)
 		if errno == syscall.EINTR {
 			continue
 		}
@@ -242,34 +239,42 @@ func (s *socket) recv(fd uintptr) {
 func (s *socket) run(ctx context.Context) error {
 	last := time.Now()
 	for ctx.Err() == nil {
-		err := s.raw.Read(s.recvFn)
-		if err == nil {
-			err = s.err
-		}
+		s.recv()
 		switch {
-		case err == nil:
-		case ctx.Err() != nil || errors.Is(err, os.ErrDeadlineExceeded):
+		case s.err == nil:
+		case errors.Is(s.err, syscall.EAGAIN):
+			s.wait()
 			continue
-		case errors.Is(err, syscall.ENOMEM), errors.Is(err, syscall.ENOBUFS), errors.Is(err, syscall.ECONNREFUSED):
-			continue // it passes
+		case errors.Is(s.err, syscall.ENOMEM), errors.Is(s.err, syscall.ENOBUFS), errors.Is(s.err, syscall.ECONNREFUSED):
+			time.Sleep(gatherMax) // it passes
+			continue
 		default:
-			return fmt.Errorf("cannot read from the statsd socket: %w", err)
+			return fmt.Errorf("cannot read from the statsd socket: %w", s.err)
 		}
 		now := time.Now()
 		s.take(now)
-		if s.n < batchSize/2 && now.Sub(last) < s.pause+s.pause/2 {
-			time.Sleep(s.pause)
-			now = now.Add(s.pause)
+		if s.n == batchSize {
+			continue // there is more
 		}
-		last = now
+		if since := now.Sub(last); s.count > 2 && since < quiet {
+			fill := time.Duration(float64(since) * float64(s.room/gatherShare) / float64(s.load))
+			time.Sleep(min(max(fill, gatherMin), gatherMax))
+		}
+		last, s.count, s.load = now, 0, 0
 	}
 	for end := time.Now().Add(drainAtMost); time.Now().Before(end); {
-		if err := s.raw.Control(s.recv); err != nil || s.n == 0 {
-			return nil //nolint:nilerr // nothing more to read
+		if s.recv(); s.n == 0 {
+			return nil
 		}
 		s.take(time.Now())
 	}
 	return nil
+}
+
+// wait returns when there is something to read or the bell rings.
+func (s *socket) wait() {
+	fds := [...]unix.PollFd{{Fd: int32(s.fd), Events: unix.POLLIN}, {Fd: int32(s.bell), Events: unix.POLLIN}}
+	_, _ = unix.Poll(fds[:], -1) // when it fails, the next read tells why
 }
 
 // take hands the datagrams of the batch to the reader.
@@ -280,17 +285,18 @@ func (s *socket) take(now time.Time) {
 	r.now = now.UnixNano()
 	var from *sender
 	r.pid = 0
-	if s.udp != nil {
+	if s.addr != nil {
 		from = r.reg.sender(r.door.name, Tags{Node: r.reg.origins.Self().Node})
 	}
 	for i := range s.n {
 		m := &s.msgs[i]
-		if s.unix != nil {
+		if s.addr == nil {
 			if pid := s.pidOf(m, i); from == nil || pid != r.pid {
 				from, r.pid = r.reg.sender(r.door.name, r.reg.origins.ByPID(pid)), pid
 			}
 		}
 		b := s.buf[i*bufSize : i*bufSize+int(m.n)]
+		s.load += len(b) + perDatagram
 		if m.hdr.Flags&unix.MSG_TRUNC != 0 {
 			// The last line is cut; a cut number would be a wrong number.
 			r.metrics.n[truncated]++
@@ -298,6 +304,8 @@ func (s *socket) take(now time.Time) {
 		}
 		r.datagram(b, from)
 	}
+	s.count += s.n
+	r.door.datagrams.Add(s.n)
 	r.report()
 }
 
@@ -316,13 +324,11 @@ func (s *socket) pidOf(m *mmsghdr, i int) int32 {
 
 // kernelDrops counts the datagrams that the kernel threw away because the socket was full.
 func (s *socket) kernelDrops() {
-	if s.udp == nil {
+	if s.addr == nil {
 		return // a full Unix socket stops its sender instead
 	}
-	var drops uint32
-	ok := false
-	err := s.raw.Control(func(fd uintptr) { drops, ok = socketDrops(fd) })
-	if err != nil || !ok {
+	drops, ok := socketDrops(s.fd)
+	if !ok {
 		return
 	}
 	n := drops - s.drops // right also when the counter has gone round
@@ -340,20 +346,22 @@ func (s *socket) kernelDrops() {
 	s.log.Warn("the kernel dropped datagrams: the receive buffer was full", "door", s.reader.door.name, "datagrams", n)
 }
 
-// wake makes a waiting read return.
+// wake ends the waiting for good.
 func (s *socket) wake() {
-	past := time.Unix(1, 0)
-	if s.udp != nil {
-		_ = s.udp.SetReadDeadline(past)
-		return
-	}
-	_ = s.unix.SetReadDeadline(past)
+	one := [8]byte{1}
+	_, _ = unix.Write(s.bell, one[:])
 }
 
 func (s *socket) close() error {
-	if s.udp != nil {
-		return s.udp.Close()
+	if s.addr == nil {
+		removeOwn(s.path, s.inode)
 	}
-	removeOwn(s.path, s.inode)
-	return s.unix.Close()
+	var err error
+	for _, fd := range []*int{&s.fd, &s.bell} {
+		if *fd >= 0 {
+			err = errors.Join(err, unix.Close(*fd))
+			*fd = -1
+		}
+	}
+	return err
 }

@@ -94,8 +94,8 @@ func (l *Listener) Listen() error {
 // UDPAddr returns where UDP is received, after Listen; nil when it is not.
 func (l *Listener) UDPAddr() net.Addr {
 	for _, s := range l.sockets {
-		if s.udp != nil {
-			return s.udp.LocalAddr()
+		if s.addr != nil {
+			return s.addr
 		}
 	}
 	return nil

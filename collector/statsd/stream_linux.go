@@ -135,6 +135,7 @@ func (s *streams) take(b []byte, pid int32) {
 	defer r.mu.Unlock()
 	r.now, r.pid = time.Now().UnixNano(), pid
 	r.datagram(b, from)
+	r.door.datagrams.Inc()
 	r.report()
 }
 
