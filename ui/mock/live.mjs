@@ -57,7 +57,7 @@ function answer(m, t) {
     case 'pipeline':
       return answers.pipeline(m.key, t);
     case 'loss':
-      return answers.loss(t - 24 * 3600e3, t, '', t);
+      return answers.loss(t - 24 * 3600e3, t, m.key ?? '', t);
     case 'self':
       return answers.self(t);
     case 'alerts':

@@ -1,5 +1,11 @@
 // Path = object, query = view. Pages other than the first load when they are opened.
-import { createRootRoute, createRoute, createRouter, type RouteComponent } from '@tanstack/react-router';
+import {
+  createRootRoute,
+  createRoute,
+  createRouter,
+  lazyRouteComponent,
+  type RouteComponent,
+} from '@tanstack/react-router';
 import { Lost } from './pages/lost';
 import { PipelinesPage } from './pages/pipelines/page';
 import { Shell } from './shell/shell';
@@ -9,7 +15,41 @@ const root = createRootRoute({ component: Shell, notFoundComponent: Lost });
 
 const page = (path: string, component: RouteComponent) => createRoute({ getParentRoute: () => root, path, component });
 
-const routes = [page('/', PipelinesPage), page('/pipelines', PipelinesPage)];
+const routes = [
+  page(
+    '/',
+    lazyRouteComponent(() => import('./pages/now/page'), 'NowPage'),
+  ),
+  page('/pipelines', PipelinesPage),
+  page(
+    '/p/$id',
+    lazyRouteComponent(() => import('./pages/pipeline/page'), 'PipelinePage'),
+  ),
+  page(
+    '/loss',
+    lazyRouteComponent(() => import('./pages/loss/page'), 'LossPage'),
+  ),
+  page(
+    '/alerts',
+    lazyRouteComponent(() => import('./pages/alerts/page'), 'AlertsPage'),
+  ),
+  page(
+    '/explore',
+    lazyRouteComponent(() => import('./pages/explore/page'), 'ExplorePage'),
+  ),
+  page(
+    '/traces',
+    lazyRouteComponent(() => import('./pages/traces/page'), 'TracesPage'),
+  ),
+  page(
+    '/t/$id',
+    lazyRouteComponent(() => import('./pages/trace/page'), 'TracePage'),
+  ),
+  page(
+    '/self',
+    lazyRouteComponent(() => import('./pages/self/page'), 'SelfPage'),
+  ),
+];
 
 export const makeRouter = () =>
   createRouter({

@@ -123,7 +123,7 @@ export const useLoss = (rangeKey: string, range: RangeNow, pipeline: string, on:
       take(
         http.GET('/api/v1/loss', { params: { query: { ...whole(range()), pipeline: pipeline || undefined } }, signal }),
       ),
-    topic: isDefault && !pipeline ? { topic: 'loss' } : undefined,
+    topic: isDefault ? { topic: 'loss', ...(pipeline ? { key: pipeline } : {}) } : undefined,
     poll: 10_000,
     live: on,
     keep: true,

@@ -45,17 +45,19 @@ export function startKeys(): void {
   window.addEventListener('keydown', watchSequences, { capture: true });
 }
 
-type Handler = (event: KeyboardEvent) => void;
+/** Returns false when the key was not for it after all; the event then goes on as if unbound. */
+type Handler = (event: KeyboardEvent) => unknown;
 
 /**
- * Binds keys while the component lives. The first page to handle a key stops it for the frame
- * around it, because children bind before their parents and mark the event as done.
+ * Binds keys while the component lives. Pages hear a key before the frame around them does, and a
+ * key that was handled is marked as done. `always` works inside inputs too.
  */
-export function useKeys(bindings: Record<string, Handler>, options: { always?: boolean } = {}): void {
+export function useKeys(bindings: Record<string, Handler>, options: { always?: boolean; frame?: boolean } = {}): void {
   const latest = useRef(bindings);
   latest.current = bindings;
   const names = Object.keys(bindings).join('\n');
   const always = options.always ?? false;
+  const frame = options.frame ?? false;
   useEffect(() => {
     const map: KeyBindingMap = {};
     for (const name of names.split('\n')) {
@@ -68,10 +70,9 @@ export function useKeys(bindings: Record<string, Handler>, options: { always?: b
         if (!name.includes(' ') && Date.now() < sequenceUntil) return;
         const handler = latest.current[name];
         if (!handler) return;
-        event.preventDefault();
-        handler(event);
+        if (handler(event) !== false) event.preventDefault();
       };
     }
-    return tinykeys(window, map);
-  }, [names, always]);
+    return tinykeys(window, map, { capture: !frame });
+  }, [names, always, frame]);
 }

@@ -21,13 +21,10 @@ export function useRows(length: number, open: (index: number) => void, start = -
     j: () => move(cursor + 1),
     k: () => move(cursor - 1),
     Enter: (event) => {
-      // A focused link or button keeps its own Enter.
-      const target = event.target as HTMLElement;
-      if (target.closest('a,button')) {
-        (target.closest('a,button') as HTMLElement).click();
-        return;
-      }
-      if (cursor >= 0) open(cursor);
+      // What has the focus keeps its own Enter.
+      if ((event.target as HTMLElement).closest?.('a,button,summary,[role="button"],[role="tab"]')) return false;
+      if (cursor < 0) return false;
+      open(cursor);
     },
   });
   return [cursor, setCursor];

@@ -14,7 +14,7 @@ export function duration(seconds: Num): string {
   if (seconds < 0) return `-${duration(-seconds)}`;
   if (seconds === 0) return `0${NB}s`;
   if (seconds < 0.000_999_5) return `${significant(seconds * 1e6)}${NB}µs`;
-  if (seconds < 0.099_5) return `${significant(seconds * 1e3)}${NB}ms`;
+  if (seconds < 0.099_5) return `${seconds < 0.0095 ? significant(seconds * 1e3) : Math.round(seconds * 1e3)}${NB}ms`;
   if (seconds < 9.95) return `${seconds.toFixed(1)}${NB}s`;
   const whole = Math.round(seconds);
   if (whole < 60) return `${whole}${NB}s`;

@@ -57,23 +57,26 @@ export function Shell() {
   const liveToggle = () =>
     set(view.live ? { live: false } : { live: true, ...(view.to && view.to !== 'now' ? { from: '', to: '' } : {}) });
 
-  useKeys({
-    ...Object.fromEntries(PAGES.filter((p) => p.key).map((p) => [`g ${p.key}`, () => go(p.path)])),
-    'Shift+?': () => setOverlay('help'),
-    '/': () => focusFilter(() => setOverlay('palette')),
-    l: liveToggle,
-    u: utc,
-    d: toggleTheme,
-    y: copyLink,
-    '[': () => shift(-0.5),
-    ']': () => shift(0.5),
-    'Shift++': () => shift(0, 0.5),
-    '-': () => shift(0, 2),
-    Escape: () => {
-      if (rail) setRail(false);
-      else if (path.startsWith('/p/') || path.startsWith('/t/')) router.history.back();
+  useKeys(
+    {
+      ...Object.fromEntries(PAGES.filter((p) => p.key).map((p) => [`g ${p.key}`, () => go(p.path)])),
+      'Shift+?': () => setOverlay('help'),
+      '/': () => focusFilter(() => setOverlay('palette')),
+      l: liveToggle,
+      u: utc,
+      d: toggleTheme,
+      y: copyLink,
+      '[': () => shift(-0.5),
+      ']': () => shift(0.5),
+      'Shift++': () => shift(0, 0.5),
+      '-': () => shift(0, 2),
+      Escape: () => {
+        if (rail) setRail(false);
+        else if (path.startsWith('/p/') || path.startsWith('/t/')) router.history.back();
+      },
     },
-  });
+    { frame: true },
+  );
   useKeys({ '$mod+k': () => setOverlay('palette') }, { always: true });
 
   return (

@@ -3,13 +3,13 @@ import { useMemo, useRef } from 'react';
 import { usePipelines } from '../../api/hooks';
 import { list, type PipelineRow, type Pipelines } from '../../api/types';
 import { useKeys } from '../../components/keys';
+import { PipelinesTable, type SortKey } from '../../components/pipelines-table';
 import { useRows } from '../../components/rows';
 import { NothingMatches, NothingYet, Partial, Screen } from '../../components/screen';
 import { Segmented } from '../../components/segmented';
 import { useTitle } from '../../components/title';
 import { useGo, useView } from '../../state/use-view';
-import { countsSentence, filterRows, nearest, type SortKey, STATES, sortRows } from './rows';
-import { PipelinesTable } from './table';
+import { countsSentence, filterRows, nearest, STATES, sortRows } from './rows';
 
 const SNIPPET = () => `# count what goes in and out of a stage (statsd, UDP 8125)
 printf "weir.audit.in:1|c|#p:orders,st:enrich,dst:orders,g:enrich,ew:$(( $(date +%s) / 60 * 60 ))" | nc -u -w0 ${location.hostname} 8125

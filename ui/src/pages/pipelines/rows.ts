@@ -1,7 +1,6 @@
 // Choosing and ordering the rows of the pipelines table.
 import type { PipelineRow } from '../../api/types';
-
-export type SortKey = '' | 'name' | 'freshness' | 'lag' | 'in' | 'out' | 'lost';
+import type { SortKey } from '../../components/pipelines-table';
 
 export const STATES = [
   { state: 'LOSING', word: 'Losing', says: 'losing data', always: true },

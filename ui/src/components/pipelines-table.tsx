@@ -1,18 +1,20 @@
 import { useVirtualizer } from '@tanstack/react-virtual';
 import { memo, useRef } from 'react';
-import { list, type PipelineRow } from '../../api/types';
-import { Go } from '../../components/link';
-import { Sparkline } from '../../components/sparkline';
-import { State } from '../../components/state';
-import { count, DASH, duration, rate } from '../../lib/format';
-import type { SortKey } from './rows';
+import { list, type PipelineRow } from '../api/types';
+import { count, DASH, duration, rate } from '../lib/format';
+import { Go } from './link';
+import { Sparkline } from './sparkline';
+import { State } from './state';
+
+export type SortKey = '' | 'name' | 'freshness' | 'lag' | 'in' | 'out' | 'lost';
 
 interface Props {
   rows: readonly PipelineRow[];
   cursor: number;
   open: (row: PipelineRow) => void;
   sort: SortKey;
-  onSort: (key: SortKey) => void;
+  /** Without it the columns do not sort. */
+  onSort?: (key: SortKey) => void;
 }
 
 const MANY = 200;
@@ -86,12 +88,12 @@ const COLUMNS: { name: string; key?: SortKey; left?: boolean; says?: string }[] 
   { name: 'Lost 24 h', key: 'lost' },
 ];
 
-function Head({ sort, onSort }: { sort: SortKey; onSort: (key: SortKey) => void }) {
+function Head({ sort, onSort }: Pick<Props, 'sort' | 'onSort'>) {
   return (
     <thead>
       <tr>
         {COLUMNS.map((c) => {
-          const on = c.key !== undefined && (sort || '') === c.key;
+          const on = onSort !== undefined && c.key !== undefined && sort === c.key;
           return (
             <th
               key={c.name}
@@ -99,7 +101,7 @@ function Head({ sort, onSort }: { sort: SortKey; onSort: (key: SortKey) => void 
               className={c.left ? 'l' : undefined}
               aria-sort={on ? (c.key === 'name' ? 'ascending' : 'descending') : undefined}
             >
-              {c.key === undefined ? (
+              {c.key === undefined || !onSort ? (
                 c.name
               ) : (
                 <button

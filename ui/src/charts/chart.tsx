@@ -1,0 +1,313 @@
+// The one wrapper over the drawing library: time on x, numbers on y, holes where nothing is known,
+// marks for changes, and a table of the same numbers for those who do not see lines.
+import { type ReactNode, useEffect, useId, useRef, useState } from 'react';
+import uPlot from 'uplot';
+import 'uplot/dist/uPlot.min.css';
+import { clock, clockSeconds, full, zoneName } from '../lib/time';
+import { useTheme } from '../state/theme';
+import './chart.css';
+
+export interface Line {
+  name: string;
+  /** CSS custom property of the colour, `--s1`. */
+  colour: string;
+  dash?: number[];
+  values: readonly (number | null | undefined)[];
+}
+
+export interface Mark {
+  at: number;
+  text: string;
+}
+
+interface Props {
+  title: string;
+  sub?: string;
+  /** Unix ms, rising. */
+  times: readonly number[];
+  lines: readonly Line[];
+  format: (v: number | null | undefined) => string;
+  zone: string;
+  marks?: readonly Mark[];
+  height?: number;
+  /** Show the names; off when the title says it all. */
+  legend?: boolean;
+  /** The reader drew a range over the chart. */
+  onRange?: (from: number, to: number) => void;
+  children?: ReactNode;
+}
+
+export const PALETTE = ['--s1', '--s2', '--s3', '--s4', '--s5', '--s6', '--s7', '--s8'];
+const DASHES = [undefined, [6, 3], [2, 3], [9, 3, 2, 3]];
+
+/** Colour of the nth line, and a dash as a second code once colours repeat. */
+export const look = (n: number) => ({
+  colour: PALETTE[n % PALETTE.length] as string,
+  dash: DASHES[Math.floor(n / PALETTE.length) % DASHES.length],
+});
+
+export function Chart(props: Props) {
+  const { title, sub, lines, legend = lines.length > 1, children } = props;
+  const [table, setTable] = useState(false);
+  const id = useId();
+  return (
+    <section className="card pad chart" aria-labelledby={id}>
+      <div className="row chart-head">
+        <h2 id={id}>{title}</h2>
+        {sub ? <span className="mut">{sub}</span> : null}
+        <span className="grow" />
+        {legend ? <Legend lines={lines} /> : null}
+        <button type="button" className="ghost" aria-pressed={table} onClick={() => setTable(!table)}>
+          {table ? 'Chart' : 'Table'}
+        </button>
+      </div>
+      {table ? <Numbers {...props} /> : <Plot {...props} />}
+      {children}
+    </section>
+  );
+}
+
+function Legend({ lines }: { lines: readonly Line[] }) {
+  return (
+    <ul className="legend">
+      {lines.map((l) => (
+        <li key={l.name}>
+          <svg width="18" height="8" aria-hidden>
+            <path d="M0 4H18" stroke={`var(${l.colour})`} strokeWidth="2" strokeDasharray={l.dash?.join(' ')} />
+          </svg>
+          {l.name}
+        </li>
+      ))}
+    </ul>
+  );
+}
+
+const ROWS = 60;
+
+function Numbers({ title, times, lines, format, zone, height = 206 }: Props) {
+  // Newest first; a table of thousands of rows helps nobody.
+  const every = Math.max(1, Math.ceil(times.length / ROWS));
+  const picked: number[] = [];
+  for (let i = times.length - 1; i >= 0; i -= every) picked.push(i);
+  return (
+    // biome-ignore lint/a11y/noNoninteractiveTabindex: a scrolling region must be reachable by key
+    <div
+      className="scroll"
+      style={{ maxHeight: height, overflowY: 'auto' }}
+      tabIndex={0}
+      role="region"
+      aria-label={`${title}, as numbers`}
+    >
+      <table className="dense">
+        <thead>
+          <tr>
+            <th scope="col" className="l">
+              Time ({zoneName(zone)})
+            </th>
+            {lines.map((l) => (
+              <th scope="col" key={l.name}>
+                {l.name}
+              </th>
+            ))}
+          </tr>
+        </thead>
+        <tbody>
+          {picked.map((i) => (
+            <tr key={times[i]}>
+              <td className="l">{full(times[i] as number, zone)}</td>
+              {lines.map((l) => (
+                <td key={l.name}>{format(l.values[i])}</td>
+              ))}
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
+const css = (name: string) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+function Plot(props: Props) {
+  const { title, times, lines, zone, height = 206, marks } = props;
+  const box = useRef<HTMLDivElement>(null);
+  const plot = useRef<uPlot>(null);
+  const latest = useRef(props);
+  latest.current = props;
+  const theme = useTheme();
+  const shape = lines.map((l) => `${l.name}|${l.colour}|${l.dash ?? ''}`).join('\n');
+
+  // biome-ignore lint/correctness/useExhaustiveDependencies: data goes in below, without building anew
+  useEffect(() => {
+    const host = box.current;
+    if (!host) return;
+    const made = new uPlot(options(latest, host.clientWidth, height, zone), data(latest.current), host);
+    plot.current = made;
+    const observer = new ResizeObserver(() => made.setSize({ width: host.clientWidth, height }));
+    observer.observe(host);
+    return () => {
+      observer.disconnect();
+      made.destroy();
+      plot.current = null;
+    };
+  }, [shape, zone, theme, height]);
+
+  // biome-ignore lint/correctness/useExhaustiveDependencies: marks are drawn by a hook that reads latest
+  useEffect(() => {
+    plot.current?.setData(data(latest.current));
+  }, [times, lines, marks]);
+
+  return (
+    <div className="plot" ref={box} role="img" aria-label={summary(props)} style={{ height }} title="">
+      <span className="sr">{title}</span>
+    </div>
+  );
+}
+
+/** What a screen reader hears instead of the lines. */
+function summary({ title, lines, format, times }: Props): string {
+  if (times.length === 0) return `${title}: no values in this range`;
+  const said = lines.slice(0, 4).map((l) => {
+    const known = l.values.filter((v): v is number => v != null && Number.isFinite(v));
+    if (known.length === 0) return `${l.name}: not known`;
+    return `${l.name}: now ${format(l.values[l.values.length - 1])}, least ${format(Math.min(...known))}, most ${format(Math.max(...known))}`;
+  });
+  return `${title}. ${said.join('. ')}. The button Table shows the numbers.`;
+}
+
+function data({ times, lines }: Props): uPlot.AlignedData {
+  return [
+    times.map((t) => t / 1000),
+    ...lines.map((l) => l.values.map((v) => (v != null && Number.isFinite(v) ? v : null))),
+  ] as uPlot.AlignedData;
+}
+
+function options(latest: { current: Props }, width: number, height: number, zone: string): uPlot.Options {
+  const mut = css('--mut');
+  const line = css('--line');
+  const font = '11px Inter, system-ui, sans-serif';
+  const axis = { stroke: mut, font, ticks: { show: false }, grid: { stroke: line, width: 1 } };
+  const { lines } = latest.current;
+  return {
+    width,
+    height,
+    padding: [14, 8, 0, 0],
+    tzDate: (ts) =>
+      zone === 'local' ? new Date(ts * 1000) : uPlot.tzDate(new Date(ts * 1000), zone === 'UTC' ? 'Etc/UTC' : zone),
+    legend: { show: false },
+    cursor: { points: { size: 6 }, drag: { x: true, y: false, setScale: false }, y: false },
+    select: { show: true, left: 0, top: 0, width: 0, height: 0 },
+    scales: {
+      x: { time: true },
+      // From zero, and never flat on the axis: a line at 0 must be seen.
+      y: { range: (_u, _min, max) => [0, max > 0 ? max * 1.12 : 1] as [number, number] },
+    },
+    axes: [
+      {
+        ...axis,
+        grid: { show: false },
+        space: 70,
+        values: (_u, ticks) => {
+          const fine = ticks.length > 1 && (ticks[1] as number) - (ticks[0] as number) < 60;
+          return ticks.map((t) => (fine ? clockSeconds(t * 1000, zone) : clock(t * 1000, zone)));
+        },
+      },
+      {
+        ...axis,
+        size: (_u, values) => Math.max(38, 10 + 6.2 * Math.max(0, ...(values ?? []).map((v) => v.length))),
+        space: 34,
+        values: (_u, ticks) => ticks.map((v) => latest.current.format(v)),
+      },
+    ],
+    series: [
+      {},
+      ...lines.map((l) => ({
+        label: l.name,
+        stroke: css(l.colour),
+        width: 1.7,
+        dash: l.dash,
+        spanGaps: false,
+        points: { show: false },
+      })),
+    ],
+    hooks: {
+      draw: [(u) => drawMarks(u, latest.current, mut, font)],
+      setSelect: [
+        (u) => {
+          if (u.select.width < 4) return;
+          const from = u.posToVal(u.select.left, 'x') * 1000;
+          const to = u.posToVal(u.select.left + u.select.width, 'x') * 1000;
+          u.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
+          latest.current.onRange?.(Math.round(from), Math.round(to));
+        },
+      ],
+    },
+    plugins: [tooltip(latest, zone)],
+  };
+}
+
+function drawMarks(u: uPlot, { marks }: Props, colour: string, font: string): void {
+  if (!marks) return;
+  const { ctx } = u;
+  const ratio = devicePixelRatio || 1;
+  for (const m of marks) {
+    const x = u.valToPos(m.at / 1000, 'x', true);
+    if (x < u.bbox.left || x > u.bbox.left + u.bbox.width) continue;
+    ctx.save();
+    ctx.strokeStyle = colour;
+    ctx.fillStyle = colour;
+    ctx.lineWidth = ratio;
+    ctx.setLineDash([3 * ratio, 3 * ratio]);
+    ctx.beginPath();
+    ctx.moveTo(x, u.bbox.top);
+    ctx.lineTo(x, u.bbox.top + u.bbox.height);
+    ctx.stroke();
+    ctx.font = font.replace('11px', `${11 * ratio}px`);
+    const right = x > u.bbox.left + u.bbox.width * 0.7;
+    ctx.textAlign = right ? 'right' : 'left';
+    ctx.fillText(m.text, x + (right ? -5 : 5) * ratio, u.bbox.top + 2 * ratio);
+    ctx.restore();
+  }
+}
+
+/** A small box beside the cursor with the values at its time. */
+function tooltip(latest: { current: Props }, zone: string): uPlot.Plugin {
+  const box = document.createElement('div');
+  box.className = 'plot-tip';
+  box.hidden = true;
+  return {
+    hooks: {
+      init: (u) => u.over.append(box),
+      setCursor: (u) => {
+        const { idx, left = -1 } = u.cursor;
+        if (idx == null || left < 0) {
+          box.hidden = true;
+          return;
+        }
+        const { times, lines, format } = latest.current;
+        box.hidden = false;
+        box.replaceChildren();
+        const head = document.createElement('div');
+        head.className = 'mut';
+        head.textContent = full(times[idx] ?? 0, zone);
+        box.append(head);
+        for (const l of lines.slice(0, 12)) {
+          const row = document.createElement('div');
+          row.className = 'plot-tip-row';
+          const dot = document.createElement('i');
+          dot.style.background = `var(${l.colour})`;
+          const name = document.createElement('span');
+          name.textContent = l.name;
+          const number = document.createElement('b');
+          number.textContent = format(l.values[idx]);
+          row.append(dot, name, number);
+          box.append(row);
+        }
+        const width = u.over.clientWidth;
+        const flip = left > width / 2;
+        box.style.left = flip ? '' : `${left + 12}px`;
+        box.style.right = flip ? `${width - left + 12}px` : '';
+      },
+    },
+  };
+}

@@ -1,0 +1,113 @@
+import { type LossRow, list } from '../api/types';
+import { count, DASH, percent } from '../lib/format';
+import { when } from '../lib/time';
+import { Ribbon } from './ribbon';
+import { State } from './state';
+
+interface Props {
+  rows: readonly LossRow[];
+  zone: string;
+  /** Index under the cursor. */
+  cursor: number;
+  open: (row: LossRow) => void;
+  /** What the ribbon spans, for its heading. */
+  span: string;
+  /** Leave out the pipeline where the page says it. */
+  short?: boolean;
+}
+
+const LEVELS: Record<string, string> = {
+  L0: 'offsets',
+  L1: 'counters',
+  L2: 'cells',
+  L3: 'cells, ids',
+  T: 'paired spans',
+};
+
+/** What the verdict rests on, in words. */
+export const evidence = (level: string): string => LEVELS[level] ?? (level || 'none');
+
+/** The ledger: where, since when, how many, why. */
+export function LossTable({ rows, zone, cursor, open, span, short }: Props) {
+  const now = Date.now();
+  return (
+    <div className="scroll">
+      <table aria-label="Loss ledger">
+        <thead>
+          <tr>
+            <th scope="col" className="l">
+              Verdict
+            </th>
+            <th scope="col" className="l">
+              Where
+            </th>
+            <th scope="col" className="l">
+              Event time, {span}
+            </th>
+            <th scope="col" className="l">
+              Since
+            </th>
+            <th scope="col">Lost</th>
+            <th scope="col">Share</th>
+            <th scope="col" className="l">
+              Class
+            </th>
+            <th scope="col" className="l">
+              Evidence
+            </th>
+            <th scope="col">Confidence</th>
+          </tr>
+        </thead>
+        <tbody>
+          {rows.map((r, i) => (
+            // biome-ignore lint/a11y/useKeyWithClickEvents: the button in the row and j, k, Enter do the same
+            <tr
+              key={r.id}
+              className={i === cursor ? 'go sel tall' : 'go tall'}
+              data-row={i}
+              aria-selected={i === cursor}
+              onClick={() => open(r)}
+            >
+              <td className="l">
+                <State state={r.verdict} />
+              </td>
+              <td className="l">
+                <button type="button" className="where" onClick={() => open(r)}>
+                  {short ? null : <b>{r.pipeline}</b>}
+                  <span className={short ? undefined : 'mut'}>{r.where}</span>
+                </button>
+              </td>
+              <td className="l">
+                <Ribbon cells={list(r.ribbon)} zone={zone} />
+              </td>
+              <td className="l">
+                {r.since == null ? DASH : when(r.since * 1000, zone, now)}
+                {r.still ? <b>, still</b> : null}
+              </td>
+              <td>
+                <Lost row={r} />
+              </td>
+              <td>{r.share == null ? '' : percent(r.share)}</td>
+              <td className="l">{r.class || ''}</td>
+              <td className="l">{evidence(r.level)}</td>
+              <td>{r.confidence > 0 ? percent(r.confidence) : DASH}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
+function Lost({ row }: { row: LossRow }) {
+  if (row.lost > 0)
+    return (
+      <>
+        <span className="bad">{count(row.lost)}</span>
+        {row.bound > 0 ? <div className="mut">± {count(row.bound)}</div> : null}
+      </>
+    );
+  if (row.bound > 0) return <span className="mut">≤ {count(row.bound)}</span>;
+  if (row.surplus > 0) return <span className="mut">{count(row.surplus)} twice</span>;
+  return row.verdict.startsWith('UNKNOWN') || row.verdict === '' ? <span className="mut">?</span> : <>0</>;
+}

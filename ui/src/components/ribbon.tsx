@@ -1,0 +1,113 @@
+// Event time as a row of cells. Loss is hatched, because a fifth colour could not be told apart
+// from the others by everyone (product.md 4.6).
+import { useId } from 'react';
+import type { RibbonCell } from '../api/types';
+import { count, plural } from '../lib/format';
+import { when } from '../lib/time';
+import { toneOf } from './state';
+
+const MOST = 120;
+
+interface Bucket {
+  from: number;
+  state: string;
+  lost: number;
+}
+
+const RANK: Record<string, number> = { lose: 5, unk: 4, late: 3, ok: 2 };
+
+/** At most `most` cells; a cell of many windows shows the worst of them and the sum of the lost. */
+export function buckets(cells: readonly RibbonCell[], most = MOST): Bucket[] {
+  const size = Math.max(1, Math.ceil(cells.length / most));
+  const out: Bucket[] = [];
+  for (let i = 0; i < cells.length; i += size) {
+    const part = cells.slice(i, i + size);
+    let worst = '';
+    let lost = 0;
+    for (const c of part) {
+      lost += c.lost;
+      if (c.state && (!worst || (RANK[toneOf(c.state)] ?? 0) > (RANK[toneOf(worst)] ?? 0))) worst = c.state;
+    }
+    out.push({ from: (part[0] as RibbonCell).window, state: worst, lost });
+  }
+  return out;
+}
+
+export function Ribbon({
+  cells,
+  zone,
+  width = 300,
+  height = 22,
+}: {
+  cells: readonly RibbonCell[];
+  zone: string;
+  width?: number;
+  height?: number;
+}) {
+  const id = useId();
+  const parts = buckets(cells);
+  const step = width / Math.max(1, parts.length);
+  const gap = step > 2.6 ? 1.1 : 0.4;
+  return (
+    <svg
+      viewBox={`0 0 ${width} ${height}`}
+      width={width}
+      height={height}
+      preserveAspectRatio="none"
+      role="img"
+      aria-label={describe(parts, zone)}
+      className="ribbon"
+    >
+      <Hatch id={id} />
+      {parts.map((c, i) => {
+        const tone = c.state ? toneOf(c.state) : '';
+        return (
+          <rect
+            key={c.from}
+            x={(i * step).toFixed(2)}
+            y={tone === '' ? height / 2 - 1 : 0}
+            width={Math.max(0.6, step - gap).toFixed(2)}
+            height={tone === '' ? 2 : height}
+            rx={step > 3 ? 1.5 : 0}
+            fill={
+              tone === 'lose'
+                ? `url(#${id})`
+                : tone === 'late'
+                  ? 'var(--late)'
+                  : tone === 'unk'
+                    ? 'none'
+                    : tone === 'ok'
+                      ? 'var(--okb)'
+                      : 'var(--line)'
+            }
+            stroke={tone === 'unk' ? 'var(--unk)' : undefined}
+            strokeDasharray={tone === 'unk' ? '2 1.5' : undefined}
+            opacity={tone === 'late' ? 0.75 : undefined}
+          >
+            <title>{`${when(c.from * 1000, zone, Date.now())}: ${c.state ? c.state.replace(/_/g, ' ').toLowerCase() : 'no data'}${c.lost > 0 ? `, ${count(c.lost)} lost` : ''}`}</title>
+          </rect>
+        );
+      })}
+    </svg>
+  );
+}
+
+export function Hatch({ id }: { id: string }) {
+  return (
+    <defs>
+      <pattern id={id} width="5" height="5" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">
+        <rect width="5" height="5" fill="var(--loseb)" />
+        <rect width="2.200" height="5" fill="var(--lose)" />
+      </pattern>
+    </defs>
+  );
+}
+
+function describe(parts: readonly Bucket[], zone: string): string {
+  const losing = parts.filter((p) => p.lost > 0);
+  const unknown = parts.filter((p) => toneOf(p.state || 'x') === 'unk' && p.state).length;
+  if (parts.length === 0) return 'no windows in this range';
+  const tail = unknown > 0 ? `; ${plural(unknown, 'part')} unknown` : '';
+  if (losing.length === 0) return `no loss in ${plural(parts.length, 'part')} of the range${tail}`;
+  return `loss in ${losing.length} of ${plural(parts.length, 'part')} of the range, first ${when((losing[0] as Bucket).from * 1000, zone, Date.now())}${tail}`;
+}

@@ -1,0 +1,206 @@
+// One row of the ledger: the balance of a window (or of the whole range), why we say so, examples.
+import { useId } from 'react';
+import { useLossDetail } from '../../api/hooks';
+import { type LossDetail, type LossRow, type LossWindow, list } from '../../api/types';
+import { CopyButton } from '../../components/copy-button';
+import { Go } from '../../components/link';
+import { evidence } from '../../components/loss-table';
+import { Hatch } from '../../components/ribbon';
+import { Screen } from '../../components/screen';
+import { State } from '../../components/state';
+import { count, percent } from '../../lib/format';
+import { clock, clockSeconds, full } from '../../lib/time';
+import { useRange, useView } from '../../state/use-view';
+import './loss.css';
+
+export function Detail({ row }: { row: LossRow }) {
+  const [view] = useView();
+  const range = useRange(view, 'now-24h');
+  const answer = useLossDetail(row.id, range.key, range.now, view.live && range.relative);
+  return (
+    <Screen answer={answer} what={`the balance of ${row.where}`} bones={[320]}>
+      {(data) => <Panels data={data} row={row} />}
+    </Screen>
+  );
+}
+
+function Panels({ data, row }: { data: LossDetail; row: LossRow }) {
+  const [view, set] = useView();
+  const windows = list(data.windows);
+  const named = windows.find((w) => String(w.window) === view.w);
+  // Without a choice: the newest settled window that shows the trouble, else the newest settled one.
+  const shown = named ?? windows.find((w) => w.settled && w.lost > 0) ?? windows.find((w) => w.settled) ?? windows[0];
+  const reasons = list(data.reasons);
+  const examples = list(data.examples);
+  return (
+    <div className="loss-detail">
+      <section className="card pad" aria-label="Balance">
+        <div className="row base">
+          <h2>
+            {row.pipeline}, {row.where}
+          </h2>
+          {shown ? (
+            <span className="mut">
+              {clock(shown.window * 1000, view.tz)},{' '}
+              {shown.settled
+                ? `settled ${shown.settled_at > 0 ? clockSeconds(shown.settled_at, view.tz) : ''}`
+                : 'not settled yet'}
+              {shown.revision > 1 ? `, revised ${shown.revision - 1} ×` : ''}
+            </span>
+          ) : null}
+          <span className="grow" />
+          {shown ? <State state={shown.verdict} /> : null}
+        </div>
+        {shown ? <Bars w={shown} /> : <p className="mut">No window of this row lies in the range.</p>}
+        {windows.length > 0 ? (
+          <Windows
+            windows={windows}
+            shown={shown}
+            zone={view.tz}
+            choose={(w) => set({ w: String(w.window), sel: row.id })}
+          />
+        ) : null}
+      </section>
+      <section className="card pad why" aria-label="Why we say so">
+        <h2>Why we say so</h2>
+        {reasons.length > 0 ? (
+          <ul>
+            {reasons.map((r) => (
+              <li key={r}>{r}</li>
+            ))}
+          </ul>
+        ) : (
+          <p className="mut">No reason is recorded.</p>
+        )}
+        <p className="mut">
+          Evidence: {evidence(row.level)}
+          {row.confidence > 0 ? `, confidence ${percent(row.confidence)}` : ''}
+          {row.class ? `, class ${row.class}` : ''}.
+        </p>
+        {examples.length > 0 ? (
+          <>
+            <h2>Missing ids</h2>
+            <ul className="ids mono">
+              {examples.slice(0, 12).map((e) => (
+                <li key={e}>{/^[0-9a-f]{32}$/.test(e) ? <Go to={`/t/${e}`}>trace {e}</Go> : e}</li>
+              ))}
+            </ul>
+          </>
+        ) : null}
+        <div className="row">
+          <Go to={`/p/${encodeURIComponent(row.pipeline)}`} className="btn">
+            Open the pipeline
+          </Go>
+          {examples.length > 0 ? <CopyButton text={examples.join('\n')} label="Copy the ids" /> : null}
+        </div>
+      </section>
+    </div>
+  );
+}
+
+/** Where every record of the window went. */
+function Bars({ w }: { w: LossWindow }) {
+  const id = useId();
+  const rows: { name: string; n: number; fill: string; hide?: boolean }[] = [
+    { name: 'In', n: w.up, fill: 'var(--s1)' },
+    { name: 'Out', n: w.down, fill: 'var(--s3)' },
+    { name: 'Filtered', n: w.filtered, fill: 'var(--mut)' },
+    { name: 'Dead-lettered', n: w.dlq, fill: 'var(--mut)' },
+    { name: 'Dropped, with a reason', n: w.dropped, fill: 'var(--late)', hide: w.dropped === 0 },
+    { name: 'In flight', n: w.in_flight, fill: 'var(--mut)' },
+    { name: 'Lost', n: w.lost, fill: `url(#${id})` },
+    { name: 'More than came', n: w.surplus, fill: 'var(--s2)', hide: w.surplus === 0 },
+  ];
+  const max = Math.max(1, ...rows.map((r) => r.n));
+  return (
+    <dl className="bars">
+      <svg width="0" height="0" aria-hidden style={{ position: 'absolute' }}>
+        <Hatch id={id} />
+      </svg>
+      {rows
+        .filter((r) => !r.hide)
+        .map((r) => (
+          <div key={r.name}>
+            <dt>{r.name}</dt>
+            <dd>
+              <svg
+                className="bar"
+                aria-hidden
+                preserveAspectRatio="none"
+                style={{ width: `${Math.max(0.4, (100 * r.n) / max) * 0.78}%` }}
+              >
+                <rect width="100%" height="100%" rx="3" fill={r.n > 0 ? r.fill : 'var(--line)'} />
+              </svg>
+              <b className={r.name === 'Lost' && r.n > 0 ? 'bad' : undefined}>{count(r.n)}</b>
+              {r.name === 'Lost' && w.epsilon > 0 ? <span className="mut">± {count(w.epsilon)}</span> : null}
+              {r.name === 'Lost' && r.n > 0 && w.up > 0 ? <span className="mut">{percent(r.n / w.up)}</span> : null}
+            </dd>
+          </div>
+        ))}
+    </dl>
+  );
+}
+
+const MOST = 60;
+
+function Windows({
+  windows,
+  shown,
+  zone,
+  choose,
+}: {
+  windows: readonly LossWindow[];
+  shown: LossWindow | undefined;
+  zone: string;
+  choose: (w: LossWindow) => void;
+}) {
+  return (
+    <details className="windows">
+      <summary>
+        All windows{' '}
+        <span className="mut">newest first{windows.length > MOST ? `, ${MOST} of ${windows.length}` : ''}</span>
+      </summary>
+      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: a scrolling region must be reachable by key */}
+      <div
+        className="scroll"
+        style={{ maxHeight: 260, overflowY: 'auto' }}
+        tabIndex={0}
+        role="region"
+        aria-label="Windows"
+      >
+        <table className="dense" aria-label="Windows">
+          <thead>
+            <tr>
+              <th scope="col" className="l">
+                Window
+              </th>
+              <th scope="col" className="l">
+                Verdict
+              </th>
+              <th scope="col">In</th>
+              <th scope="col">Out</th>
+              <th scope="col">Lost</th>
+            </tr>
+          </thead>
+          <tbody>
+            {windows.slice(0, MOST).map((w) => (
+              <tr key={w.window} className={w === shown ? 'sel' : undefined}>
+                <td className="l">
+                  <button type="button" className="ghost" aria-pressed={w === shown} onClick={() => choose(w)}>
+                    {full(w.window * 1000, zone)}
+                  </button>
+                </td>
+                <td className="l">
+                  <State state={w.verdict} />
+                </td>
+                <td>{count(w.up)}</td>
+                <td>{count(w.down)}</td>
+                <td className={w.lost > 0 ? 'bad' : undefined}>{w.settled ? count(w.lost) : '–'}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+    </details>
+  );
+}

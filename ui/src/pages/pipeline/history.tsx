@@ -1,0 +1,154 @@
+// Lag and throughput over time, and when the backlog is gone.
+import { useMemo } from 'react';
+import { useHistory } from '../../api/hooks';
+import { list, type Pipeline, type Series } from '../../api/types';
+import { Chart, type Line, look } from '../../charts/chart';
+import { Screen } from '../../components/screen';
+import { count, duration, rate } from '../../lib/format';
+import { clock } from '../../lib/time';
+import { useRange, useView } from '../../state/use-view';
+
+export function History({ data, id }: { data: Pipeline; id: string }) {
+  const [view, set] = useView();
+  const range = useRange(view, 'now-1h');
+  const answer = useHistory(id, range.key, range.now, view.live && range.relative);
+  const changes = list(data.changes);
+  const marks = useMemo(
+    () => changes.map((c) => ({ at: c.at, text: `${clock(c.at, view.tz)} ${c.text}` })),
+    [changes, view.tz],
+  );
+  const zoom = (from: number, to: number) => set({ from: String(from), to: String(to), live: false }, 'push');
+  return (
+    <>
+      <Screen answer={answer} what="history" bones={[260]}>
+        {(h) => <Charts series={list(h.series)} lag={data} marks={marks} zone={view.tz} zoom={zoom} />}
+      </Screen>
+      <Forecast data={data} />
+    </>
+  );
+}
+
+type Zoom = (from: number, to: number) => void;
+type Marks = { at: number; text: string }[];
+
+const isLag = (s: Series) => s.name.startsWith('lag');
+const isRate = (s: Series) => s.name === 'in' || s.name === 'out' || (s.unit.endsWith('/s') && !isLag(s));
+
+function Charts({
+  series,
+  lag,
+  marks,
+  zone,
+  zoom,
+}: {
+  series: readonly Series[];
+  lag: Pipeline;
+  marks: Marks;
+  zone: string;
+  zoom: Zoom;
+}) {
+  const parts = useMemo(() => {
+    const late = lag.state === 'LATE';
+    const lags = align(series.filter(isLag), (s, i) =>
+      late && s.name.includes(lag.slowest) ? { colour: '--late' } : look(i),
+    );
+    const rates = align(series.filter(isRate), (_s, i) => look(i));
+    const rest = series.filter((s) => !isLag(s) && !isRate(s) && s.unit === 's');
+    return { lags, rates, fresh: align(rest, (_s, i) => look(i)) };
+  }, [series, lag.state, lag.slowest]);
+  const bound = lag.lag?.bound;
+  return (
+    <div className="cols">
+      <Chart
+        title={lag.slowest ? `Lag of ${lag.slowest}` : 'Lag'}
+        sub={`seconds, worst partition${bound ? `, ± ${duration(bound)}` : ''}`}
+        {...parts.lags}
+        format={duration}
+        zone={zone}
+        marks={marks}
+        onRange={zoom}
+      />
+      <Chart
+        title="Throughput"
+        sub="records per second"
+        {...parts.rates}
+        format={rate}
+        zone={zone}
+        marks={marks}
+        onRange={zoom}
+        legend
+      />
+      {parts.fresh.lines.length > 0 ? (
+        <Chart
+          title="Age of the data at the sink"
+          {...parts.fresh}
+          format={duration}
+          zone={zone}
+          marks={marks}
+          onRange={zoom}
+        />
+      ) : null}
+    </div>
+  );
+}
+
+/** Series of the answer on one time axis; a time that only some have is a hole in the others. */
+export function align(
+  series: readonly Series[],
+  style: (s: Series, i: number) => { colour: string; dash?: number[] },
+): { times: number[]; lines: Line[] } {
+  const all = new Set<number>();
+  for (const s of series) for (const p of list(s.points)) all.add(p.t);
+  const times = [...all].sort((a, b) => a - b);
+  const at = new Map(times.map((t, i) => [t, i]));
+  const lines = series.map((s, i) => {
+    const values: (number | null)[] = new Array(times.length).fill(null);
+    for (const p of list(s.points)) values[at.get(p.t) as number] = p.v ?? null;
+    return { name: s.name, values, ...style(s, i) };
+  });
+  return { times, lines };
+}
+
+function Forecast({ data }: { data: Pipeline }) {
+  const { lag } = data;
+  const grows = data.in != null && data.out != null ? data.in - data.out : undefined;
+  return (
+    <div className="cards">
+      <div className="card pad drain">
+        <b>Drains</b> <DrainText data={data} />
+      </div>
+      <div className="card pad">
+        <b>Backlog</b>{' '}
+        {lag?.messages == null ? (
+          <span className="mut">not known</span>
+        ) : (
+          <>
+            {count(lag.messages)} records <span className="mut">{lag.trend === 'unknown' ? '' : `, ${lag.trend}`}</span>
+          </>
+        )}
+      </div>
+      <div className="card pad">
+        <b>Balance</b>{' '}
+        {grows === undefined ? (
+          <span className="mut">one of the rates is not known</span>
+        ) : (
+          <>
+            {rate(data.in)}/s in, {rate(data.out)}/s out <span className="mut">over the last minutes</span>
+          </>
+        )}
+      </div>
+    </div>
+  );
+}
+
+function DrainText({ data: { lag, state } }: { data: Pipeline }) {
+  if (lag?.drain_never) return <span className="warn">never at this rate</span>;
+  if (lag?.drain != null)
+    return (
+      <>
+        in <b>{duration(lag.drain)}</b> <span className="mut">at the present rates</span>
+      </>
+    );
+  if (state === 'UNKNOWN' || lag?.seconds == null) return <span className="mut">not known</span>;
+  return <span className="mut">nothing to drain</span>;
+}

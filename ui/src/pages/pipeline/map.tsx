@@ -1,0 +1,279 @@
+// The map: stages, queues, what flows between them, and the one node that holds the data up.
+import { useEffect, useMemo, useRef, useState } from 'react';
+import type { Edge, FlowNode } from '../../api/types';
+import { Hatch } from '../../components/ribbon';
+import { toneOf } from '../../components/state';
+import { count, duration, rate } from '../../lib/format';
+import { type Box, place } from './layout';
+
+const HEIGHT = 56;
+const GAP = 66;
+const AGE = 34;
+
+const letters = (s: string, per: number) => s.length * per;
+
+const widthOf = (n: FlowNode) =>
+  Math.round(
+    Math.min(
+      230,
+      Math.max(112, letters(n.name, 7.3) + 36, letters(n.detail ?? '', 6.4) + 34) + (n.kind === 'queue' ? 16 : 0),
+    ),
+  );
+
+interface Props {
+  nodes: readonly FlowNode[];
+  edges: readonly Edge[];
+  chosen: string;
+  choose: (id: string) => void;
+}
+
+export function FlowMap({ nodes, edges, chosen, choose }: Props) {
+  const host = useRef<HTMLDivElement>(null);
+  const [room, setRoom] = useState(0);
+  useEffect(() => {
+    if (!host.current) return;
+    const observer = new ResizeObserver(([entry]) => setRoom(entry?.contentRect.width ?? 0));
+    observer.observe(host.current);
+    return () => observer.disconnect();
+  }, []);
+  const shape =
+    nodes.map((n) => `${n.id}|${widthOf(n)}|${n.stuck}`).join('\n') + edges.map((e) => `${e.from}>${e.to}`).join('\n');
+  // biome-ignore lint/correctness/useExhaustiveDependencies: places change with the shape, not with each number
+  const placed = useMemo(
+    () =>
+      place(
+        nodes.map((n) => ({ id: n.id, width: widthOf(n), height: n.stuck ? HEIGHT + 16 : HEIGHT })),
+        edges,
+        GAP,
+        room - 4,
+      ),
+    [shape, room],
+  );
+  const fastest = Math.max(1e-9, ...edges.map((e) => e.rate ?? 0));
+  const single = nodes.every(
+    (a) => nodes.filter((b) => placed.boxes.get(b.id)?.column === placed.boxes.get(a.id)?.column).length === 1,
+  );
+  const oldest = Math.max(0, ...nodes.map((n) => n.age ?? 0));
+  return (
+    // biome-ignore lint/a11y/noNoninteractiveTabindex: a scrolling region must be reachable by key
+    <div
+      className="map-scroll"
+      ref={host}
+      tabIndex={0}
+      role="region"
+      aria-label="Map of the pipeline, scrolls sideways"
+    >
+      {/* biome-ignore lint/a11y/noSvgWithoutTitle: named by aria-label */}
+      <svg
+        className="map"
+        width={placed.width}
+        height={placed.height + AGE + 26}
+        viewBox={`0 -12 ${placed.width} ${placed.height + AGE + 26}`}
+        role="group"
+        aria-label={`Map: ${nodes.map((n) => n.name).join(', ')}`}
+      >
+        <Hatch id="map-hatch" />
+        {edges.map((e) => {
+          const a = placed.boxes.get(e.from);
+          const b = placed.boxes.get(e.to);
+          return a && b ? <Arrow key={e.id} edge={e} a={a} b={b} share={(e.rate ?? 0) / fastest} /> : null;
+        })}
+        {nodes.map((n) => {
+          const box = placed.boxes.get(n.id);
+          return box ? (
+            <Place
+              key={n.id}
+              node={n}
+              box={box}
+              on={n.id === chosen}
+              choose={choose}
+              ageBelow={single ? placed.height + 22 : box.y + box.height + 18}
+              oldest={oldest}
+            />
+          ) : null;
+        })}
+        <text className="m" x="1" y={placed.height + AGE + 10}>
+          Age of the data at each hop
+        </text>
+      </svg>
+    </div>
+  );
+}
+
+function Arrow({ edge, a, b, share }: { edge: Edge; a: Box; b: Box; share: number }) {
+  const y1 = a.y + a.height / 2;
+  const y2 = b.y + b.height / 2;
+  const x1 = a.x + a.width;
+  const x2 = b.x;
+  const back = x2 <= x1;
+  const tone = toneOf(edge.state);
+  const lag = edge.lag?.seconds;
+  const late = tone === 'late';
+  const colour = late
+    ? 'var(--late)'
+    : tone === 'lose'
+      ? 'var(--lose)'
+      : tone === 'unk' && edge.state !== 'IDLE'
+        ? 'var(--unk)'
+        : 'var(--s1)';
+  const width = 2 + 5 * Math.sqrt(Math.min(1, share));
+  const bend = Math.max(30, Math.abs(x2 - x1) / 2);
+  const path = back
+    ? `M${x1} ${y1}C${x1 + 60} ${y1 + 90} ${x2 - 60} ${y2 + 90} ${x2 - 8} ${y2}`
+    : Math.abs(y1 - y2) < 1
+      ? `M${x1} ${y1}H${x2 - 8}`
+      : `M${x1} ${y1}C${x1 + bend} ${y1} ${x2 - bend} ${y2} ${x2 - 8} ${y2}`;
+  const lx = (x1 + x2) / 2 - 3;
+  const ly = Math.abs(y1 - y2) < 1 ? y1 - 11 : y2 < y1 ? y2 + (y1 - y2) * 0.32 - 10 : y2 - (y2 - y1) * 0.32 - 8;
+  const lagText = lag != null && lag >= 1 ? `${duration(lag)} lag` : '';
+  const notes = [
+    edge.rate == null ? 'rate not known' : `${rate(edge.rate)} per second`,
+    edge.lag ? `lag ${duration(lag)}` : '',
+    edge.lost > 0 ? `${count(edge.lost)} lost in 24 h` : '',
+  ].filter(Boolean);
+  return (
+    <g>
+      <title>{notes.join(', ')}</title>
+      <path
+        d={path}
+        fill="none"
+        stroke={tone === 'lose' ? 'url(#map-hatch)' : colour}
+        strokeWidth={tone === 'lose' ? Math.max(7, width) : width}
+        opacity={tone === 'lose' ? 1 : 0.55}
+        strokeDasharray={tone === 'unk' && edge.state !== 'IDLE' ? '4 4' : undefined}
+      />
+      <path d={`M${x2 - 9} ${y2 - 6}l9 6-9 6Z`} fill={colour} />
+      <text className="m" x={lx} y={ly} textAnchor="middle">
+        {edge.rate == null ? '?' : `${rate(edge.rate)}/s`}
+      </text>
+      {lagText ? (
+        <text className={late ? 'late' : 'm'} x={lx} y={(y1 + y2) / 2 + 20} textAnchor="middle">
+          {lagText}
+        </text>
+      ) : null}
+      {edge.lost > 0 ? (
+        <text className="lose" x={lx} y={(y1 + y2) / 2 + 34} textAnchor="middle">
+          {rate(edge.lost)} lost
+        </text>
+      ) : null}
+    </g>
+  );
+}
+
+const KINDS: Record<string, string> = { source: 'source', stage: 'stage', queue: 'queue', sink: 'sink' };
+
+function Place({
+  node,
+  box,
+  on,
+  choose,
+  ageBelow,
+  oldest,
+}: {
+  node: FlowNode;
+  box: Box;
+  on: boolean;
+  choose: (id: string) => void;
+  ageBelow: number;
+  oldest: number;
+}) {
+  const { x, y, width: w, height: h } = box;
+  const tone = toneOf(node.state);
+  const plain = tone === 'ok' || node.state === 'IDLE';
+  const stroke = plain ? 'var(--edge)' : `var(--${tone})`;
+  const fill = plain ? 'var(--panel)' : `var(--${tone}b)`;
+  const dash = tone === 'unk' && !plain ? '4 3' : undefined;
+  const line = node.stuck || on ? 2.2 : 1.4;
+  const said = [
+    `${node.name}, ${KINDS[node.kind] ?? node.kind}, ${node.state}`,
+    node.stuck ? 'stuck: holds the data up' : '',
+    node.detail,
+    node.age == null ? 'age of the data not known' : `data ${duration(node.age)} old`,
+    node.lost > 0 ? `${count(node.lost)} lost in 24 h` : '',
+  ];
+  return (
+    // biome-ignore lint/a11y/useSemanticElements: a button cannot be drawn inside SVG
+    <g
+      className="node"
+      role="button"
+      tabIndex={0}
+      aria-pressed={on}
+      aria-label={said.filter(Boolean).join('. ')}
+      onClick={() => choose(on ? '' : node.id)}
+      onKeyDown={(e) => {
+        if (e.key !== 'Enter' && e.key !== ' ') return;
+        e.preventDefault();
+        e.stopPropagation();
+        choose(on ? '' : node.id);
+      }}
+    >
+      {node.kind === 'queue' ? (
+        <>
+          <path
+            d={`M${x + 10} ${y}h${w - 20}a10 ${h / 2} 0 0 1 0 ${h}h-${w - 20}a10 ${h / 2} 0 0 1 0-${h}Z`}
+            fill={fill}
+            stroke={stroke}
+            strokeWidth={line}
+            strokeDasharray={dash}
+          />
+          <path d={`M${x + w - 10} ${y}a10 ${h / 2} 0 0 0 0 ${h}`} fill="none" stroke={stroke} strokeWidth="1.200" />
+        </>
+      ) : (
+        <rect
+          x={x}
+          y={y}
+          width={w}
+          height={h}
+          rx="9"
+          fill={fill}
+          stroke={stroke}
+          strokeWidth={line}
+          strokeDasharray={dash}
+        />
+      )}
+      {on ? (
+        <rect
+          x={x - 4}
+          y={y - 4}
+          width={w + 8}
+          height={h + 8}
+          rx="12"
+          fill="none"
+          stroke="var(--acc)"
+          strokeWidth="1.500"
+        />
+      ) : null}
+      <text
+        x={x + w / 2 - (node.kind === 'queue' ? 4 : 0)}
+        y={y + h / 2 - (node.detail ? 3 : -4)}
+        textAnchor="middle"
+        className="name"
+      >
+        {clip(node.name, w)}
+      </text>
+      {node.detail ? (
+        <text className="m" x={x + w / 2 - (node.kind === 'queue' ? 4 : 0)} y={y + h / 2 + 14} textAnchor="middle">
+          {clip(node.detail, w)}
+        </text>
+      ) : null}
+      {plain ? null : (
+        <text className={`${tone} word`} x={x + w / 2} y={y - 6} textAnchor="middle">
+          {node.stuck ? 'STUCK HERE' : node.state}
+        </text>
+      )}
+      <text
+        className={node.stuck ? `${tone} strong` : oldest > 1 && node.age === oldest ? 'strong' : 'm'}
+        x={x + w / 2}
+        y={ageBelow}
+        textAnchor="middle"
+      >
+        {node.age == null ? '?' : duration(node.age)}
+      </text>
+    </g>
+  );
+}
+
+function clip(text: string, width: number): string {
+  const most = Math.floor((width - 20) / 6.3);
+  return text.length > most ? `${text.slice(0, Math.max(1, most - 1))}…` : text;
+}

@@ -1,0 +1,69 @@
+import type { Edge, FlowNode } from '../../api/types';
+import { Go } from '../../components/link';
+import { State } from '../../components/state';
+import { count, duration, percent, rate } from '../../lib/format';
+
+/** What is known about the chosen node, in figures. */
+export function NodePanel({
+  node,
+  edges,
+  nodes,
+  close,
+}: {
+  node: FlowNode;
+  edges: readonly Edge[];
+  nodes: readonly FlowNode[];
+  close: () => void;
+}) {
+  const isQueue = node.kind === 'queue';
+  const name = (id: string) => nodes.find((n) => n.id === id)?.name ?? id;
+  const readers = edges.filter((e) => e.from === node.id && e.lag);
+  const facts: [string, string][] = [
+    ['Age of the data', duration(node.age)],
+    ['In', node.in == null ? '?' : `${rate(node.in)}/s`],
+    ['Out', node.out == null ? '?' : `${rate(node.out)}/s`],
+    ...(isQueue
+      ? []
+      : ([
+          ['Busy', percent(node.busy)],
+          ['CPU', node.cpu == null ? '–' : `${node.cpu.toFixed(1)} cores`],
+          ['Throttled', percent(node.throttled)],
+          ['Instances', count(node.instances)],
+        ] as [string, string][])),
+    ...(isQueue && node.system ? [['System', node.system] as [string, string]] : []),
+    ['Lost, 24 h', count(node.lost)],
+    ...readers.map(
+      (e) =>
+        [
+          `Lag of ${e.group || name(e.to)}`,
+          `${duration(e.lag?.seconds)}${e.lag?.messages != null ? `, ${rate(e.lag.messages)} records` : ''}`,
+        ] as [string, string],
+    ),
+  ];
+  return (
+    <div className="node-panel" role="region" aria-label={`${node.name} in figures`}>
+      <div className="row">
+        <h2>{node.name}</h2>
+        <span className="mut">{node.kind}</span>
+        <State state={node.state} />
+        <span className="grow" />
+        {isQueue ? null : (
+          <Go to="/traces" view={{ service: node.name }} className="btn">
+            Traces
+          </Go>
+        )}
+        <button type="button" className="btn" onClick={close}>
+          Close
+        </button>
+      </div>
+      <dl className="facts" style={{ padding: '12px 0 0' }}>
+        {facts.map(([k, v]) => (
+          <div key={k}>
+            <dt>{k}</dt>
+            <dd>{v}</dd>
+          </div>
+        ))}
+      </dl>
+    </div>
+  );
+}

@@ -1,0 +1,64 @@
+// The tabs whose content lives on another page: a short form, and the way there.
+import type { Alert, LossRow, TraceRow } from '../../api/types';
+import { Go } from '../../components/link';
+import { LossTable } from '../../components/loss-table';
+import { State } from '../../components/state';
+import { TraceTable } from '../../components/trace-table';
+import { duration } from '../../lib/format';
+import { when } from '../../lib/time';
+import { useGo, useView } from '../../state/use-view';
+
+export function TracesTab({ rows, service }: { rows: readonly TraceRow[]; service: string }) {
+  const [view] = useView();
+  const go = useGo();
+  return (
+    <>
+      <div className="card">
+        <TraceTable rows={rows} zone={view.tz} cursor={-1} open={(t) => go(`/t/${t.id}`)} />
+      </div>
+      <p>
+        <Go to="/traces" view={{ service }}>
+          Search all traces through {service}
+        </Go>
+      </p>
+    </>
+  );
+}
+
+export function LossTab({ rows }: { rows: readonly LossRow[] }) {
+  const [view] = useView();
+  const go = useGo();
+  return (
+    <div className="card">
+      <LossTable
+        rows={rows}
+        zone={view.tz}
+        cursor={-1}
+        span="last 24 hours"
+        short
+        open={(r) => go('/loss', { sel: r.id })}
+      />
+    </div>
+  );
+}
+
+export function AlertsTab({ rows }: { rows: readonly Alert[] }) {
+  const [view] = useView();
+  const now = Date.now();
+  return (
+    <ul className="card lines">
+      {rows.map((a) => (
+        <li key={a.id}>
+          <State state={a.state === 'firing' ? a.severity.toUpperCase() : a.state.toUpperCase()} />
+          <span className="line-text">
+            {a.summary}
+            <span className="mut">
+              since {when(a.since, view.tz, now)}, {duration(((a.ended_at || now) - a.since) / 1000)}
+              {a.notified ? ` · ${a.notified}` : ''}
+            </span>
+          </span>
+        </li>
+      ))}
+    </ul>
+  );
+}
