@@ -2,6 +2,7 @@ package scrape
 
 import (
 	"strings"
+	"unsafe"
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
@@ -30,7 +31,6 @@ type entry struct {
 	start  *startTime // nil = not known to have one
 	family *family    // the family in force; a line under another one may mean something else
 	member bool       // the series belongs to that family
-	round  uint32     // last scrape that had the line
 	kind   kind
 	dead   bool
 	typ    model.MetricType // the type in force; it decides how le and quantile are written
@@ -49,7 +49,6 @@ type family struct {
 // series is one time series of a target after relabelling; two lines may lead to the same one.
 type series struct {
 	rw    *remotewrite.Series
-	lines int
 	round uint32 // last scrape that gave it a sample
 	live  bool   // has a sample that no staleness marker has ended
 }
@@ -68,12 +67,39 @@ type cache struct {
 	round    uint32
 
 	// State of the line reader.
+	slab    slab
 	prev    *entry
 	fam     *family
 	typ     model.MetricType
 	scratch []byte
 	builder *labels.Builder
 	lines   int
+	odd     int // lines that were replaced, or comments that came anew, since all was forgotten
+}
+
+// slab allocates lines side by side in the order of the answer: that is the order in which they are compared.
+type slab struct {
+	entries []entry
+	bytes   []byte
+}
+
+const (
+	slabEntries = 64
+	slabBytes   = 8 << 10
+)
+
+func (s *slab) entry(key []byte) *entry {
+	if len(s.entries) == cap(s.entries) {
+		s.entries = make([]entry, 0, slabEntries)
+	}
+	if len(s.bytes)+len(key) > cap(s.bytes) {
+		s.bytes = make([]byte, 0, max(slabBytes, len(key)))
+	}
+	at := len(s.bytes)
+	s.bytes = append(s.bytes, key...)
+	key = s.bytes[at:] // these bytes never change or move again
+	s.entries = append(s.entries, entry{key: unsafe.String(unsafe.SliceData(key), len(key))})
+	return &s.entries[len(s.entries)-1]
 }
 
 func newCache(target labels.Labels, rules []*relabel.Config, honor bool) *cache {
@@ -85,11 +111,10 @@ func newCache(target labels.Labels, rules []*relabel.Config, honor bool) *cache 
 // clear forgets lines, not series: staleness still has to be told about those.
 func (c *cache) clear() {
 	c.root = entry{}
+	c.slab = slab{}
 	c.entries = map[string]*entry{}
 	c.families = map[string]*family{}
-	for _, s := range c.series {
-		s.lines = 0
-	}
+	c.odd = 0
 	if c.series == nil {
 		c.series = map[uint64]*series{}
 	}
@@ -114,20 +139,18 @@ func (c *cache) rewind() {
 func (c *cache) follow(e *entry) {
 	c.prev.next = e
 	c.prev = e
-	e.round = c.round
 	c.lines++
 }
 
 // add remembers a new sample line with labels ls as parsed.
-func (c *cache) add(key string, ls labels.Labels) *entry {
-	e := &entry{key: key, family: c.fam, member: c.fam.has(ls.Get(labels.MetricName)), typ: c.typ}
-	if old := c.entries[key]; old != nil { // the same line under another # TYPE
+func (c *cache) add(key []byte, ls labels.Labels) *entry {
+	e := c.slab.entry(key)
+	e.family, e.member, e.typ = c.fam, c.fam.has(ls.Get(labels.MetricName)), c.typ
+	if old := c.entries[e.key]; old != nil { // the same line under another # TYPE
 		old.dead = true
-		if old.series != nil {
-			old.series.lines--
-		}
+		c.odd++
 	}
-	c.entries[key] = e
+	c.entries[e.key] = e
 	if c.isCreated(ls.Get(labels.MetricName)) {
 		e.kind = kindCreated
 		e.start = c.linkStart(e.family, ls)
@@ -155,7 +178,6 @@ func (c *cache) add(key string, ls labels.Labels) *entry {
 		s = &series{rw: remotewrite.NewSeries(final, meta)}
 		c.series[h] = s
 	}
-	s.lines++
 	e.series = s
 	return e
 }
@@ -256,33 +278,16 @@ func (c *cache) describe(name string, change func(*metadata.Metadata)) {
 	}
 }
 
-// forget drops lines that have not come for this scrape, once they are the larger part.
+// forget makes room when most of what is remembered does not come any more: all lines are learnt
+// again with the next answer. Series that are live stay, so that their end can be told.
 func (c *cache) forget() {
-	if len(c.entries) <= 2*c.lines+64 {
+	if len(c.entries)+c.odd <= 2*c.lines+64 {
 		return
 	}
-	for k, e := range c.entries {
-		if e.round == c.round {
-			continue
-		}
-		e.dead = true
-		delete(c.entries, k)
-		if e.series != nil {
-			e.series.lines--
-		}
-	}
+	c.clear()
 	for h, s := range c.series {
-		if s.lines <= 0 && !s.live {
+		if !s.live {
 			delete(c.series, h)
-		}
-	}
-	used := make(map[*family]bool, len(c.families))
-	for _, e := range c.entries {
-		used[e.family] = true
-	}
-	for name, f := range c.families {
-		if !used[f] {
-			delete(c.families, name)
 		}
 	}
 }

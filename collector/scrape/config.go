@@ -24,6 +24,8 @@ type Config struct {
 
 	Interval time.Duration `yaml:"interval"`
 	Timeout  time.Duration `yaml:"timeout"`
+	// FlushInterval is how long samples are gathered before they go to the spool together.
+	FlushInterval time.Duration `yaml:"flush_interval"`
 	// BodySizeLimit bounds an answer after decompression, in bytes; SampleLimit its samples after relabelling;
 	// LabelLimit the labels of one series. An answer beyond a limit fails as a whole.
 	BodySizeLimit int64 `yaml:"body_size_limit"`
@@ -79,7 +81,7 @@ type TLSConfig struct {
 // DefaultConfig returns the defaults without a target.
 func DefaultConfig() Config {
 	return Config{
-		Interval: 15 * time.Second, Timeout: 10 * time.Second,
+		Interval: 15 * time.Second, Timeout: 10 * time.Second, FlushInterval: 200 * time.Millisecond,
 		BodySizeLimit: 64 << 20, SampleLimit: 200_000, LabelLimit: 64, MaxTargets: 10_000, MaxConcurrent: 64,
 	}
 }
@@ -109,6 +111,9 @@ func (c Config) Validate() error {
 	var errs []error
 	if c.Interval < time.Second || c.Timeout <= 0 {
 		errs = append(errs, fmt.Errorf("scrape: interval %s must be 1s or more and timeout %s positive", c.Interval, c.Timeout))
+	}
+	if c.FlushInterval < time.Millisecond || c.FlushInterval > 10*time.Second {
+		errs = append(errs, fmt.Errorf("scrape: flush_interval %s must lie between 1ms and 10s", c.FlushInterval))
 	}
 	if c.BodySizeLimit <= 0 || c.SampleLimit <= 0 || c.LabelLimit <= 0 || c.MaxTargets <= 0 || c.MaxConcurrent <= 0 {
 		errs = append(errs, fmt.Errorf("scrape: body_size_limit %d, sample_limit %d, label_limit %d, max_targets %d and max_concurrent %d must be positive; leave them out for the defaults",

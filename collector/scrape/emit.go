@@ -3,6 +3,7 @@ package scrape
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"math"
 	"sync"
 	"time"
@@ -19,11 +20,94 @@ import (
 // maxBodySize is about the largest request body handed to the spool at once.
 const maxBodySize = 1 << 20
 
-// encoder is shared by some targets: they take turns, because the strings they have in common are kept once.
-// A target always uses the same one, for its series remember their place in it.
+// encoder gathers the points of all targets and hands them to the spool together: strings they have in common
+// are written once per request, and the spool syncs once.
 type encoder struct {
-	mu    sync.Mutex
+	out signal.Output
+	m   *account
+	log *slog.Logger
+
+	mu    sync.Mutex // guards batch
 	batch *remotewrite.Batch
+
+	flushing sync.Mutex // held while a body is on its way; guards what follows
+	body     []byte
+	complain time.Time
+}
+
+// run hands over what was gathered at every interval, and at last when ctx has ended and stopped is closed.
+func (e *encoder) run(ctx context.Context, interval time.Duration, stopped <-chan struct{}) {
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			e.flush(ctx)
+		case <-stopped:
+			e.flush(context.WithoutCancel(ctx))
+			return
+		}
+	}
+}
+
+// flush hands one body to the spool. The targets may go on gathering meanwhile.
+func (e *encoder) flush(ctx context.Context) {
+	e.flushing.Lock()
+	defer e.flushing.Unlock()
+	e.mu.Lock()
+	n := e.batch.Len()
+	if n == 0 {
+		e.mu.Unlock()
+		return
+	}
+	e.body = e.batch.AppendTo(e.body[:0])
+	e.batch.Reset()
+	e.mu.Unlock()
+
+	e.m.received.Add(n)
+	if err := e.out.Append(ctx, signal.Samples, n, e.body); err != nil {
+		e.m.droppedSpool.Add(n)
+		if now := time.Now(); now.After(e.complain) {
+			e.complain = now.Add(time.Minute)
+			e.log.Error("cannot keep scraped samples", "error", err, "samples", n)
+		}
+		return
+	}
+	e.m.accepted.Add(n)
+}
+
+// add gathers the points and exemplars of one scrape. Who finds the batch full waits for the spool.
+func (e *encoder) add(ctx context.Context, points []point, found *found, at int64) {
+	for len(points) > 0 {
+		e.mu.Lock()
+		for len(points) > 0 && e.batch.Size() < maxBodySize {
+			p := &points[0]
+			e.batch.Add(p.rw, p.t, p.start, p.v)
+			points = points[1:]
+		}
+		full := e.batch.Size() >= maxBodySize
+		if len(points) == 0 {
+			e.addExemplars(found, at)
+		}
+		e.mu.Unlock()
+		if full {
+			e.flush(ctx)
+		}
+	}
+}
+
+func (e *encoder) addExemplars(found *found, at int64) {
+	for _, x := range found.exemplars {
+		o := &found.samples[x.sample]
+		if o.e.series == nil {
+			continue
+		}
+		ts := at
+		if x.x.HasTs {
+			ts = x.x.Ts
+		}
+		e.batch.AddExemplar(o.e.series.rw, ts, x.x.Value, x.x.Labels)
+	}
 }
 
 // point is what goes to the spool.
@@ -134,45 +218,4 @@ func (t *target) report(at int64, took time.Duration, scraped, kept int, up bool
 		point{rw: t.reports.scraped, t: at, v: float64(scraped)},
 		point{rw: t.reports.kept, t: at, v: float64(kept)},
 	)
-}
-
-// write encodes the points and hands them to the spool, in bodies of a bounded size.
-func (s *Scraper) write(ctx context.Context, t *target, f *found, at int64, buf *buffers) error {
-	points := buf.points
-	exemplars := f.exemplars
-	for len(points) > 0 || len(exemplars) > 0 {
-		t.enc.mu.Lock()
-		b := t.enc.batch
-		b.Reset()
-		n := 0
-		for n < len(points) && b.Size() < maxBodySize {
-			p := &points[n]
-			b.Add(p.rw, p.t, p.start, p.v)
-			n++
-		}
-		points = points[n:]
-		if len(points) == 0 { // exemplars go with the last samples
-			for _, x := range exemplars {
-				o := &f.samples[x.sample]
-				if o.e.series == nil {
-					continue
-				}
-				ts := at
-				if x.x.HasTs {
-					ts = x.x.Ts
-				}
-				b.AddExemplar(o.e.series.rw, ts, x.x.Value, x.x.Labels)
-			}
-			exemplars = nil
-		}
-		buf.encoded = b.AppendTo(buf.encoded[:0])
-		t.enc.mu.Unlock()
-		if err := s.out.Append(ctx, signal.Samples, n, buf.encoded); err != nil {
-			rest := n + len(points)
-			s.m.droppedSpool.Add(rest)
-			return fmt.Errorf("cannot keep %d samples of %q: %w", rest, t.url, err)
-		}
-		s.m.accepted.Add(n)
-	}
-	return nil
 }

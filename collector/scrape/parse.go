@@ -257,9 +257,13 @@ func (c *cache) take(p textparse.Parser, kind textparse.Entry, line []byte, out 
 
 // remember keeps a comment line, so that it is passed over while it stays the same.
 func (c *cache) remember(line []byte, f *family, typ model.MetricType) {
-	if line != nil {
-		c.follow(&entry{key: string(line), kind: kindComment, family: f, typ: typ})
+	if line == nil {
+		return
 	}
+	e := c.slab.entry(line)
+	e.kind, e.family, e.typ = kindComment, f, typ
+	c.odd++
+	c.follow(e)
 }
 
 // context writes a line that tells the careful parser the type in force: it decides how le and quantile are written.
@@ -279,7 +283,7 @@ func (c *cache) takeSeries(p textparse.Parser, out *found) {
 	if e == nil || e.typ != c.typ || e.family != c.fam {
 		var ls labels.Labels
 		p.Labels(&ls)
-		e = c.add(string(key), ls)
+		e = c.add(key, ls)
 	}
 	c.follow(e)
 	o := observation{e: e, v: v}

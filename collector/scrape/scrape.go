@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"runtime"
 	"sync"
 	"time"
 
@@ -25,7 +24,8 @@ import (
 // Scraper scrapes all configured targets.
 type Scraper struct {
 	targets []*target
-	out     signal.Output
+	enc     *encoder
+	flush   time.Duration
 	log     *slog.Logger
 	m       account
 	slots   chan struct{} // requests under way
@@ -52,7 +52,6 @@ type target struct {
 	labelLimit int
 
 	cache      *cache
-	enc        *encoder
 	reports    reportSeries
 	live       int // series with a sample that nothing has ended
 	duplicates int
@@ -76,10 +75,10 @@ type TargetStatus struct {
 
 // buffers are used by one scrape at a time.
 type buffers struct {
-	body, encoded []byte
-	found         found
-	points        []point
-	gzip          *gzip.Reader
+	body   []byte
+	found  found
+	points []point
+	gzip   *gzip.Reader
 }
 
 // maxKeptBuffer bounds what a buffer may hold when it is put back.
@@ -92,7 +91,7 @@ func New(cfg Config, node string, out signal.Output, set *metrics.Set, log *slog
 	}
 	c := func(name string) *metrics.Counter { return set.GetOrCreateCounter(name) }
 	s := &Scraper{
-		out: out, log: log, slots: make(chan struct{}, cfg.MaxConcurrent),
+		flush: cfg.FlushInterval, log: log, slots: make(chan struct{}, cfg.MaxConcurrent),
 		buffers: sync.Pool{New: func() any { return new(buffers) }},
 		m: account{
 			received:       c(`weir_collector_received_total{door="scrape"}`),
@@ -115,12 +114,8 @@ func New(cfg Config, node string, out signal.Output, set *metrics.Set, log *slog
 		}
 		s.targets = append(s.targets, list...)
 	}
-	encoders := make([]*encoder, min(4, runtime.GOMAXPROCS(0)))
-	for i := range encoders {
-		encoders[i] = &encoder{batch: remotewrite.NewBatch()}
-	}
-	for i, t := range s.targets {
-		t.enc = encoders[i%len(encoders)]
+	s.enc = &encoder{out: out, m: &s.m, log: log, batch: remotewrite.NewBatch()}
+	for _, t := range s.targets {
 		t.reports = newReportSeries(t.labels)
 		t.labelLimit = cfg.LabelLimit
 		t.status = TargetStatus{Job: t.cfg.Job, URL: t.url, Labels: t.labels}
@@ -147,7 +142,14 @@ func (s *Scraper) Run(ctx context.Context) error {
 	for _, t := range s.targets {
 		wg.Go(func() { s.run(ctx, t) })
 	}
+	stopped, flushed := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(flushed)
+		s.enc.run(ctx, s.flush, stopped)
+	}()
 	wg.Wait()
+	close(stopped)
+	<-flushed
 	for _, t := range s.targets {
 		t.client.CloseIdleConnections()
 	}
@@ -221,10 +223,7 @@ func (s *Scraper) once(ctx context.Context, t *target, scheduled time.Time) {
 		t.cache.forget()
 	}
 	t.report(at, took, scraped, kept, err == nil, buf)
-	s.m.received.Add(len(buf.points))
-	if werr := s.write(ctx, t, &buf.found, at, buf); werr != nil && err == nil {
-		s.complain(t, began, werr)
-	}
+	s.enc.add(ctx, buf.points, &buf.found, at)
 	if err != nil {
 		s.complain(t, began, err)
 	}
@@ -273,7 +272,7 @@ func (s *Scraper) complain(t *target, now time.Time, err error) {
 }
 
 func (s *Scraper) release(b *buffers) {
-	if cap(b.body) > maxKeptBuffer || cap(b.encoded) > maxKeptBuffer {
+	if cap(b.body) > maxKeptBuffer {
 		return
 	}
 	clear(b.points)

@@ -139,11 +139,7 @@ func (l *Listener) sample(s *series, t int64) {
 		if s.start >= t {
 			return // made after the tick; its first sample is the next
 		}
-		if !s.sent && !s.backdated {
-			// The increase from nothing must be visible to stores that do not know start times.
-			l.batch.Add(s.rw, s.start, s.start, 0)
-		}
-		l.batch.Add(s.rw, t, s.start, s.value)
+		l.total(s, t)
 	case histo:
 		if s.start >= t {
 			return
@@ -165,6 +161,15 @@ func (l *Listener) sample(s *series, t int64) {
 		s.members = nil
 	}
 	l.mark(s, t)
+}
+
+// total adds a sample of a counter at t, and before the first one a zero: the increase from nothing must be
+// visible to stores that do not know start times.
+func (l *Listener) total(s *series, t int64) {
+	if !s.sent && !s.backdated {
+		l.batch.Add(s.rw, s.start, s.start, 0)
+	}
+	l.batch.Add(s.rw, t, s.start, s.value)
 }
 
 func (l *Listener) mark(s *series, t int64) {
@@ -221,7 +226,7 @@ func (l *Listener) sendTimed(ctx context.Context, t int64) {
 			continue
 		}
 		if !later {
-			l.batch.Add(s.rw, v.time, s.start, s.value)
+			l.total(s, v.time)
 			l.mark(s, v.time)
 		}
 	}

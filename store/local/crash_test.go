@@ -39,12 +39,12 @@ func crashConfig(dir string) Config {
 	return cfg
 }
 
-// crashBatch is batch n of a writer: every tenth sample is out of order, and its value tells what it is.
+// crashBatch is batch n of a writer: every second sample is out of order, so that the head cuts chunks of them, and its value tells what it is.
 func crashBatch(writer int, n int64, origin int64) *store.MetricBatch {
 	b := &store.MetricBatch{Symbols: []string{labels.MetricName, "crash", "writer", strconv.Itoa(writer), "series"}}
 	for i := range crashPerBatch {
 		t := origin + n*10
-		if i%10 == 0 {
+		if (n+int64(i))%2 == 0 {
 			t -= 20_001 // behind what the series has by now
 		}
 		b.Symbols = append(b.Symbols, strconv.Itoa(i))

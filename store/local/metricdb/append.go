@@ -35,35 +35,28 @@ var errSeriesLimit = errors.New("series limit")
 type given struct {
 	series, sample int32
 	histogram      bool
-	fate           fate
 }
-
-// fate says how a sample was counted before it was verified.
-type fate uint8
-
-const (
-	taken    fate = iota // handed to the TSDB, counted as stored
-	repeated             // equal to a sample taken before, counted as stored
-	disputed             // refused as a duplicate, but perhaps equal to what is stored; not counted
-)
 
 // batchAppend is the state of one Append; pooled.
 type batchAppend struct {
+	ctx     context.Context //nolint:containedctx // lives as long as one call
 	t       *tenant
 	b       *store.MetricBatch
 	res     store.AppendResult
 	sums    []sum
 	symbols []sum
 	given   []given
-	taken   int // of given, how many the TSDB took
-	dispute bool
+	failed  error // of a lookup; the batch is not taken
 	app     storage.AppenderV2
 	h       *handle
 	oldest  int64 // samples before are too old
-	newest  int64 // samples after are too new
+	limit   int64 // samples after are too new
 	ex      []exemplar.Exemplar
 	meta    metadata.Metadata
 	metaOf  string
+
+	stored   map[int64]point // of series storedOf: what is stored in the time range of its samples
+	storedOf int             // -1 while none was read
 }
 
 var appendPool = sync.Pool{New: func() any { return new(batchAppend) }}
@@ -76,7 +69,7 @@ func (t *tenant) append(ctx context.Context, b *store.MetricBatch) (store.Append
 		*a = batchAppend{sums: a.sums, symbols: a.symbols, given: a.given[:0], ex: a.ex[:0]}
 		appendPool.Put(a)
 	}()
-	a.t, a.b = t, b
+	a.t, a.b, a.storedOf = t, b, -1
 	a.sums, a.symbols = t.hash.sums(a.sums, a.symbols, b)
 	h, err := a.locked(ctx)
 	if err != nil {
@@ -110,7 +103,7 @@ func (a *batchAppend) locked(ctx context.Context) (h *handle, err error) {
 		return nil, fmt.Errorf("cannot write metrics of tenant %q: being reopened: %w", t.id, store.ErrUnavailable)
 	}
 	a.h = t.h
-	a.newest = now.Add(t.cfg.FutureLimit).UnixMilli()
+	a.limit = now.Add(t.cfg.FutureLimit).UnixMilli()
 	a.oldest = now.Add(-t.cfg.Retention).UnixMilli()
 	defer func() {
 		if p := recover(); p != nil {
@@ -120,9 +113,14 @@ func (a *batchAppend) locked(ctx context.Context) (h *handle, err error) {
 		}
 	}()
 	appended, wblFailed := total(a.h.count.appended), total(a.h.count.wblFailed)
-	a.app = a.h.db.Head().AppenderV2(ctx)
+	a.app, a.ctx = a.h.db.Head().AppenderV2(ctx), context.WithoutCancel(ctx)
 	for i := range a.b.Series {
 		a.series(i)
+	}
+	if a.failed != nil {
+		t.cache.reset() // it knows of samples that were not taken
+		t.setAllBefore(a.h.db)
+		return nil, errors.Join(fmt.Errorf("cannot write metrics of tenant %q: %w: %w", t.id, a.failed, store.ErrUnavailable), a.app.Rollback())
 	}
 	if err := a.app.Commit(); err != nil {
 		t.cache.reset()
@@ -134,8 +132,8 @@ func (a *batchAppend) locked(ctx context.Context) (h *handle, err error) {
 	}
 	if len(a.given) > 0 {
 		t.last = now
-		if stored := total(a.h.count.appended) - appended; a.dispute || stored != uint64(a.taken) {
-			if err := a.verify(ctx); err != nil {
+		if stored := total(a.h.count.appended) - appended; stored != uint64(len(a.given)) {
+			if err := a.verify(); err != nil {
 				return nil, t.fail(err)
 			}
 		}
@@ -227,18 +225,18 @@ func (a *batchAppend) float(i, j int, e *entry, ls labels.Labels, opts storage.A
 	if !a.inTime(i, s.T) {
 		return e, ls
 	}
+	if a.known(i, given{series: int32(i), sample: int32(j)}, e, s.T) {
+		return e, ls
+	}
 	bits := math.Float64bits(s.V)
-	if e != nil && s.T == e.lastT {
-		if e.kind == kindFloat {
-			if bits == e.lastV {
-				a.res.Samples++
-				a.res.Exemplars += len(opts.Exemplars)
-				a.given = append(a.given, given{series: int32(i), sample: int32(j), fate: repeated})
-			} else {
-				a.reject(duplicate, i, 1, fmt.Errorf("time %d has value %v, not %v", s.T, math.Float64frombits(e.lastV), s.V))
-			}
-			return e, ls
+	if e != nil && e.kind == kindFloat && s.T == e.lastT {
+		if bits == e.lastV {
+			a.res.Samples++
+			a.res.Exemplars += len(opts.Exemplars)
+		} else {
+			a.reject(duplicate, i, 1, fmt.Errorf("time %d has value %v, not %v", s.T, math.Float64frombits(e.lastV), s.V))
 		}
+		return e, ls
 	}
 	var h *histogram.Histogram
 	var fh *histogram.FloatHistogram
@@ -257,7 +255,7 @@ func (a *batchAppend) float(i, j int, e *entry, ls labels.Labels, opts storage.A
 		return e, ls
 	}
 	a.res.Samples++
-	if s.T > e.lastT {
+	if a.newest(e, s.T) {
 		e.lastT, e.lastV, e.kind = s.T, bits, kind
 	}
 	return e, ls
@@ -267,6 +265,9 @@ func (a *batchAppend) float(i, j int, e *entry, ls labels.Labels, opts storage.A
 func (a *batchAppend) histogram(i, j int, e *entry, ls labels.Labels, opts storage.AOptions) (*entry, labels.Labels) {
 	s := &a.b.Series[i].Histograms[j]
 	if !a.inTime(i, s.T) {
+		return e, ls
+	}
+	if a.known(i, given{series: int32(i), sample: int32(j), histogram: true}, e, s.T) {
 		return e, ls
 	}
 	// The TSDB keeps what it is given.
@@ -288,10 +289,15 @@ func (a *batchAppend) histogram(i, j int, e *entry, ls labels.Labels, opts stora
 		return e, ls
 	}
 	a.res.Histograms++
-	if s.T > e.lastT {
+	if a.newest(e, s.T) {
 		e.lastT, e.kind = s.T, kind
 	}
 	return e, ls
+}
+
+// newest reports whether t is for certain the newest time of a series.
+func (a *batchAppend) newest(e *entry, t int64) bool {
+	return t > e.lastT && (e.kind != kindUnknown || t > a.t.allBefore)
 }
 
 // give hands a sample to the TSDB.
@@ -316,7 +322,6 @@ func (a *batchAppend) give(i, j int, hist bool, e *entry, ls labels.Labels, t, s
 			err = nil
 		}
 	}
-	g := given{series: int32(i), sample: int32(j), histogram: hist}
 	switch {
 	case err == nil:
 		if e == nil {
@@ -326,13 +331,8 @@ func (a *batchAppend) give(i, j int, hist bool, e *entry, ls labels.Labels, t, s
 		} else {
 			e.ref = uint64(got)
 		}
-		a.given = append(a.given, g)
-		a.taken++
+		a.given = append(a.given, given{series: int32(i), sample: int32(j), histogram: hist})
 		return e, labels.EmptyLabels(), true
-	case errors.Is(err, storage.ErrDuplicateSampleForTimestamp) && value.IsStaleNaN(v):
-		// Stored as the end of a histogram series, perhaps: ask when all is committed.
-		g.fate, a.dispute = disputed, true
-		a.given = append(a.given, g)
 	case errors.Is(err, storage.ErrDuplicateSampleForTimestamp):
 		a.reject(duplicate, i, 1, fmt.Errorf("time %d: %w", t, err))
 	case errors.Is(err, storage.ErrTooOldSample), errors.Is(err, storage.ErrOutOfBounds), errors.Is(err, storage.ErrOutOfOrderSample):
@@ -345,9 +345,51 @@ func (a *batchAppend) give(i, j int, hist bool, e *entry, ls labels.Labels, t, s
 	return e, ls, false
 }
 
+// known settles a sample whose time may be stored already, by looking: of two values for the same time the first
+// stays. In the ordinary case, a sample newer than all of its series, nothing needs to be looked up.
+func (a *batchAppend) known(i int, g given, e *entry, t int64) bool {
+	if e != nil && e.kind != kindUnknown {
+		if t >= e.lastT { // the TSDB itself tells for the newest
+			return false
+		}
+	} else if t > a.t.allBefore {
+		return false
+	}
+	if a.storedOf != i {
+		mint, maxt := int64(math.MaxInt64), int64(math.MinInt64)
+		for _, s := range a.b.Series[i].Samples {
+			mint, maxt = min(mint, s.T), max(maxt, s.T)
+		}
+		for _, s := range a.b.Series[i].Histograms {
+			mint, maxt = min(mint, s.T), max(maxt, s.T)
+		}
+		a.t.meters.lookups.Inc()
+		stored, err := a.read(int32(i), mint, maxt)
+		if err != nil {
+			if a.failed == nil {
+				a.failed = err
+			}
+			return false
+		}
+		a.stored, a.storedOf = stored, i
+	}
+	p, ok := a.stored[t]
+	switch {
+	case !ok:
+		return false
+	case !a.equal(g, p):
+		a.reject(duplicate, i, 1, fmt.Errorf("time %d is stored with another value", t))
+	case g.histogram:
+		a.res.Histograms++
+	default:
+		a.res.Samples++
+	}
+	return true
+}
+
 // inTime rejects samples that this machine's clock says cannot be right, or that retention would delete.
 func (a *batchAppend) inTime(i int, t int64) bool {
-	if t > a.newest {
+	if t > a.limit {
 		a.reject(tooNew, i, 1, fmt.Errorf("time %d is more than %s ahead of the server's clock (future_limit)", t, a.t.cfg.FutureLimit))
 		return false
 	}

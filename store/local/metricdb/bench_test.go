@@ -49,8 +49,13 @@ func newLoad(n, perBatch int, tag string) *load {
 			var refs []uint32
 			for _, p := range [][2]string{
 				{"__name__", "http_server_request_duration_" + strconv.Itoa(i%100)},
-				{"code", strconv.Itoa(200 + i%5)}, {"container", fmt.Sprintf("%x", i/200*7919)}, {"method", "GET"}, {"node", "node-" + strconv.Itoa(i/2000)},
-				{"path", "/api/v1/" + strconv.Itoa(i)}, {"service", "service-" + strconv.Itoa(i/500)}, {"tag", tag},
+				{"code", strconv.Itoa(200 + i%5)},
+				{"container", fmt.Sprintf("%x", i/200*7919)},
+				{"method", "GET"},
+				{"node", "node-" + strconv.Itoa(i/2000)},
+				{"path", "/api/v1/" + strconv.Itoa(i)},
+				{"service", "service-" + strconv.Itoa(i/500)},
+				{"tag", tag},
 			} {
 				refs = append(refs, sym(p[0]), sym(p[1]))
 			}

@@ -35,6 +35,8 @@ type Config struct {
 	MinFreeBytes int64 `yaml:"min_free_bytes"`
 	// BlockDuration is the time range of the smallest block.
 	BlockDuration time.Duration `yaml:"block_duration"`
+
+	walSegment int // bytes; 0 is the TSDB's own size. Tests want small ones.
 }
 
 // DefaultConfig keeps 15 days and two million series for each of at most 64 tenants.

@@ -45,8 +45,8 @@ type slot struct {
 var _ store.Metrics = (*DB)(nil)
 
 type meters struct {
-	samples, histograms, newSeries, syncs, failures, recoveries *metrics.Counter
-	set                                                         *metrics.Set
+	samples, histograms, newSeries, syncs, failures, recoveries, repairs, lookups *metrics.Counter
+	set                                                                           *metrics.Set
 }
 
 func (m *meters) rejected(reason string) *metrics.Counter {
@@ -72,6 +72,8 @@ func New(cfg Config, logger *slog.Logger, set *metrics.Set) (*DB, error) {
 		newSeries:  set.NewCounter(`weir_store_series_created_total`),
 		syncs:      set.NewCounter(`weir_store_syncs_total{part="metrics"}`),
 		failures:   set.NewCounter(`weir_store_write_failures_total{part="metrics"}`),
+		repairs:    set.NewCounter(`weir_store_repairs_total{part="metrics"}`),
+		lookups:    set.NewCounter(`weir_store_out_of_order_lookups_total`),
 		recoveries: set.NewCounter(`weir_store_recoveries_total{part="metrics"}`),
 	}
 	set.NewGauge(`weir_store_series`, func() float64 { s, _ := db.Stats(); return float64(s.Series) })

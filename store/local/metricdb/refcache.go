@@ -71,13 +71,15 @@ type refCache struct {
 	slots []entry
 	used  int
 	limit int // entries
-	gen   uint32
+	// onForget is called when entries go to make room.
+	onForget func()
+	gen      uint32
 }
 
 const refCacheMin = 1 << 10
 
-func newRefCache(limit int) *refCache {
-	return &refCache{slots: make([]entry, refCacheMin), limit: max(limit, refCacheMin/2)}
+func newRefCache(limit int, onForget func()) *refCache {
+	return &refCache{slots: make([]entry, refCacheMin), limit: max(limit, refCacheMin/2), onForget: onForget}
 }
 
 // find returns the entry of s, or nil. The pointer is good until the next insert.
@@ -134,6 +136,7 @@ func (c *refCache) shrink() {
 	if c.used > c.limit/4*3 {
 		c.reset()
 	}
+	c.onForget()
 }
 
 // age starts a generation and gives back the memory of series that have not been written for two.

@@ -12,6 +12,7 @@ import (
 type tsdbCounters struct {
 	appended  prometheus.Collector // samples that are new in the head, by type
 	wblFailed prometheus.Collector // out-of-order log writes that failed; the TSDB only logs them
+	corrupted prometheus.Collector // logs found torn at opening
 }
 
 // Register keeps the collectors of interest and forgets the rest.
@@ -24,6 +25,8 @@ func (c *tsdbCounters) Register(m prometheus.Collector) error {
 			c.appended = m
 		case strings.Contains(s, `"prometheus_tsdb_out_of_order_wbl_writes_failed_total"`):
 			c.wblFailed = m
+		case strings.Contains(s, `"prometheus_tsdb_wal_corruptions_total"`):
+			c.corrupted = m
 		}
 	}
 	return nil
@@ -44,7 +47,7 @@ func total(c prometheus.Collector) uint64 {
 	if c == nil {
 		return 0
 	}
-	ch := make(chan prometheus.Metric, 8) // wider than any of the two
+	ch := make(chan prometheus.Metric, 8) // wider than any of the three
 	c.Collect(ch)
 	close(ch)
 	n := 0.0

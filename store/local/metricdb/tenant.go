@@ -28,6 +28,9 @@ var errClosed = errors.New("the store is closed")
 // recoverEvery is how often a broken tenant is tried again.
 const recoverEvery = time.Second
 
+// ageEvery is the length of a generation of the reference cache.
+const ageEvery = 10 * time.Minute
+
 // tenant is the TSDB of one tenant. Appends are serialised by mu, because only then can it be told exactly
 // which samples the TSDB took; hashing before and syncing after are not.
 type tenant struct {
@@ -46,6 +49,9 @@ type tenant struct {
 	retryAt time.Time
 	closed  bool
 	last    time.Time // of the last append that wrote something
+	aged    time.Time // when the cache was last aged
+	// allBefore is a time that no stored sample of a series that is not in the cache exceeds.
+	allBefore int64
 
 	readers sync.Mutex // guards h and the reader count of it
 	h       *handle
@@ -64,6 +70,44 @@ func (t *tenant) open() error {
 	if err := os.MkdirAll(t.dir, 0o750); err != nil {
 		return fmt.Errorf("cannot make folder of tenant %q: %w", t.id, err)
 	}
+	changed, err := func(string, *slog.Logger) (int, error) { return 0, nil }(filepath.Join(t.dir, wlog.WblDirName), t.logger)
+	if err != nil {
+		return fmt.Errorf("cannot open metrics of tenant %q: %w", t.id, err)
+	}
+	t.meters.repairs.Add(changed)
+	db, count, err := t.openDB()
+	// A torn log is repaired, but the TSDB then goes on without the log of out-of-order samples.
+	// Opened once more it reads both.
+	for range 2 {
+		if err != nil || total(count.corrupted) == 0 {
+			break
+		}
+		t.meters.repairs.Inc()
+		if err := closeDB(db); err != nil {
+			return fmt.Errorf("cannot reopen repaired metrics of tenant %q: %w", t.id, err)
+		}
+		db, count, err = t.openDB()
+	}
+	if err != nil {
+		return fmt.Errorf("cannot open metrics of tenant %q in %q: %w", t.id, t.dir, err)
+	}
+	db.DisableCompactions()
+	s, err := newSyncer(t.meters.syncs.Inc, filepath.Join(t.dir, "wal"), filepath.Join(t.dir, wlog.WblDirName))
+	if err == nil {
+		err = syncDir(t.dir)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("cannot open metrics of tenant %q: %w", t.id, err), closeDB(db))
+	}
+	t.cache = newRefCache(t.cfg.MaxSeries+t.cfg.MaxSeries/4, func() { t.setAllBefore(db) })
+	t.setAllBefore(db)
+	t.readers.Lock()
+	t.h = &handle{db: db, sync: s, count: count}
+	t.readers.Unlock()
+	return nil
+}
+
+func (t *tenant) openDB() (*tsdb.DB, *tsdbCounters, error) {
 	count := &tsdbCounters{}
 	o := tsdb.DefaultOptions()
 	o.RetentionDuration = t.cfg.Retention.Milliseconds()
@@ -71,34 +115,29 @@ func (t *tenant) open() error {
 	o.MinBlockDuration = t.cfg.BlockDuration.Milliseconds()
 	o.MaxBlockDuration = max(o.MinBlockDuration, min(31*24*time.Hour, t.cfg.Retention/10).Milliseconds())
 	o.OutOfOrderTimeWindow = t.cfg.OutOfOrderWindow.Milliseconds()
+	if t.cfg.walSegment > 0 {
+		o.WALSegmentSize = t.cfg.walSegment
+	}
 	o.WALCompression = compression.Snappy
 	o.NoLockfile = true // the engine holds one for the whole folder
 	o.EnableExemplarStorage = t.cfg.MaxExemplars > 0
 	o.MaxExemplars = int64(t.cfg.MaxExemplars)
-	o.EnableSTStorage = false
 	o.FloatChunkEncoding = chunkenc.EncXOR
 	// The TSDB's own loop must do nothing: it panics when a chunk cannot be written, outside our reach.
 	o.BlockReloadInterval = 100 * 365 * 24 * time.Hour
 	var open atomic.Pointer[tsdb.DB]
 	o.BlocksToDelete = func(blocks []*tsdb.Block) map[ulid.ULID]struct{} { return t.deletable(open.Load(), blocks) }
 	db, err := tsdb.Open(t.dir, t.quiet(), count, o, nil)
-	if err != nil {
-		return fmt.Errorf("cannot open metrics of tenant %q in %q: %w", t.id, t.dir, err)
-	}
 	open.Store(db)
-	db.DisableCompactions()
-	s, err := newSyncer(t.meters.syncs.Inc, filepath.Join(t.dir, "wal"), filepath.Join(t.dir, wlog.WblDirName))
-	if err == nil {
-		err = syncDir(t.dir)
+	return db, count, err
+}
+
+// setAllBefore must be called when the cache forgets series.
+func (t *tenant) setAllBefore(db *tsdb.DB) {
+	t.allBefore = max(db.Head().MaxTime(), db.Head().MaxOOOTime())
+	for _, b := range db.Blocks() {
+		t.allBefore = max(t.allBefore, b.MaxTime())
 	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("cannot open metrics of tenant %q: %w", t.id, err), db.Close())
-	}
-	t.cache = newRefCache(t.cfg.MaxSeries + t.cfg.MaxSeries/4)
-	t.readers.Lock()
-	t.h = &handle{db: db, sync: s, count: count}
-	t.readers.Unlock()
-	return nil
 }
 
 // quiet lets the TSDB's warnings and errors through, not its chatter.
@@ -242,8 +281,12 @@ func (t *tenant) maintain(ctx context.Context) error {
 		t.mu.Unlock()
 		return nil
 	}
-	t.cache.age()
 	err := t.ready(time.Now())
+	if err == nil && t.h != nil && time.Since(t.aged) > ageEvery {
+		t.aged = time.Now()
+		t.cache.age()
+		t.setAllBefore(t.h.db)
+	}
 	idle := time.Since(t.last) > 3*t.cfg.BlockDuration
 	t.mu.Unlock()
 	if err != nil {

@@ -1,7 +1,6 @@
 package metricdb
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -17,8 +16,8 @@ import (
 
 // verify reads back what was given, when the TSDB took fewer samples than that: it drops repetitions
 // without a word, be they equal to what is stored (fine, they are counted as stored) or not (rejected).
-// This happens on retries of old samples and after a restart only.
-func (a *batchAppend) verify(ctx context.Context) error {
+// This happens when a batch holds a time twice, out of order.
+func (a *batchAppend) verify() error {
 	for k := 0; k < len(a.given); {
 		i := a.given[k].series
 		end := k
@@ -27,7 +26,7 @@ func (a *batchAppend) verify(ctx context.Context) error {
 			t := a.timeOf(a.given[end])
 			mint, maxt = min(mint, t), max(maxt, t)
 		}
-		stored, err := a.read(ctx, i, mint, maxt)
+		stored, err := a.read(i, mint, maxt)
 		if err != nil {
 			return fmt.Errorf("cannot verify what was stored: %w", err)
 		}
@@ -42,28 +41,19 @@ func (a *batchAppend) verify(ctx context.Context) error {
 func (a *batchAppend) settle(g given, stored map[int64]point) {
 	t := a.timeOf(g)
 	p, ok := stored[t]
-	same := ok && a.equal(g, p)
-	switch {
-	case same && g.fate == disputed:
-		a.res.Samples++
-	case same:
-	default:
-		if e := a.t.cache.find(a.sums[g.series]); e != nil {
-			e.kind, e.lastT = kindUnknown, math.MinInt64
-		}
-		if g.fate != disputed {
-			if g.histogram {
-				a.res.Histograms--
-			} else {
-				a.res.Samples--
-			}
-		}
-		reason, why := duplicate, fmt.Errorf("time %d has another value", t)
-		if !ok {
-			reason, why = tooOld, fmt.Errorf("time %d was not taken", t)
-		}
-		a.reject(reason, int(g.series), 1, why)
+	if ok && a.equal(g, p) {
+		return
 	}
+	if g.histogram {
+		a.res.Histograms--
+	} else {
+		a.res.Samples--
+	}
+	reason, why := duplicate, fmt.Errorf("time %d has another value", t)
+	if !ok {
+		reason, why = tooOld, fmt.Errorf("time %d was not taken", t)
+	}
+	a.reject(reason, int(g.series), 1, why)
 }
 
 func (a *batchAppend) timeOf(g given) int64 {
@@ -105,7 +95,7 @@ func (a *batchAppend) equal(g given, p point) bool {
 }
 
 // read returns the stored samples of a series by time.
-func (a *batchAppend) read(ctx context.Context, series int32, mint, maxt int64) (map[int64]point, error) {
+func (a *batchAppend) read(series int32, mint, maxt int64) (map[int64]point, error) {
 	want := a.labels(a.b.Series[series].LabelRefs)
 	var ms []*labels.Matcher
 	want.Range(func(l labels.Label) {
@@ -117,7 +107,7 @@ func (a *batchAppend) read(ctx context.Context, series int32, mint, maxt int64) 
 	}
 	defer func() { _ = q.Close() }()
 	out := map[int64]point{}
-	set := q.Select(ctx, false, &storage.SelectHints{Start: mint, End: maxt}, ms...)
+	set := q.Select(a.ctx, false, &storage.SelectHints{Start: mint, End: maxt}, ms...)
 	var it chunkenc.Iterator
 	for set.Next() {
 		s := set.At()

@@ -1,0 +1,192 @@
+package collector
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/weirhq/weir/collector/audit"
+	"github.com/weirhq/weir/collector/broker"
+	"github.com/weirhq/weir/collector/origin"
+	"github.com/weirhq/weir/collector/otlp"
+	"github.com/weirhq/weir/collector/scrape"
+	"github.com/weirhq/weir/collector/ship"
+	"github.com/weirhq/weir/collector/spool"
+	"github.com/weirhq/weir/collector/statsd"
+)
+
+// Config is everything a collector can be told.
+type Config struct {
+	Node         string        `yaml:"node"`          // label node of everything; empty = the host name
+	DataDir      string        `yaml:"data_dir"`      // spool and audit state
+	SelfInterval time.Duration `yaml:"self_interval"` // how often the collector ships its own metrics
+	StopWait     time.Duration `yaml:"stop_wait"`     // how long a stopping collector goes on delivering
+	Statsd       statsd.Config `yaml:"statsd"`
+	Scrape       scrape.Config `yaml:"scrape"`
+	OTLP         otlp.Config   `yaml:"otlp"`
+	Broker       broker.Config `yaml:"broker"`
+	Origin       origin.Config `yaml:"origin"`
+	Audit        audit.Config  `yaml:"audit"`
+	Spool        spool.Config  `yaml:"spool"`
+	Server       ship.Config   `yaml:"server"`
+}
+
+// DefaultConfig receives on this machine only and ships to a weir server on it.
+func DefaultConfig() Config {
+	return Config{
+		DataDir: "/var/lib/weir-collector", SelfInterval: 10 * time.Second, StopWait: 5 * time.Second,
+		Statsd: statsd.DefaultConfig(), Scrape: scrape.DefaultConfig(), OTLP: otlp.DefaultConfig(), Broker: broker.DefaultConfig(),
+		Origin: origin.DefaultConfig(), Audit: audit.DefaultConfig(), Spool: spool.DefaultConfig(), Server: ship.DefaultConfig(),
+	}
+}
+
+// Validate names everything that cannot work.
+func (c Config) Validate() error {
+	var errs []error
+	if c.DataDir == "" {
+		errs = append(errs, errors.New(`cannot run with data_dir "": name a folder for the spool, such as /var/lib/weir-collector`))
+	}
+	if c.SelfInterval < time.Second || c.SelfInterval > time.Hour {
+		errs = append(errs, fmt.Errorf("cannot use self_interval %s: give 1s to 1h", c.SelfInterval))
+	}
+	if c.StopWait < 0 || c.StopWait > 10*time.Minute {
+		errs = append(errs, fmt.Errorf("cannot use stop_wait %s: give 0s to 10m", c.StopWait))
+	}
+	for _, part := range []struct {
+		name string
+		err  error
+	}{
+		{"statsd", c.Statsd.Validate()},
+		{"scrape", c.Scrape.Validate()},
+		{"otlp", c.OTLP.Validate()},
+		{"broker", c.Broker.Validate()},
+		{"origin", c.Origin.Validate()},
+		{"audit", c.Audit.Validate()},
+		{"spool", c.Spool.Validate()},
+		{"server", c.Server.Validate()},
+	} {
+		if part.err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", part.name, part.err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Load reads a YAML file over the defaults and validates the result. A key that nobody knows is an error that names its
+// line and the nearest known key.
+func Load(file string) (Config, error) {
+	raw, err := os.ReadFile(filepath.Clean(file))
+	if err != nil {
+		return Config{}, fmt.Errorf("cannot read configuration: %w", err)
+	}
+	c, err := Parse(raw)
+	if err != nil {
+		return Config{}, fmt.Errorf("cannot use configuration %q: %w", file, err)
+	}
+	return c, nil
+}
+
+// Parse reads YAML over the defaults and validates the result.
+func Parse(raw []byte) (Config, error) {
+	c := DefaultConfig()
+	d := yaml.NewDecoder(bytes.NewReader(raw))
+	d.KnownFields(true)
+	if err := d.Decode(&c); err != nil && !errors.Is(err, io.EOF) {
+		return Config{}, explain(err)
+	}
+	if err := c.Validate(); err != nil {
+		return Config{}, err
+	}
+	return c, nil
+}
+
+var unknownField = regexp.MustCompile(`^line (\d+): field (.+) not found in type (\S+)$`)
+
+// explain turns the decoder's words about unknown keys into ours.
+func explain(err error) error {
+	var te *yaml.TypeError
+	if !errors.As(err, &te) {
+		return err
+	}
+	known := map[string][]string{}
+	collectKeys(reflect.TypeFor[Config](), known)
+	lines := make([]string, 0, len(te.Errors))
+	for _, e := range te.Errors {
+		if m := unknownField.FindStringSubmatch(e); m != nil {
+			e = fmt.Sprintf("line %s: unknown key %q", m[1], m[2])
+			if near := nearest(m[2], known[m[3]]); near != "" {
+				e += fmt.Sprintf(", did you mean %q?", near)
+			} else if keys := known[m[3]]; len(keys) > 0 {
+				e += ", known are " + strings.Join(keys, ", ")
+			}
+		}
+		lines = append(lines, e)
+	}
+	return errors.New(strings.Join(lines, "; "))
+}
+
+// collectKeys lists the YAML keys of every struct type below t by the name of the type.
+func collectKeys(t reflect.Type, known map[string][]string) {
+	switch t.Kind() {
+	case reflect.Pointer, reflect.Slice, reflect.Array, reflect.Map:
+		collectKeys(t.Elem(), known)
+	case reflect.Struct:
+		if _, ok := known[t.String()]; ok {
+			return
+		}
+		keys := []string{}
+		for i := range t.NumField() {
+			if name, _, _ := strings.Cut(t.Field(i).Tag.Get("yaml"), ","); name != "" && name != "-" {
+				keys = append(keys, name)
+			}
+		}
+		slices.Sort(keys)
+		known[t.String()] = keys
+		for i := range t.NumField() {
+			collectKeys(t.Field(i).Type, known)
+		}
+	default:
+	}
+}
+
+// nearest returns the key with the fewest edits to make, when these are few.
+func nearest(word string, keys []string) string {
+	best, least := "", len(word)/3+2
+	for _, k := range keys {
+		if d := edits(word, k); d < least {
+			best, least = k, d
+		}
+	}
+	return best
+}
+
+// edits is the Levenshtein distance.
+func edits(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}
