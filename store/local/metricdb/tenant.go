@@ -70,7 +70,7 @@ func (t *tenant) open() error {
 	if err := os.MkdirAll(t.dir, 0o750); err != nil {
 		return fmt.Errorf("cannot make folder of tenant %q: %w", t.id, err)
 	}
-	changed, err := func(string, *slog.Logger) (int, error) { return 0, nil }(filepath.Join(t.dir, wlog.WblDirName), t.logger)
+	changed, err := unmark(filepath.Join(t.dir, wlog.WblDirName), t.logger)
 	if err != nil {
 		return fmt.Errorf("cannot open metrics of tenant %q: %w", t.id, err)
 	}
