@@ -146,7 +146,7 @@ func (t TargetConfig) client() (*http.Client, error) {
 			DialContext:     (&net.Dialer{Timeout: t.Timeout, KeepAlive: 30 * time.Second}).DialContext,
 			TLSClientConfig: tc, MaxIdleConnsPerHost: 2, IdleConnTimeout: max(3*t.Interval, time.Minute),
 			DisableCompression: true, // we ask for it and undo it ourselves, within a bound
-			ReadBufferSize:     16 << 10, WriteBufferSize: 1 << 10, ResponseHeaderTimeout: t.Timeout, ForceAttemptHTTP2: true,
+			ReadBufferSize:     16 << 10, WriteBufferSize: 1 << 10, ForceAttemptHTTP2: true,
 		},
 		CheckRedirect: func(r *http.Request, via []*http.Request) error {
 			if len(via) >= 5 {
