@@ -64,7 +64,7 @@ func encodeSpans(run, kind string, batch, n int, now time.Time) []byte {
 		}
 		s = appendBytes(s, 5, []byte("soak "+strconv.Itoa(batch)))
 		s = protowire.AppendVarint(protowire.AppendTag(s, 6, protowire.VarintType), 1)
-		s = protowire.AppendFixed64(protowire.AppendTag(s, 7, protowire.Fixed64Type), uint64(now.UnixNano()))             //nolint:gosec // after 1970
+		s = protowire.AppendFixed64(protowire.AppendTag(s, 7, protowire.Fixed64Type), uint64(now.UnixNano()))           //nolint:gosec // after 1970
 		s = protowire.AppendFixed64(protowire.AppendTag(s, 8, protowire.Fixed64Type), uint64(now.UnixNano())+1_000_000) //nolint:gosec // after 1970
 		s = appendBytes(s, 9, keyValue("soak.run", run))
 		scope = appendBytes(scope, 2, s)

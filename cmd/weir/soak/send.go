@@ -24,6 +24,7 @@ type request struct {
 	body   []byte
 	header []string
 	entry  entry
+	items  int // samples, spans, cells in it
 }
 
 // maker builds batch number n of a kind.
@@ -53,6 +54,7 @@ func (s *soak) makers(head entry) (map[string]maker, error) {
 				s.cfg.Server + "/api/v1/write", packed,
 				[]string{"Content-Type", "application/x-protobuf;proto=io.prometheus.write.v2.Request", "Content-Encoding", form, "X-Prometheus-Remote-Write-Version", "2.0.0"},
 				entry{Kind: Samples, Batch: n, T: lastT, N: len(series)},
+				len(series),
 			}, nil
 		},
 		Spans: s.spanMaker(s.cfg.Server, Spans, head),
@@ -62,7 +64,7 @@ func (s *soak) makers(head entry) (map[string]maker, error) {
 			}
 			count += s.cfg.Batch
 			body, err := encodeCells(head, n, window, s.cfg.Batch/10, count)
-			return request{s.cfg.Server + "/api/v1/audit", body, []string{"Content-Type", "application/json"}, entry{Kind: Cells, Batch: n, T: window, N: count}}, err
+			return request{s.cfg.Server + "/api/v1/audit", body, []string{"Content-Type", "application/json"}, entry{Kind: Cells, Batch: n, T: window, N: count}, s.cfg.Batch / 10}, err
 		},
 	}
 	if s.cfg.Collector != "" {
@@ -76,7 +78,9 @@ func (s *soak) spanMaker(base, kind string, head entry) maker {
 		k := s.cfg.Batch / 5
 		return request{
 			base + "/v1/traces", encodeSpans(head.Run, kind, n, k, time.Now()),
-			[]string{"Content-Type", "application/x-protobuf"}, entry{Kind: kind, Batch: n, N: k},
+			[]string{"Content-Type", "application/x-protobuf"},
+			entry{Kind: kind, Batch: n, N: k},
+			k,
 		}, nil
 	}
 }
@@ -146,10 +150,7 @@ func (s *soak) sendKind(ctx context.Context, l *ledger, kind string, last int, m
 			return line, err
 		}
 		line.Batches++
-		line.Acknowledged += req.entry.N
-		if kind == Cells {
-			line.Acknowledged += s.cfg.Batch/10 - req.entry.N
-		}
+		line.Acknowledged += req.items
 	}
 	return line, nil
 }
@@ -162,6 +163,9 @@ func (s *soak) deliver(ctx context.Context, req request) (bool, error) {
 		// The answer to a request under way is awaited even when ctx ends: it may acknowledge.
 		code, text, err := s.post(context.WithoutCancel(ctx), req)
 		switch {
+		case err == nil && code/100 == 2 && text != "":
+			// An OTLP answer with content is a partial success.
+			return false, fmt.Errorf("taken in part only: %q", text)
 		case err == nil && code/100 == 2:
 			return true, nil
 		case err == nil && code/100 == 4 && code != http.StatusTooManyRequests && code != http.StatusRequestTimeout:
