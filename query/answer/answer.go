@@ -292,10 +292,10 @@ type Trace struct {
 	Services []string  `json:"services"`
 	Spans    []SpanRow `json:"spans"`
 
-	Orphans   int `json:"orphans" doc:"spans whose parent is not there; they stand as roots"`
-	Skewed    int `json:"skewed" doc:"spans moved right because they began before their parent: clocks differ"`
-	Linked    int `json:"linked" doc:"spans of other traces among spans, to which consumers here link"`
-	Truncated int `json:"truncated" doc:"spans left out because the trace has more than an answer holds"`
+	Orphans   int `json:"orphans,omitempty" doc:"spans whose parent is not there; they stand as roots"`
+	Skewed    int `json:"skewed,omitempty" doc:"spans moved right because they began before their parent: clocks differ"`
+	Linked    int `json:"linked,omitempty" doc:"spans of other traces among spans, to which consumers here link"`
+	Truncated int `json:"truncated,omitempty" doc:"spans left out because the trace has more than an answer holds"`
 }
 
 // DropRow is a reason with a count.

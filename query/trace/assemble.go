@@ -90,8 +90,7 @@ func (a *assembler) tree() []int32 {
 	}
 	order := a.byStart()
 	var roots []int32
-	for n := len(order) - 1; n >= 0; n-- { // backwards, because each goes to the front of its list
-		i := order[n]
+	for _, i := range slices.Backward(order) { // each goes to the front of its list
 		s, p := &a.spans[i], &a.places[i]
 		if int(i) < a.own && s.Parent != (store.SpanID{}) {
 			if at, ok := a.at[spanKey{s.Trace, s.Parent}]; ok && at != i {

@@ -154,8 +154,7 @@ func TestTempoProtobuf(t *testing.T) {
 		t.Fatalf("code %d, type %q", code, h.Get("Content-Type"))
 	}
 	var got []string
-	var resourceSpan func(b []byte)
-	resourceSpan = func(b []byte) {
+	resourceSpan := func(b []byte) {
 		walkFields(t, b, func(num protowire.Number, v []byte, _ uint64) {
 			if num != 2 {
 				return
@@ -166,7 +165,7 @@ func TestTempoProtobuf(t *testing.T) {
 				}
 				line := ""
 				walkFields(t, v, func(num protowire.Number, v []byte, n uint64) {
-					switch num {
+					switch num { //nolint:exhaustive // the named numbers are limits, not fields
 					case 1, 2, 4:
 						line += fmt.Sprintf("%d=%s ", num, strings.TrimLeft(hex.EncodeToString(v), "0"))
 					case 5:

@@ -88,8 +88,7 @@ func open(cfg Config, d disk, log *slog.Logger, set *metrics.Set) (*DB, error) {
 		}
 		t, err := openTenant(db, store.Tenant(name), filepath.Join(cfg.Dir, e.Name()))
 		if err != nil {
-			db.shut()
-			return nil, err
+			return nil, errors.Join(err, db.shut())
 		}
 		db.tenants[t.name] = t
 	}

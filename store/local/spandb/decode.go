@@ -120,12 +120,12 @@ func (r *reader) attrs(arena *[]store.Attr) []store.Attr {
 	return (*arena)[start:len(*arena):len(*arena)]
 }
 
-// parseRecord reads the tables of data, keeps a copy of the spans, and tells where they began.
-func parseRecord(data []byte) (rec *record, spans, first int, err error) {
+// parseRecord reads the tables of data and keeps a copy of the bytes of its spans.
+func parseRecord(data []byte) (rec *record, spans int, err error) {
 	rec = &record{}
 	r := reader{b: data, rec: rec}
 	if v := r.byte(); v != recordVersion {
-		return nil, 0, 0, fmt.Errorf("%w: version %d", errRecord, v)
+		return nil, 0, fmt.Errorf("%w: version %d", errRecord, v)
 	}
 	n := r.count(1)
 	begin := r.pos
@@ -133,7 +133,7 @@ func parseRecord(data []byte) (rec *record, spans, first int, err error) {
 		r.pos += r.count(1)
 	}
 	if r.bad || n == 0 {
-		return nil, 0, 0, fmt.Errorf("%w: strings", errRecord)
+		return nil, 0, fmt.Errorf("%w: strings", errRecord)
 	}
 	blob := string(data[begin:r.pos])
 	rec.strs = make([]string, n)
@@ -154,16 +154,16 @@ func parseRecord(data []byte) (rec *record, spans, first int, err error) {
 	}
 	spans = r.count(52)
 	if r.bad {
-		return nil, 0, 0, fmt.Errorf("%w: resources", errRecord)
+		return nil, 0, fmt.Errorf("%w: resources", errRecord)
 	}
 	rec.data = append([]byte(nil), data[r.pos:]...)
 	rec.size = int64(len(rec.data) + len(blob) + 16*len(rec.strs) + 2*(r.pos-begin-len(blob)) + 200)
-	return rec, spans, r.pos, nil
+	return rec, spans, nil
 }
 
 // replayRecord parses data wholly and returns its entries; after it decoding cannot fail.
 func replayRecord(data []byte) (*record, []entry, error) {
-	rec, n, _, err := parseRecord(data)
+	rec, n, err := parseRecord(data)
 	if err != nil {
 		return nil, nil, err
 	}

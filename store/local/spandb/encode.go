@@ -188,7 +188,8 @@ func (e *encoder) add(s *store.Span) {
 		trace: s.Trace, id: s.ID, start: s.Start, dur: dur, off: uint32(len(e.spans)),
 		name: name, res: res, kind: s.Kind, status: s.Status,
 	})
-	b := append(e.spans, s.Trace[:]...)
+	b := e.spans
+	b = append(b, s.Trace[:]...)
 	b = append(b, s.ID[:]...)
 	b = append(b, s.Parent[:]...)
 	b = binary.LittleEndian.AppendUint64(b, uint64(s.Start))
@@ -218,7 +219,8 @@ func (e *encoder) add(s *store.Span) {
 
 // finish returns the record, valid until the next finish, and its entries, which are the caller's.
 func (e *encoder) finish() (data []byte, entries []entry) {
-	data = append(e.out[:0], recordVersion)
+	data = e.out[:0]
+	data = append(data, recordVersion)
 	data = binary.AppendUvarint(data, uint64(e.nstr))
 	data = append(data, e.strs...)
 	data = binary.AppendUvarint(data, uint64(e.nres))

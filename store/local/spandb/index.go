@@ -94,7 +94,7 @@ func (t *traceInfo) append(b []byte) []byte {
 }
 
 func parseTraceInfo(b []byte) (t traceInfo, ok bool) {
-	if binary.LittleEndian.Uint32(b[traceEntry-4:]) != uint32(xxhash.Sum64(b[:traceEntry-4])) {
+	if sum := uint32(xxhash.Sum64(b[:traceEntry-4])); binary.LittleEndian.Uint32(b[traceEntry-4:]) != sum {
 		return t, false
 	}
 	copy(t.id[:], b)

@@ -32,7 +32,7 @@ func (db *DB) retain(now time.Time) {
 	}
 	slices.SortFunc(all, func(a, b owned) int { return cmp.Compare(a.b.age(), b.b.age()) })
 	for _, o := range all {
-		reason := ""
+		var reason string
 		switch {
 		case db.cfg.Retention > 0 && o.b.age() < now.Add(-db.cfg.Retention).UnixNano():
 			reason = "age"

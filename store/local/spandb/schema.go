@@ -9,8 +9,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/parquet-go/parquet-go"
-
 	"github.com/weirhq/weir/store"
 )
 
@@ -67,8 +65,6 @@ const (
 	colLinks
 	numColumns
 )
-
-func schema() *parquet.Schema { return parquet.SchemaOf(row{}) }
 
 const typeLetters = "sifbj" // by store.AttrKind
 

@@ -23,7 +23,6 @@ type query struct {
 	minDur, maxDur int64
 	attrs          []attrCond
 	limit          int
-	never          bool // contradictory: nothing can match
 }
 
 // attrCond asks for an attribute, a resource attribute, or a field under its tag name.

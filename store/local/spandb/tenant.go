@@ -55,7 +55,7 @@ func (c *commit) add(data []byte, entries []entry) {
 		c.err = fmt.Errorf("%w: a span of %d bytes is over %d", store.ErrInvalid, len(data), maxRecord)
 		return
 	}
-	rec, _, _, err := parseRecord(data)
+	rec, _, err := parseRecord(data)
 	if err != nil && c.err == nil {
 		c.err = fmt.Errorf("cannot read back a record of ours: %w", err)
 	}

@@ -95,7 +95,10 @@ func segments(dir string) ([]uint64, error) {
 // openWAL starts segment seq; it must not exist.
 func openWAL(d disk, dir string, seq uint64) (*wal, error) {
 	w := &wal{dir: dir, disk: d}
-	return w, w.start(seq)
+	if err := w.start(seq); err != nil {
+		return nil, err
+	}
+	return w, nil
 }
 
 func (w *wal) start(seq uint64) error {

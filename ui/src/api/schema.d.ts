@@ -755,13 +755,33 @@ export interface components {
             /** Format: double */
             duration: number;
             id: string;
+            /**
+             * Format: int64
+             * @description spans of other traces among spans, to which consumers here link
+             */
+            linked?: number;
+            /**
+             * Format: int64
+             * @description spans whose parent is not there; they stand as roots
+             */
+            orphans?: number;
             services: string[] | null;
+            /**
+             * Format: int64
+             * @description spans moved right because they began before their parent: clocks differ
+             */
+            skewed?: number;
             spans: components["schemas"]["SpanRow"][] | null;
             /**
              * Format: int64
              * @description Unix ms
              */
             start: number;
+            /**
+             * Format: int64
+             * @description spans left out because the trace has more than an answer holds
+             */
+            truncated?: number;
         };
         TraceRow: {
             /**

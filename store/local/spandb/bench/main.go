@@ -39,7 +39,7 @@ func main() {
 }
 
 func fail(err error) {
-	_, _ = io.WriteString(os.Stderr, err.Error()+"\n")
+	_, _ = os.Stderr.WriteString(err.Error() + "\n")
 	syscall.Exit(1)
 }
 
