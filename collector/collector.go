@@ -40,14 +40,16 @@ type Collector struct {
 
 type addresses struct{ statsd net.Addr }
 
-// New checks the configuration. The set takes the collector's own metrics, which are shipped too; give it a set of its own.
-func New(cfg Config, log *slog.Logger, set *metrics.Set) (*Collector, error) {
+// New checks the configuration. Version is what runs, for weir_collector_info. The set takes the collector's own metrics,
+// which are shipped too; give it a set of its own.
+func New(cfg Config, version string, log *slog.Logger, set *metrics.Set) (*Collector, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("cannot make collector: %w", err)
 	}
 	if cfg.Node != "" {
 		cfg.Origin.Node = cfg.Node
 	}
+	set.GetOrCreateGauge(fmt.Sprintf("weir_collector_info{version=%q}", version), func() float64 { return 1 })
 	return &Collector{cfg: cfg, log: log, set: set, ready: make(chan struct{})}, nil
 }
 
@@ -101,13 +103,15 @@ func (c *Collector) Run(ctx context.Context) (err error) {
 	c.log.Info("collector runs", "node", node, "data_dir", c.cfg.DataDir, "spool", sp.ID(), "server", c.cfg.Server.URL)
 	<-ctx.Done()
 
+	cause := context.Cause(ctx)
+	failed := !errors.Is(cause, context.Canceled) && !errors.Is(cause, context.DeadlineExceeded)
 	for i, s := range stages {
-		if i == len(stages)-1 {
+		if i == len(stages)-1 && !failed {
 			c.deliver(sp, c.cfg.StopWait)
 		}
 		s.stop()
 	}
-	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) && !errors.Is(cause, context.DeadlineExceeded) {
+	if failed {
 		return cause
 	}
 	return nil

@@ -68,7 +68,7 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) error {
 	if *verbose {
 		level = slog.LevelDebug
 	}
-	c, err := collector.New(cfg, slog.New(slog.NewTextHandler(errOut, &slog.HandlerOptions{Level: level})), set)
+	c, err := collector.New(cfg, version, slog.New(slog.NewTextHandler(errOut, &slog.HandlerOptions{Level: level})), set)
 	if err != nil {
 		return err
 	}
@@ -79,7 +79,6 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) error {
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(memoryLimit)
 	}
-	set.GetOrCreateGauge(fmt.Sprintf("weir_collector_info{version=%q}", version), func() float64 { return 1 })
 	if *listen != "" {
 		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", *listen)
 		if err != nil {
