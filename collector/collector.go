@@ -84,7 +84,7 @@ func (c *Collector) Run(ctx context.Context) (err error) {
 		return fmt.Errorf("cannot start collector: %w", err)
 	}
 	counter := audit.New(c.cfg.Audit, c.cfg.DataDir, node, out, c.log.With("part", "audit"), c.set)
-	receivers, err := c.receivers(node, out, origins, counter)
+	receivers, err := c.receivers(ctx, node, out, origins, counter)
 	if err != nil {
 		return fmt.Errorf("cannot start collector: %w", err)
 	}
@@ -118,11 +118,11 @@ func (c *Collector) Run(ctx context.Context) (err error) {
 }
 
 // receivers builds what is configured, and opens the statsd sockets so that a taken port is told at once.
-func (c *Collector) receivers(node string, out signal.Output, origins *origin.Resolver, counter *audit.Counter) ([]runner, error) {
+func (c *Collector) receivers(ctx context.Context, node string, out signal.Output, origins *origin.Resolver, counter *audit.Counter) ([]runner, error) {
 	var rs []runner
 	if s := c.cfg.Statsd; s.UDP != "" || s.Unix != "" || s.UnixStream != "" {
 		l := statsd.New(s, origins, counter, out, c.log.With("part", "statsd"), c.set)
-		if err := l.Listen(); err != nil {
+		if err := l.Listen(ctx); err != nil {
 			return nil, err
 		}
 		c.addr.statsd = l.UDPAddr()
