@@ -45,8 +45,13 @@ func (s *soak) kill(ctx context.Context) (Report, error) {
 		err error
 	}
 	done := make(chan sent, 1)
+	killing, stopKilling := context.WithCancel(ctx)
+	defer stopKilling()
 	go func() {
 		rep, err := s.send(sending)
+		if err != nil {
+			stopKilling()
+		}
 		done <- sent{rep, err}
 	}()
 
@@ -55,7 +60,7 @@ func (s *soak) kill(ctx context.Context) (Report, error) {
 	last := make([]*exec.Cmd, len(procs))
 	errs := make([]error, len(procs))
 	for i, p := range procs {
-		wg.Go(func() { last[i], errs[i] = s.killLoop(ctx, p) })
+		wg.Go(func() { last[i], errs[i] = s.killLoop(killing, p) })
 	}
 	wg.Wait()
 	defer func() {
@@ -67,7 +72,7 @@ func (s *soak) kill(ctx context.Context) (Report, error) {
 	}()
 	// The senders get a moment with everything up, so that what they hold is delivered.
 	select {
-	case <-ctx.Done():
+	case <-killing.Done():
 	case <-time.After(time.Second):
 	}
 	stopSending()

@@ -163,8 +163,8 @@ func (s *soak) deliver(ctx context.Context, req request) (bool, error) {
 		// The answer to a request under way is awaited even when ctx ends: it may acknowledge.
 		code, text, err := s.post(context.WithoutCancel(ctx), req)
 		switch {
-		case err == nil && code/100 == 2 && text != "":
-			// An OTLP answer with content is a partial success.
+		case err == nil && code/100 == 2 && strings.Trim(text, "\n\x00") != "":
+			// An OTLP answer with more than an empty partial_success.
 			return false, fmt.Errorf("taken in part only: %q", text)
 		case err == nil && code/100 == 2:
 			return true, nil
