@@ -77,17 +77,20 @@ func (s *server) total(k cell.Key) cell.Counts {
 
 func (s *server) last() cell.Auditor { return s.auditors[len(s.auditors)-1] }
 
-func newCounter(t testing.TB, dir string, out signal.Output, edit func(*Config)) *Counter {
-	t.Helper()
+func newCounter(tb testing.TB, dir string, out signal.Output, edit func(*Config)) *Counter {
+	tb.Helper()
 	cfg := DefaultConfig()
 	if edit != nil {
 		edit(&cfg)
 	}
 	if err := cfg.Validate(); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return New(cfg, dir, "n1", out, slog.New(slog.DiscardHandler), metrics.NewSet())
 }
+
+// pass lets time pass; in a synctest bubble that costs nothing.
+func pass(d time.Duration) { <-time.After(d) }
 
 func inc(stage string, window int64, n uint64) Increment {
 	return Increment{
@@ -118,25 +121,25 @@ func TestSnapshots(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		time.Sleep(time.Second)
+		pass(time.Second)
 		add(inc("a", w+59, 3)) // anywhere inside the window
 		add(inc("a", w, 4))
 		add(inc("b", w, 1))
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		add(inc("a", w, 5))
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		if n := len(srv.auditors); n != 2 {
 			t.Fatalf("%d snapshots after 21 s", n)
 		}
 		key := cell.Key{Pipeline: "p", Stage: "a", Dir: cell.In, Window: w, Width: 60}
 		want := cell.Cell{
 			Key: key, Instance: "n1/c1", Service: "svc", Node: "n1", Epoch: begin.UnixMilli(),
-			Seq: uint64(begin.UnixMilli()) + 20000, Counts: cell.Counts{N: 12}, Lossy: true,
+			Seq: uint64(begin.UnixMicro()) + 20_000_000, Counts: cell.Counts{N: 12}, Lossy: true,
 		}
 		if diff := cmp.Diff(want, srv.cells[serverKey{key, "n1/c1", begin.UnixMilli()}]); diff != "" {
 			t.Error(diff)
 		}
-		time.Sleep(10 * time.Second) // nothing changed: the Auditor record alone
+		pass(10 * time.Second) // nothing changed: the Auditor record alone
 		if err := stop(); err != nil {
 			t.Fatal(err)
 		}
@@ -160,7 +163,7 @@ func TestLateness(t *testing.T) {
 		c := newCounter(t, dir, srv, nil)
 		stop := start(c)
 		w := time.Now().Unix() / 60 * 60
-		time.Sleep(time.Until(time.Unix(w+60, 0).Add(1500 * time.Millisecond)))
+		pass(time.Until(time.Unix(w+60, 0).Add(1500 * time.Millisecond)))
 		for _, i := range []Increment{inc("late", w, 1), inc("now", w+60, 1), inc("notime", 0, 1)} {
 			if err := c.Add(i); err != nil {
 				t.Fatal(err)
@@ -223,7 +226,7 @@ func TestDropsNameTheirWindows(t *testing.T) {
 			t.Fatal(err)
 		}
 		c.Drops(0)
-		time.Sleep(11 * time.Second)
+		pass(11 * time.Second)
 		if a := srv.last(); a.Drops != 0 || a.DropFrom != 0 || a.DropTo != 0 {
 			t.Errorf("no drops, but %+v", a)
 		}

@@ -168,7 +168,7 @@ func (c *Counter) collect(s *shard, now time.Time, w *writer) {
 			continue
 		}
 		// From the clock, so that it also grows over restarts for cells that carry their sender's epoch.
-		e.seq = max(e.seq+1, uint64(now.UnixMilli())) //nolint:gosec // after 1970
+		e.seq = max(e.seq+1, uint64(now.UnixMicro()))
 		epoch := i.Epoch
 		if epoch == 0 {
 			epoch = c.auditor.Epoch

@@ -57,6 +57,7 @@ func TestAnyHistory(t *testing.T) {
 }
 
 func play(t *testing.T, dir string, ops []op) string {
+	t.Helper()
 	srv := newServer()
 	c := newCounter(t, dir, srv, func(c *Config) { c.Idle = time.Minute })
 	if err := c.open(); err != nil {
@@ -84,7 +85,7 @@ func play(t *testing.T, dir string, ops []op) string {
 	}
 	reopen := func() error {
 		// A process that begins in the same millisecond as the one before would be a fault of the clock.
-		time.Sleep(time.Millisecond)
+		pass(time.Millisecond)
 		c = newCounter(t, dir, srv, func(c *Config) { c.Idle = time.Minute })
 		return c.open()
 	}
@@ -149,7 +150,7 @@ func play(t *testing.T, dir string, ops []op) string {
 				err = reopen()
 			}
 		case "wait":
-			time.Sleep(o.wait)
+			pass(o.wait)
 		}
 		if err != nil {
 			return fmt.Sprintf("op %d %+v: %v", i, o, err)

@@ -1,6 +1,9 @@
 package origin
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // place is what the path of a cgroup tells.
 type place struct {
@@ -38,8 +41,7 @@ func parseCgroup(s string) place {
 func parsePath(path string) place {
 	var p place
 	parts := strings.Split(path, "/")
-	for i := len(parts) - 1; i >= 0; i-- {
-		part := parts[i]
+	for i, part := range slices.Backward(parts) {
 		if p.container == "" {
 			above := ""
 			if i > 0 {

@@ -109,7 +109,7 @@ func nodeName(cfg Config) string {
 		return h
 	}
 	// Without a host name every node of a cluster would look the same; the kernel's machine-wide id at least differs.
-	if b, err := os.ReadFile(filepath.Join(cfg.ProcRoot, "sys/kernel/random/boot_id")); err == nil {
+	if b, err := os.ReadFile(filepath.Join(cfg.ProcRoot, "sys", "kernel", "random", "boot_id")); err == nil {
 		return strings.TrimSpace(string(b))
 	}
 	return "localhost"

@@ -144,7 +144,7 @@ func (r *reader) parseAudit(l *line, b []byte) (inc Increment, why reason) {
 		case "by":
 			var bytes int64
 			bytes, ok = digits(v)
-			inc.Counts.Bytes = uint64(bytes) //nolint:gosec // digits are never negative
+			inc.Counts.Bytes = uint64(bytes)
 		case "fs":
 			inc.Counts.FpSum, ok = hex16(v)
 			prints |= 1

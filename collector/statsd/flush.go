@@ -38,7 +38,7 @@ func (l *Listener) flush(ctx context.Context, t int64) {
 	}
 	l.sendTimed(ctx, t)
 	l.reg.mu.Lock()
-	all := l.reg.all[:len(l.reg.all):len(l.reg.all)] // readers append behind it
+	all := slices.Clip(l.reg.all) // readers append behind it
 	l.reg.mu.Unlock()
 	died := 0
 	for _, s := range all {

@@ -191,8 +191,8 @@ func (b *buckets) fill(spans []histogram.Span, deltas []int64) ([]histogram.Span
 			spans = append(spans, histogram.Span{Offset: at - next})
 		}
 		spans[len(spans)-1].Length++
-		deltas = append(deltas, int64(v)-last) //nolint:gosec // counts stay far below 2^63
-		next, last = at+1, int64(v)            //nolint:gosec // as above
+		deltas = append(deltas, int64(v)-last)
+		next, last = at+1, int64(v)
 	}
 	return spans, deltas
 }

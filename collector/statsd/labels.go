@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 )
 
@@ -25,7 +26,7 @@ func identity(l *line, from Tags, origins Origins) (labels.Labels, Tags, bool) {
 	t := from
 	if t.Container == "" && len(l.container) > 0 {
 		c := origins.ByContainerField(string(l.container))
-		t.Container = c.Container
+		t.Container = valid(c.Container)
 		if t.Service == "" || t.Guess && !c.Guess && c.Service != "" {
 			t.Service, t.Guess = c.Service, c.Guess
 		}
@@ -39,7 +40,7 @@ func identity(l *line, from Tags, origins Origins) (labels.Labels, Tags, bool) {
 		if !ok {
 			v = "true" // a tag without a value is a flag
 		}
-		k, v = labelName(k), strings.ToValidUTF8(v, "\uFFFD")
+		k, v = labelName(k), valid(v)
 		if k == "" || v == "" {
 			continue
 		}
@@ -82,7 +83,7 @@ func identity(l *line, from Tags, origins Origins) (labels.Labels, Tags, bool) {
 	t.Guess = false
 	b := labels.NewScratchBuilder(len(tags) + 1)
 	n := 1
-	b.Add(labels.MetricName, name)
+	b.Add(model.MetricNameLabel, name)
 	for k, v := range tags {
 		if v == "" {
 			continue
@@ -99,6 +100,8 @@ func identity(l *line, from Tags, origins Origins) (labels.Labels, Tags, bool) {
 	b.Sort()
 	return b.Labels(), t, true
 }
+
+func valid(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
 
 // joined adds v to the comma-separated values of a tag that was given several times.
 func joined(old, v string) string {

@@ -92,6 +92,9 @@ func (o *output) names() []string {
 	return slices.Sorted(maps.Keys(o.meta))
 }
 
+// pass lets time pass; in a synctest bubble that costs nothing.
+func pass(d time.Duration) { <-time.After(d) }
+
 // origins is a fixed answer to every question.
 type origins struct{ pid map[int32]Tags }
 
@@ -139,17 +142,17 @@ type rig struct {
 	t    testing.TB
 }
 
-func newRig(t testing.TB, o Origins, edit func(*Config)) *rig {
-	t.Helper()
+func newRig(tb testing.TB, o Origins, edit func(*Config)) *rig {
+	tb.Helper()
 	cfg := DefaultConfig()
 	cfg.UDP = ""
 	if edit != nil {
 		edit(&cfg)
 	}
 	if err := cfg.Validate(); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	r := &rig{out: newOutput(), sink: &sink{}, set: metrics.NewSet(), t: t}
+	r := &rig{out: newOutput(), sink: &sink{}, set: metrics.NewSet(), t: tb}
 	r.Listener = New(cfg, o, r.sink, r.out, slog.New(slog.DiscardHandler), r.set)
 	return r
 }
@@ -157,7 +160,7 @@ func newRig(t testing.TB, o Origins, edit func(*Config)) *rig {
 // start runs the listener; the returned function stops it and waits.
 func (r *rig) start() (stop func()) {
 	r.t.Helper()
-	if err := r.Listen(); err != nil {
+	if err := r.Listen(context.Background()); err != nil {
 		r.t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -203,16 +206,16 @@ func (r *rig) want(ls string, v float64) {
 	}
 }
 
-func send(t testing.TB, network, addr string, packets ...string) {
-	t.Helper()
+func send(tb testing.TB, network, addr string, packets ...string) {
+	tb.Helper()
 	c, err := net.Dial(network, addr)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	defer c.Close()
 	for _, p := range packets {
 		if _, err := c.Write([]byte(p)); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 }
@@ -284,7 +287,7 @@ func TestUnixStream(t *testing.T) {
 	}
 	defer c.Close()
 	for deadline := time.Now().Add(5 * time.Second); r.count("statsd_unix", "") < 4 && time.Now().Before(deadline); {
-		time.Sleep(time.Millisecond)
+		pass(time.Millisecond)
 	}
 	stop()
 	r.want(`{__name__="a", node="n1", service="orders"}`, 3)
@@ -303,16 +306,18 @@ func TestSocketFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dead.Close()
+	if err := dead.Close(); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := os.Lstat(path); err != nil {
 		t.Fatal(err)
 	}
 	r := newRig(t, origins{}, cfg)
-	if err := r.Listen(); err != nil {
+	if err := r.Listen(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	// In use: refused, and left alone.
-	if err := newRig(t, origins{}, cfg).Listen(); err == nil || !strings.Contains(err.Error(), "another process") {
+	if err := newRig(t, origins{}, cfg).Listen(t.Context()); err == nil || !strings.Contains(err.Error(), "another process") {
 		t.Errorf("got %v", err)
 	}
 	send(t, "unixgram", path, "a:1|c")
@@ -323,7 +328,7 @@ func TestSocketFiles(t *testing.T) {
 	if err := os.WriteFile(path, []byte("precious"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := newRig(t, origins{}, cfg).Listen(); err == nil || !strings.Contains(err.Error(), "no socket") {
+	if err := newRig(t, origins{}, cfg).Listen(t.Context()); err == nil || !strings.Contains(err.Error(), "no socket") {
 		t.Errorf("got %v", err)
 	}
 	if b, err := os.ReadFile(path); err != nil || string(b) != "precious" {
@@ -333,7 +338,7 @@ func TestSocketFiles(t *testing.T) {
 
 func TestKernelDropsAreCounted(t *testing.T) {
 	r := newRig(t, origins{}, func(c *Config) { c.UDP, c.ReceiveBuffer = "127.0.0.1:0", 64<<10 })
-	if err := r.Listen(); err != nil {
+	if err := r.Listen(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	// Nobody reads yet: the socket overflows.

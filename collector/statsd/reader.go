@@ -288,7 +288,7 @@ func (r *reader) forget() {
 	r.dirty = r.dirty[:0]
 	for i := range r.table.entries {
 		if r.table.entries[i].dirty {
-			r.dirty = append(r.dirty, uint32(i)) //nolint:gosec // fewer than 2^32 entries
+			r.dirty = append(r.dirty, uint32(i))
 		}
 	}
 }

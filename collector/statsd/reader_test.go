@@ -22,8 +22,9 @@ func packed(n int) [][]byte {
 	return all
 }
 
-func benchReader(b testing.TB) (*reader, *sender) {
-	r := newRig(b, origins{}, nil)
+func benchReader(tb testing.TB) (*reader, *sender) {
+	tb.Helper()
+	r := newRig(tb, origins{}, nil)
 	rd := r.newReader("statsd_udp")
 	rd.now = time.Now().UnixNano()
 	return rd, r.reg.sender("statsd_udp", Tags{Node: "n1"})

@@ -48,6 +48,7 @@ type socket struct {
 	oob   []byte
 	n     int
 	err   error
+	timer *time.Timer
 	room  int // bytes that the kernel keeps for the socket
 	load  int // bytes charged since the socket was last empty
 	count int // datagrams since then
@@ -62,11 +63,11 @@ type mmsghdr struct {
 }
 
 // open opens all configured sockets.
-func (l *Listener) open() error {
+func (l *Listener) open(ctx context.Context) error {
 	if l.cfg.UDP != "" {
 		addr := l.cfg.UDP
 		for range l.cfg.Readers {
-			s, err := l.openUDP(addr)
+			s, err := l.openUDP(ctx, addr)
 			if err != nil {
 				return err
 			}
@@ -74,12 +75,12 @@ func (l *Listener) open() error {
 		}
 	}
 	if l.cfg.Unix != "" {
-		if err := l.openUnix(); err != nil {
+		if err := l.openUnix(ctx); err != nil {
 			return err
 		}
 	}
 	if l.cfg.UnixStream != "" {
-		s, err := l.openStreams()
+		s, err := l.openStreams(ctx)
 		if err != nil {
 			return err
 		}
@@ -88,7 +89,7 @@ func (l *Listener) open() error {
 	return nil
 }
 
-func (l *Listener) openUDP(addr string) (*socket, error) {
+func (l *Listener) openUDP(ctx context.Context, addr string) (*socket, error) {
 	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
 		if l.cfg.Readers == 1 {
 			return nil // a second process on the address is a mistake, and shall be told so
@@ -98,22 +99,23 @@ func (l *Listener) openUDP(addr string) (*socket, error) {
 			err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
 		}), err)
 	}}
-	c, err := lc.ListenPacket(context.Background(), "udp", addr)
+	c, err := lc.ListenPacket(ctx, "udp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("cannot listen on statsd.udp %q: %w; choose another address or stop what holds it", addr, err)
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	s := &socket{fd: -1, bell: -1, addr: c.LocalAddr(), reader: l.newReader("statsd_udp"), log: l.log}
 	l.sockets = append(l.sockets, s)
-	return s, s.prepare(c, l.cfg.ReceiveBuffer)
+	err = s.prepare(c, l.cfg.ReceiveBuffer)
+	return s, err
 }
 
-func (l *Listener) openUnix() error {
-	c, inode, err := bindUnix(l.cfg, "unixgram", l.cfg.Unix, func(a *net.UnixAddr) (*net.UnixConn, error) { return net.ListenUnixgram("unixgram", a) })
+func (l *Listener) openUnix(ctx context.Context) error {
+	c, inode, err := bindUnix(ctx, l.cfg, "unixgram", l.cfg.Unix, func(a *net.UnixAddr) (*net.UnixConn, error) { return net.ListenUnixgram("unixgram", a) })
 	if err != nil {
 		return err
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	s := &socket{fd: -1, bell: -1, path: l.cfg.Unix, inode: inode, reader: l.newReader("statsd_unix"), log: l.log}
 	l.sockets = append(l.sockets, s)
 	if err := s.prepare(c, l.cfg.ReceiveBuffer); err != nil {
@@ -126,7 +128,7 @@ func (l *Listener) openUnix() error {
 }
 
 // bindUnix makes a socket file, after removing one that nobody listens on.
-func bindUnix[C interface{ Close() error }](cfg Config, network, path string, listen func(*net.UnixAddr) (C, error)) (c C, inode uint64, err error) {
+func bindUnix[C interface{ Close() error }](ctx context.Context, cfg Config, network, path string, listen func(*net.UnixAddr) (C, error)) (c C, inode uint64, err error) {
 	mode, err := cfg.mode()
 	if err != nil {
 		return c, 0, err
@@ -135,7 +137,7 @@ func bindUnix[C interface{ Close() error }](cfg Config, network, path string, li
 		if info.Mode()&fs.ModeSocket == 0 {
 			return c, 0, fmt.Errorf("cannot listen on %q: there is a file that is no socket; remove it or choose another path", path)
 		}
-		probe, err := net.Dial(network, path)
+		probe, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, network, path)
 		if err == nil {
 			return c, 0, errors.Join(fmt.Errorf("cannot listen on %q: another process does; stop it or choose another path", path), probe.Close())
 		}
@@ -238,6 +240,8 @@ func (s *socket) recv() {
 // run reads until ctx ends, and then what the kernel still holds.
 func (s *socket) run(ctx context.Context) error {
 	last := time.Now()
+	s.timer = time.NewTimer(0)
+	defer s.timer.Stop()
 	for ctx.Err() == nil {
 		s.recv()
 		switch {
@@ -246,7 +250,7 @@ func (s *socket) run(ctx context.Context) error {
 			s.wait()
 			continue
 		case errors.Is(s.err, syscall.ENOMEM), errors.Is(s.err, syscall.ENOBUFS), errors.Is(s.err, syscall.ECONNREFUSED):
-			time.Sleep(gatherMax) // it passes
+			s.rest(ctx, gatherMax) // it passes
 			continue
 		default:
 			return fmt.Errorf("cannot read from the statsd socket: %w", s.err)
@@ -258,7 +262,7 @@ func (s *socket) run(ctx context.Context) error {
 		}
 		if since := now.Sub(last); s.count > 2 && since < quiet {
 			fill := time.Duration(float64(since) * float64(s.room/gatherShare) / float64(s.load))
-			time.Sleep(min(max(fill, gatherMin), gatherMax))
+			s.rest(ctx, min(max(fill, gatherMin), gatherMax))
 		}
 		last, s.count, s.load = now, 0, 0
 	}
@@ -275,6 +279,16 @@ func (s *socket) run(ctx context.Context) error {
 func (s *socket) wait() {
 	fds := [...]unix.PollFd{{Fd: int32(s.fd), Events: unix.POLLIN}, {Fd: int32(s.bell), Events: unix.POLLIN}}
 	_, _ = unix.Poll(fds[:], -1) // when it fails, the next read tells why
+}
+
+// rest returns after d or when ctx ends. A timer of the runtime costs less here than a system call that waits:
+// during that the runtime's monitor would wake again and again to see whether it must take the processor back.
+func (s *socket) rest(ctx context.Context, d time.Duration) {
+	s.timer.Reset(d)
+	select {
+	case <-s.timer.C:
+	case <-ctx.Done():
+	}
 }
 
 // take hands the datagrams of the batch to the reader.
@@ -311,15 +325,15 @@ func (s *socket) take(now time.Time) {
 
 // pidOf reads the process id out of the credentials that came with message i; 0 when there are none.
 func (s *socket) pidOf(m *mmsghdr, i int) int32 {
-	oob := s.oob[i*oobSize : i*oobSize+min(int(m.hdr.Controllen), oobSize)] //nolint:gosec // at most oobSize
+	oob := s.oob[i*oobSize : i*oobSize+min(int(m.hdr.Controllen), oobSize)]
 	if len(oob) < unix.SizeofCmsghdr+unix.SizeofUcred {
 		return 0
 	}
-	h := (*unix.Cmsghdr)(unsafe.Pointer(&oob[0])) //nolint:gosec // the kernel wrote it; the length was checked
+	h := (*unix.Cmsghdr)(unsafe.Pointer(&oob[0]))
 	if h.Level != unix.SOL_SOCKET || h.Type != unix.SCM_CREDENTIALS {
 		return 0
 	}
-	return int32(binary.NativeEndian.Uint32(oob[unix.SizeofCmsghdr:])) //nolint:gosec // a pid_t
+	return int32(binary.NativeEndian.Uint32(oob[unix.SizeofCmsghdr:]))
 }
 
 // kernelDrops counts the datagrams that the kernel threw away because the socket was full.

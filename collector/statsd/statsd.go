@@ -78,14 +78,14 @@ func New(cfg Config, origins Origins, audit AuditSink, out signal.Output, log *s
 }
 
 // Listen opens the sockets. Run does it when nobody has; calling it first tells the addresses.
-func (l *Listener) Listen() error {
+func (l *Listener) Listen(ctx context.Context) error {
 	if len(l.sockets) > 0 || l.streams != nil {
 		return nil
 	}
 	l.reg.mu.Lock()
 	l.reg.tick = time.Now().UnixMilli()
 	l.reg.mu.Unlock()
-	if err := l.open(); err != nil {
+	if err := l.open(ctx); err != nil {
 		return errors.Join(err, l.Close())
 	}
 	return nil
@@ -123,7 +123,7 @@ func (l *Listener) newReader(door string) *reader {
 // Run receives until ctx ends, then takes in what the kernel still holds, sends a last time and returns.
 // It fails when a socket cannot be opened or breaks.
 func (l *Listener) Run(ctx context.Context) error {
-	if err := l.Listen(); err != nil {
+	if err := l.Listen(ctx); err != nil {
 		return err
 	}
 	reading, stop := context.WithCancelCause(ctx)
@@ -161,7 +161,7 @@ func (l *Listener) Run(ctx context.Context) error {
 	stop(nil)
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
-	l.flush(last, time.Now().UnixMilli())
+	l.flush(last, max(time.Now().UnixMilli(), l.reg.tick+1)) // no reader is left
 	if ctx.Err() != nil {
 		err = nil
 	}

@@ -32,8 +32,8 @@ const (
 	idleStream = 10 * time.Minute // a silent connection is closed; clients connect again
 )
 
-func (l *Listener) openStreams() (*streams, error) {
-	c, inode, err := bindUnix(l.cfg, "unix", l.cfg.UnixStream, func(a *net.UnixAddr) (*net.UnixListener, error) { return net.ListenUnix("unix", a) })
+func (l *Listener) openStreams(ctx context.Context) (*streams, error) {
+	c, inode, err := bindUnix(ctx, l.cfg, "unix", l.cfg.UnixStream, func(a *net.UnixAddr) (*net.UnixListener, error) { return net.ListenUnix("unix", a) })
 	if err != nil {
 		return nil, err
 	}

@@ -105,5 +105,5 @@ func (t *table) forget() {
 
 // index returns where e lies in the table.
 func (t *table) index(e *entry) uint32 {
-	return uint32((uintptr(unsafe.Pointer(e)) - uintptr(unsafe.Pointer(&t.entries[0]))) / unsafe.Sizeof(*e)) //nolint:gosec // e is an element of entries
+	return uint32((uintptr(unsafe.Pointer(e)) - uintptr(unsafe.Pointer(&t.entries[0]))) / unsafe.Sizeof(*e))
 }

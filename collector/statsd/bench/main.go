@@ -8,6 +8,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -64,17 +65,17 @@ func run() error {
 		{"P2 single, unpaced", false, 0, 5000},
 	}
 	only := os.Getenv("BENCH_ONLY")
-	fmt.Fprintln(os.Stdout, "| run | sent/s | M metrics/core-s | CPU-s (system) | lost | kernel drops (datagrams) | unaccounted | RSS MiB |\n|---|---|---|---|---|---|---|---|")
+	fmt.Print("| run | sent/s | M metrics/core-s | CPU-s (system) | lost | kernel drops (datagrams) | unaccounted | RSS MiB |\n|---|---|---|---|---|---|---|---|\n")
 	for _, s := range all {
 		if !strings.Contains(s.Name, only) {
 			continue
 		}
-		r, err := measure(s)
+		r, err := measure(context.Background(), s)
 		if err != nil {
 			return fmt.Errorf("cannot measure %q: %w", s.Name, err)
 		}
 		lost := float64(r.Sent-r.Received) / float64(r.Sent)
-		fmt.Fprintf(os.Stdout, "| %s | %.0f | %.2f | %.2f (%.2f) | %.3f %% | %d | %d | %.1f |\n", s.Name, float64(r.Sent)/r.Seconds,
+		fmt.Printf("| %s | %.0f | %.2f | %.2f (%.2f) | %.3f %% | %d | %d | %.1f |\n", s.Name, float64(r.Sent)/r.Seconds,
 			float64(r.Received)/r.CPU/1e6, r.CPU, r.System, lost*100, r.Kernel, r.Datagrams-r.Kernel-r.Packets, r.RSS)
 	}
 	return nil
@@ -88,12 +89,12 @@ func env(name, otherwise string) string {
 }
 
 // measure runs a receiver and a sender and puts together what they tell.
-func measure(s scenario) (result, error) {
+func measure(ctx context.Context, s scenario) (result, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return result{}, err
 	}
-	rx := exec.Command(self)
+	rx := exec.CommandContext(ctx, self)
 	rx.Env = append(os.Environ(), "BENCH_ROLE=receiver")
 	rx.Stderr = os.Stderr
 	in, err := rx.StdinPipe()
@@ -116,7 +117,7 @@ func measure(s scenario) (result, error) {
 	if err != nil {
 		return result{}, err
 	}
-	tx := exec.Command(self)
+	tx := exec.CommandContext(ctx, self)
 	tx.Env = append(os.Environ(), "BENCH_ROLE=sender", "BENCH_ADDR="+strings.TrimSpace(addr), "BENCH_SCENARIO="+string(js))
 	tx.Stderr = os.Stderr
 	sent, err := tx.Output()
@@ -137,5 +138,6 @@ func measure(s scenario) (result, error) {
 	if err := json.Unmarshal(sent, &r); err != nil {
 		return r, err
 	}
-	return r, json.Unmarshal(got, &r)
+	err = json.Unmarshal(got, &r)
+	return r, err
 }

@@ -40,11 +40,11 @@ func receive(in io.Reader, out io.Writer) error {
 		cfg.Readers = n
 	}
 	l := statsd.New(cfg, nobody{}, nil, discard{}, slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})), set)
-	if err := l.Listen(); err != nil {
-		return err
-	}
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
+	if err := l.Listen(ctx); err != nil {
+		return err
+	}
 	done := make(chan error, 1)
 	go func() { done <- l.Run(ctx) }()
 	finish, err := profile()
