@@ -106,13 +106,13 @@ func newApp(cfg Config, logger *slog.Logger) (a *app, err error) {
 	a.query = query.New(cfg.Query, a.engine.Metrics(), part(logger, "query"), a.set)
 	a.pipelines = a.newPipelines()
 	a.alerts = alerts.New(cfg.Alerts, a.pipelines, a.engine.Catalog(), a.tenants, part(logger, "alerts"), a.set)
-	src := source{Service: a.pipelines, traces: trace.NewService(a.engine.Spans()), alerts: a.alerts}
+	src := source{Service: a.pipelines, traces: trace.New(a.engine.Spans()), alerts: a.alerts}
 	a.live = live.New(cfg.Live, src, a.query, part(logger, "live"), a.set)
 	if a.handler, err = a.guard.Handler(a.routes(src)); err != nil {
 		return nil, err
 	}
 	if cfg.Collector.Enabled {
-		if a.collector, err = collector.New(cfg.Collector.Config, version, part(logger, "collector"), metrics.NewSet()); err != nil {
+		if a.collector, err = collector.New(cfg.Collector.Config, part(logger, "collector"), metrics.NewSet()); err != nil {
 			return nil, err
 		}
 	}

@@ -94,7 +94,7 @@ func loadConfig(file string) (Config, error) {
 
 // fill derives what the file leaves open from what it says.
 func (c *Config) fill() {
-	if c.Store.Dir == "" {
+	if c.Store.Dir == "" || c.Store.Dir == local.DefaultConfig().Dir {
 		c.Store.Dir = filepath.Join(c.DataDir, "store")
 	}
 	if !c.Collector.Enabled {

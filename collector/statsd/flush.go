@@ -15,12 +15,16 @@ import (
 const (
 	mergeChunk = 4096    // entries merged before the reader gets its lock back
 	maxBody    = 1 << 20 // bytes of one request, about
+	stepBack   = 60_000  // milliseconds that the clock may be set back before its new time is believed
 )
 
 // flush merges what the readers hold and sends a sample of every series at time t, Unix ms.
 func (l *Listener) flush(ctx context.Context, t int64) {
+	if l.last-t > stepBack {
+		l.rewind(t)
+	}
 	if t <= l.last {
-		return // the clock was set back: what came in waits until it has caught up
+		return // what came in waits until the clock has caught up
 	}
 	begin := time.Now()
 	l.reg.mu.Lock()
@@ -62,6 +66,19 @@ func (l *Listener) flush(ctx context.Context, t int64) {
 	l.live.Set(float64(len(all) - died))
 	l.flushes.Inc()
 	l.flushSeconds.UpdateDuration(begin)
+}
+
+// rewind goes on with a clock that was set back far: waiting for it to catch up would be silence for as long.
+func (l *Listener) rewind(t int64) {
+	l.log.Warn("the clock was set back: samples go on at the new time", "milliseconds", l.last-t)
+	l.last = t - 1
+	l.reg.mu.Lock()
+	defer l.reg.mu.Unlock()
+	l.reg.tick = l.last
+	for _, s := range l.reg.all {
+		s.last, s.touched = 0, min(s.touched, t)
+		s.start = min(s.start, t-l.cfg.Interval.Milliseconds())
+	}
 }
 
 func (l *Listener) allReaders() []*reader {

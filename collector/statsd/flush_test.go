@@ -96,7 +96,7 @@ func TestExpiry(t *testing.T) {
 		if n := len(h); n != 5 || math.Float64bits(h[n-1].Sum) != value.StaleNaN {
 			t.Errorf("an idle histogram sent %d: %v", n, h)
 		}
-		if len(f.reg.all) != 0 || len(f.reg.series) != 0 || len(f.reg.count) != 0 || len(f.r.table.entries) != 0 {
+		if len(f.reg.all) != 0 || len(f.reg.series) != 0 || len(f.reg.owners) != 0 || len(f.r.table.entries) != 0 {
 			t.Errorf("%d series and %d entries are left", len(f.reg.all), len(f.r.table.entries))
 		}
 		// It comes back as a new counter, from nothing.
@@ -249,5 +249,29 @@ func TestReadersMeet(t *testing.T) {
 	last := h[len(h)-1].ToIntHistogram()
 	if err := last.Validate(); err != nil || last.Count != 4 || last.Sum != 1000001.000001-5 {
 		t.Errorf("histogram %v, %v", last, err)
+	}
+}
+
+func TestClockSetBack(t *testing.T) {
+	f := newFeeder(t, nil)
+	ctx := t.Context()
+	if err := f.Listen(ctx); err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Now().UnixMilli() + 1
+	f.feed("c:1|c")
+	f.flush(ctx, begin)
+	f.feed("c:1|c")
+	f.flush(ctx, begin-1000) // a little: it catches up
+	if n := len(f.points("c")); n != 2 {
+		t.Errorf("%d samples, want the zero and one", n)
+	}
+	f.flush(ctx, begin-3_600_000) // far: it is the new time
+	f.feed("c:1|c")
+	f.flush(ctx, begin-3_590_000)
+	got := f.points("c")[2:]
+	start := begin - 3_610_000
+	if diff := cmp.Diff([]point{{begin - 3_600_000, start, 2}, {begin - 3_590_000, start, 3}}, got); diff != "" {
+		t.Error(diff)
 	}
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	writev2 "github.com/prometheus/prometheus/prompb/io/prometheus/write/v2"
 	"github.com/weirhq/weir/collector/signal"
+	"golang.org/x/sys/unix"
 )
 
 // output keeps decoded samples, by labels.
@@ -357,4 +358,52 @@ func TestKernelDropsAreCounted(t *testing.T) {
 	if r.sink.drops != uint64(drops) {
 		t.Errorf("the audit knows of %d drops, want %d", r.sink.drops, drops)
 	}
+}
+
+// TestDropsInProc checks the way of old kernels against the way of new ones, on a socket that overflows.
+func TestDropsInProc(t *testing.T) {
+	r := newRig(t, origins{}, func(c *Config) { c.UDP, c.ReceiveBuffer = "127.0.0.1:0", 64<<10 })
+	if err := r.Listen(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	send(t, "udp", r.UDPAddr().String(), slices.Repeat([]string{"a:1|c"}, 1000)...)
+	s := r.sockets[0]
+	want, ok := socketDrops(s.fd)
+	if !ok || want == 0 {
+		t.Fatalf("the socket tells of %d drops, %v", want, ok)
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(s.fd, &st); err != nil {
+		t.Fatal(err)
+	}
+	if got, ok := procDrops("/proc/self/net/udp", st.Ino); !ok || got != want {
+		t.Errorf("/proc tells of %d drops (%v), the socket of %d", got, ok, want)
+	}
+	if _, ok := procDrops("/proc/self/net/udp", 1); ok {
+		t.Error("a socket that is not there was found")
+	}
+	if err := r.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestValidate(t *testing.T) {
+	if err := DefaultConfig().Validate(); err != nil {
+		t.Fatal(err)
+	}
+	f := func(edit func(*Config), want string) {
+		t.Helper()
+		c := DefaultConfig()
+		edit(&c)
+		if err := c.Validate(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want something about %q", err, want)
+		}
+	}
+	f(func(c *Config) { c.UDP = "localhost" }, `statsd.udp "localhost"`)
+	f(func(c *Config) { c.UnixMode = "rw" }, `statsd.unix_mode "rw"`)
+	f(func(c *Config) { c.UnixMode = "7777" }, `statsd.unix_mode "7777"`)
+	f(func(c *Config) { c.Interval = time.Millisecond }, "statsd.interval 1ms")
+	f(func(c *Config) { c.Expiry = time.Second }, "statsd.expiry 1s")
+	f(func(c *Config) { c.MaxSeries = 0 }, "statsd.max_series 0")
+	f(func(c *Config) { c.Readers = 65 }, "statsd.readers 65")
 }

@@ -16,8 +16,8 @@ type series struct {
 	hash   uint64
 	next   *series // with the same hash
 	kind   kind
-	unit   string
-	origin Tags
+	timing bool // in milliseconds
+	origin *origin
 
 	dead      bool
 	started   bool    // something was counted
@@ -44,10 +44,16 @@ type registry struct {
 	mu      sync.Mutex
 	series  map[uint64]*series // by hash of the labels
 	all     []*series
-	count   map[Tags]int // live series per origin
+	owners  map[Tags]*origin
 	senders map[senderKey]*sender
 	ids     uint64
 	tick    int64 // Unix ms of the last flush, or of the start
+}
+
+// origin is who series are labelled with, and how many it has.
+type origin struct {
+	tags Tags
+	live int
 }
 
 // sender is one origin behind one door. Readers compare senders by pointer.
@@ -67,7 +73,7 @@ const maxSenders = 8192
 func newRegistry(cfg Config, origins Origins) *registry {
 	return &registry{
 		cfg: cfg, origins: origins, seed: maphash.MakeSeed(),
-		series: map[uint64]*series{}, count: map[Tags]int{}, senders: map[senderKey]*sender{},
+		series: map[uint64]*series{}, owners: map[Tags]*origin{}, senders: map[senderKey]*sender{},
 	}
 }
 
@@ -89,13 +95,9 @@ func (r *registry) sender(door string, t Tags) *sender {
 
 // resolve finds or makes the series that a line belongs to.
 func (r *registry) resolve(l *line, from Tags) (*series, reason) {
-	ls, origin, ok := identity(l, from, r.origins)
+	ls, tags, ok := identity(l, from, r.origins)
 	if !ok {
 		return nil, badLabels
-	}
-	unit := ""
-	if l.timing {
-		unit = "milliseconds"
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -105,10 +107,13 @@ func (r *registry) resolve(l *line, from Tags) (*series, reason) {
 		}
 		return s, taken
 	}
-	if len(r.all) >= r.cfg.MaxSeries || r.count[origin] >= r.cfg.MaxSeriesPerOrigin {
+	if len(r.all) >= r.cfg.MaxSeries {
 		return nil, seriesLimit
 	}
-	return r.add(ls, l.kind, unit, origin), taken
+	if o := r.owners[tags]; o != nil && o.live >= r.cfg.MaxSeriesPerOrigin {
+		return nil, seriesLimit
+	}
+	return r.add(ls, l.kind, l.timing, tags), taken
 }
 
 // revive returns the living series with the labels of a dead one; nil when another kind took the name.
@@ -122,7 +127,7 @@ func (r *registry) revive(dead *series) *series {
 		}
 		return s
 	}
-	return r.add(ls, dead.kind, dead.unit, dead.origin)
+	return r.add(ls, dead.kind, dead.timing, dead.origin.tags)
 }
 
 func (r *registry) find(ls labels.Labels) *series {
@@ -134,8 +139,17 @@ func (r *registry) find(ls labels.Labels) *series {
 	return nil
 }
 
-func (r *registry) add(ls labels.Labels, k kind, unit string, origin Tags) *series {
-	meta := metadata.Metadata{Type: model.MetricTypeGauge, Unit: unit}
+func (r *registry) add(ls labels.Labels, k kind, timing bool, tags Tags) *series {
+	meta := metadata.Metadata{Type: model.MetricTypeGauge}
+	if timing {
+		meta.Unit = "milliseconds"
+	}
+	o := r.owners[tags]
+	if o == nil {
+		o = &origin{tags: tags}
+		r.owners[tags] = o
+	}
+	o.live++
 	switch k {
 	case counter:
 		meta.Type = model.MetricTypeCounter
@@ -145,14 +159,13 @@ func (r *registry) add(ls labels.Labels, k kind, unit string, origin Tags) *seri
 	}
 	h := ls.Hash()
 	s := &series{
-		rw: remotewrite.NewSeries(ls, meta), hash: h, next: r.series[h], kind: k, unit: unit, origin: origin, start: r.tick, touched: r.tick,
+		rw: remotewrite.NewSeries(ls, meta), hash: h, next: r.series[h], kind: k, timing: timing, origin: o, start: r.tick, touched: r.tick,
 	}
 	if k == histo {
 		s.hist = newHist()
 	}
 	r.series[h] = s
 	r.all = append(r.all, s)
-	r.count[origin]++
 	return s
 }
 
@@ -166,8 +179,8 @@ func (r *registry) sweep() {
 			kept = append(kept, s)
 			continue
 		}
-		if r.count[s.origin]--; r.count[s.origin] == 0 {
-			delete(r.count, s.origin)
+		if s.origin.live--; s.origin.live == 0 {
+			delete(r.owners, s.origin.tags)
 		}
 		p := r.series[s.hash]
 		if p == s {

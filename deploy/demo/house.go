@@ -169,7 +169,7 @@ func (h *house) start(ctx context.Context) error {
 func (h *house) path(name string) string { return filepath.Join(h.opt.Dir, name) }
 
 func (h *house) startCollector() error {
-	return h.spawn("collector", h.opt.Collector, "--config", h.path("collector.yaml"))
+	return h.spawn("collector", h.opt.Collector, "--config", h.path("collector.yaml"), "--listen", "")
 }
 
 func (h *house) spawn(name, bin string, args ...string) error {

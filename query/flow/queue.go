@@ -51,29 +51,44 @@ type PortWindow struct {
 	Start int64
 }
 
-// Changes remembers when counts last changed. The zero value is ready.
-type Changes struct{ m map[PortWindow]Change }
+// Changes remembers when counts last changed and how much was counted since it began. The zero value is ready.
+type Changes struct {
+	m      map[PortWindow]Change
+	totals map[Port]uint64
+	oldest int64
+	begun  bool
+}
 
 // Observe compares a tally with what was seen before. Windows that start before the oldest kept one
 // (Unix seconds) are forgotten.
 func (c *Changes) Observe(t *Tally, now, oldest int64) {
 	if c.m == nil {
-		c.m = map[PortWindow]Change{}
+		c.m, c.totals = map[PortWindow]Change{}, map[Port]uint64{}
 	}
 	for p, ws := range t.ports {
 		for start, s := range ws {
 			k := PortWindow{p, start}
-			if old, ok := c.m[k]; !ok || old.N != s.N || old.Fp != s.FpXor {
-				c.m[k] = Change{s.N, s.FpXor, now}
+			old, ok := c.m[k]
+			if ok && old.N == s.N && old.Fp == s.FpXor {
+				continue
+			}
+			c.m[k] = Change{s.N, s.FpXor, now}
+			if s.N > old.N && (ok || c.begun && start >= c.oldest) {
+				c.totals[p] += s.N - old.N
 			}
 		}
 	}
+	c.begun = true
+	c.oldest = max(c.oldest, oldest)
 	for k := range c.m {
 		if k.Start < oldest {
 			delete(c.m, k)
 		}
 	}
 }
+
+// Total is how many records a port counted since the first call of Observe; it never falls.
+func (c *Changes) Total(p Port) uint64 { return c.totals[p] }
 
 // At is when a port's count of a window last changed; 0 when it never did.
 func (c *Changes) At(p Port, w Window) int64 {
@@ -82,6 +97,3 @@ func (c *Changes) At(p Port, w Window) int64 {
 	}
 	return c.m[PortWindow{p, w.Start}].At
 }
-
-// Len is the number of counts remembered.
-func (c *Changes) Len() int { return len(c.m) }

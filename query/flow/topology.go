@@ -45,13 +45,25 @@ type Topology struct {
 	Edges    []Edge  // in the order of their reading stage
 }
 
-// Build finds the graph in a tally: stage A writes destination d, stage B reads d as group g.
-func Build(t *Tally) *Topology {
-	stages := map[string]*Stage{}
+// AllPorts lists every port of a tally.
+func (t *Tally) AllPorts() []Port {
+	out := make([]Port, 0, len(t.ports))
 	for p := range t.ports {
+		out = append(out, p)
+	}
+	return out
+}
+
+// Build finds the graph in a tally: stage A writes destination d, stage B reads d as group g.
+func Build(t *Tally) *Topology { return BuildPorts(t.Pipeline, t.AllPorts(), t.Instances) }
+
+// BuildPorts finds the graph in ports, in any order, each once. instances may be nil.
+func BuildPorts(pipeline string, ports []Port, instances map[string][]string) *Topology {
+	stages := map[string]*Stage{}
+	for _, p := range ports {
 		s := stages[p.Stage]
 		if s == nil {
-			s = &Stage{Name: p.Stage, Instances: t.Instances[p.Stage]}
+			s = &Stage{Name: p.Stage, Instances: instances[p.Stage]}
 			stages[p.Stage] = s
 		}
 		switch p.Dir {
@@ -96,7 +108,7 @@ func Build(t *Tally) *Topology {
 			s.Kind = KindStage
 		}
 	}
-	topo := &Topology{Pipeline: t.Pipeline}
+	topo := &Topology{Pipeline: pipeline}
 	for _, name := range order(names, stages, writers) {
 		s := stages[name]
 		topo.Stages = append(topo.Stages, *s)

@@ -1,8 +1,9 @@
 // The pages as the tests know them: where, and what shows that the content is there.
-export const PAGES = [
+
+const MOCK = [
   { name: 'now', path: '/', ready: 'section[aria-label="Worst pipelines"] tbody tr' },
   { name: 'pipelines', path: '/pipelines', ready: 'table[aria-label="Pipelines"] tbody tr' },
-  { name: 'pipeline', path: '/p/orders', ready: '.map .node' },
+  { name: 'pipeline', path: '/p/orders', ready: '.plot canvas' },
   { name: 'pipeline-losing', path: '/p/clicks?tab=partitions', ready: '.map .node' },
   { name: 'pipeline-unknown', path: '/p/ledger-sync', ready: '.map .node' },
   { name: 'pipeline-fan', path: '/p/vehicle-positions?sel=geofence&tab=stages', ready: '.node-panel' },
@@ -10,8 +11,29 @@ export const PAGES = [
   { name: 'alerts', path: '/alerts', ready: 'table[aria-label="Alerts"] tbody tr' },
   { name: 'explore', path: '/explore?q=rate(weir_collector_received_total[1m])', ready: '.plot canvas' },
   { name: 'explore-empty', path: '/explore', ready: 'section[aria-label="Examples"]' },
-  { name: 'explore-error', path: '/explore?q=rate(up[5m]', ready: '[role="alert"]' },
   { name: 'traces', path: '/traces', ready: 'table[aria-label="Traces"] tbody tr' },
-  { name: 'trace', path: '/t/00000000000000000000000000000003', ready: '.span-row' },
+  { name: 'trace', path: '/t/00000000000000000000000000000003?sel=none', ready: '.span-row' },
   { name: 'self', path: '/self', ready: 'table[aria-label="Doors of the server"]' },
 ];
+
+const answer = async (base, path) => (await fetch(base + path)).json();
+
+/** The mock's pages, or those of a real server, found by asking its API. */
+export async function pagesOf(base, isMock) {
+  if (isMock) return MOCK;
+  const some = 'main h1, main .state-box';
+  const pages = [
+    { name: 'now', path: '/', ready: 'section[aria-label="Worst pipelines"]' },
+    { name: 'pipelines', path: '/pipelines', ready: some },
+    { name: 'loss', path: '/loss', ready: some },
+    { name: 'alerts', path: '/alerts', ready: some },
+    { name: 'explore', path: '/explore?q=up', ready: some },
+    { name: 'traces', path: '/traces', ready: some },
+    { name: 'self', path: '/self', ready: some },
+  ];
+  const pipeline = (await answer(base, '/api/v1/pipelines')).pipelines?.[0];
+  if (pipeline) pages.push({ name: 'pipeline', path: `/p/${encodeURIComponent(pipeline.id)}`, ready: 'main h1' });
+  const trace = (await answer(base, '/api/v1/traces')).traces?.[0];
+  if (trace) pages.push({ name: 'trace', path: `/t/${trace.id}`, ready: '.span-row' });
+  return pages;
+}

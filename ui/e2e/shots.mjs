@@ -1,7 +1,7 @@
 // Pictures of every page, light and dark, wide and narrow, to look at: `node e2e/shots.mjs [name…]`.
 import { startMock } from '../mock/server.mjs';
 import { openPage, SHOTS, startBrowser } from './browser.mjs';
-import { PAGES } from './pages.mjs';
+import { pagesOf } from './pages.mjs';
 
 const only = process.argv.slice(2);
 const mock = process.env.BASE ? undefined : await startMock();
@@ -14,7 +14,7 @@ for (const [scheme, width, height] of [
   ['dark', 390, 844],
 ]) {
   const { page, complaints } = await openPage(browser.context, base, { width, height, scheme });
-  for (const p of PAGES) {
+  for (const p of await pagesOf(base, !process.env.BASE)) {
     if (only.length && !only.includes(p.name)) continue;
     await page.goto(base + p.path);
     await page

@@ -108,9 +108,19 @@ function file(path, response) {
   createReadStream(name).pipe(response);
 }
 
+/** As many pipelines as asked for: the page must stay quick with 15,000. */
+function many(n) {
+  const base = answers.pipelines(Date.now());
+  const rows = Array.from({ length: n }, (_, i) => ({ ...base.pipelines[i % base.pipelines.length], id: `group-${String(i).padStart(5, '0')}` }));
+  const counts = {};
+  for (const r of rows) counts[r.state] = (counts[r.state] ?? 0) + 1;
+  return { ...base, pipelines: rows, counts };
+}
+
 /** Starts the server; port 0 picks a free one. `control` changes its behaviour while it runs. */
 export async function startMock(port = 0) {
-  const control = { skip: 0, fail: '', delay: 0, empty: false };
+  const control = { skip: 0, fail: '', delay: 0, empty: false, many: 0, requests: 0 };
+  const crowd = () => many(control.many);
   const big = new Map();
   const server = createServer(async (request, response) => {
     const url = new URL(request.url, 'http://localhost');
@@ -121,6 +131,7 @@ export async function startMock(port = 0) {
       for await (const chunk of request) body += chunk;
       q = new URLSearchParams(body);
     }
+    control.requests++;
     if (control.delay) await new Promise((done) => setTimeout(done, control.delay));
     const json = (status, value) => {
       response.writeHead(status, { 'content-type': status < 400 ? 'application/json' : 'application/problem+json' });
@@ -134,6 +145,7 @@ export async function startMock(port = 0) {
       });
     if (control.empty && url.pathname === '/api/v1/pipelines')
       return json(200, { at: Date.now(), pipelines: null, counts: {}, completeness: { share: null, missing: null } });
+    if (control.many && url.pathname === '/api/v1/pipelines') return json(200, crowd());
     try {
       const isTrace = /^\/api\/v1\/traces\/[0-9a-f]{32}$/.test(url.pathname);
       if (isTrace) {
@@ -152,6 +164,10 @@ export async function startMock(port = 0) {
     }
   });
   const live = serveLive(server, control);
+  control.lines = () => live.clients.size;
+  control.dropLines = () => {
+    for (const s of live.clients) s.terminate();
+  };
   await new Promise((done) => server.listen(port, '127.0.0.1', done));
   return {
     url: `http://127.0.0.1:${server.address().port}`,

@@ -180,38 +180,73 @@ ORDER BY pipeline, kind, from_stage, destination, consumer_group, to_stage, wind
 		string(t), lo, hi, q.Pipeline, q.Pipeline, q.OnlyNotOK, q.OnlySettled)
 }
 
-// Expire drops what is past retention, a bounded number of rows per transaction so that writers wait little.
-func (db *DB) Expire(ctx context.Context, now time.Time) error {
-	limit := now.Add(-db.cfg.Retention)
-	for _, d := range []struct {
-		stmt string
-		arg  []any
-	}{
+// expiry drops one table's old rows of a tenant, a bounded number at a time so that writers wait little.
+// Both start at the tenant, so that the primary key leads to the rows.
+type expiry struct {
+	next string // the tenant after one
+	drop string // of a tenant, before a time
+}
+
+var expiries = []expiry{
+	{
 		// A cell without event time has window 0: it goes by the time it was written.
-		{`DELETE FROM cells WHERE (tenant, window_start, pipeline, stage, dir, destination, consumer_group, reason, width, instance, epoch) IN
+		`SELECT coalesce(min(tenant), '') FROM cells WHERE tenant > ?`,
+		`DELETE FROM cells WHERE (tenant, window_start, pipeline, stage, dir, destination, consumer_group, reason, width, instance, epoch) IN
 (SELECT tenant, window_start, pipeline, stage, dir, destination, consumer_group, reason, width, instance, epoch FROM cells
- WHERE window_start < ? AND updated < ? LIMIT 1000)`, []any{limit.Unix(), limit.Unix()}},
-		{`DELETE FROM verdicts WHERE (tenant, window_start, pipeline, kind, from_stage, destination, consumer_group, to_stage, width) IN
-(SELECT tenant, window_start, pipeline, kind, from_stage, destination, consumer_group, to_stage, width FROM verdicts WHERE window_start < ? LIMIT 1000)`, []any{limit.Unix()}},
-		{`DELETE FROM barriers WHERE (tenant, window_start, system, cluster, destination, partition, width) IN
-(SELECT tenant, window_start, system, cluster, destination, partition, width FROM barriers WHERE window_start < ? LIMIT 1000)`, []any{limit.Unix()}},
-		{`DELETE FROM auditors WHERE (tenant, node, epoch) IN (SELECT tenant, node, epoch FROM auditors WHERE at < ? LIMIT 1000)`, []any{limit.UnixMilli()}},
-	} {
-		for n := int64(1); n > 0; {
-			if err := ctx.Err(); err != nil {
-				return fmt.Errorf("cannot finish retention: %w", err)
-			}
-			err := db.commit(ctx, "apply retention", func(ctx context.Context, w *writer) error {
-				res, err := w.exec(ctx, d.stmt, d.arg...)
-				if err != nil {
-					return err
-				}
-				n, err = res.RowsAffected()
-				return err
-			})
+ WHERE tenant = ?1 AND window_start < ?2 AND updated < ?2 LIMIT 1000)`,
+	},
+	{
+		`SELECT coalesce(min(tenant), '') FROM verdicts WHERE tenant > ?`,
+		`DELETE FROM verdicts WHERE (tenant, window_start, pipeline, kind, from_stage, destination, consumer_group, to_stage, width) IN
+(SELECT tenant, window_start, pipeline, kind, from_stage, destination, consumer_group, to_stage, width FROM verdicts
+ WHERE tenant = ?1 AND window_start < ?2 LIMIT 1000)`,
+	},
+	{
+		`SELECT coalesce(min(tenant), '') FROM barriers WHERE tenant > ?`,
+		`DELETE FROM barriers WHERE (tenant, window_start, system, cluster, destination, partition, width) IN
+(SELECT tenant, window_start, system, cluster, destination, partition, width FROM barriers WHERE tenant = ?1 AND window_start < ?2 LIMIT 1000)`,
+	},
+	{
+		`SELECT coalesce(min(tenant), '') FROM auditors WHERE tenant > ?`,
+		`DELETE FROM auditors WHERE (tenant, node, epoch) IN (SELECT tenant, node, epoch FROM auditors WHERE tenant = ?1 AND at < ?2 * 1000 LIMIT 1000)`,
+	},
+}
+
+// Expire drops what is past retention.
+func (db *DB) Expire(ctx context.Context, now time.Time) error {
+	limit := now.Add(-db.cfg.Retention).Unix()
+	for _, x := range expiries {
+		for tenant := ""; ; {
+			next, err := query(ctx, db, "list tenants", func(r *sql.Rows) (s string, err error) { err = r.Scan(&s); return s, err }, x.next, tenant)
 			if err != nil {
 				return err
 			}
+			if tenant = next[0]; tenant == "" {
+				break
+			}
+			if err := db.expire(ctx, x.drop, tenant, limit); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (db *DB) expire(ctx context.Context, drop, tenant string, limit int64) error {
+	for n := int64(1); n > 0; {
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("cannot finish retention: %w", err)
+		}
+		err := db.commit(ctx, "apply retention", func(ctx context.Context, w *writer) error {
+			res, err := w.exec(ctx, drop, tenant, limit)
+			if err != nil {
+				return err
+			}
+			n, err = res.RowsAffected()
+			return err
+		})
+		if err != nil {
+			return err
 		}
 	}
 	return nil

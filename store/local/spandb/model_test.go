@@ -26,6 +26,7 @@ func testConfig(dir string) Config {
 	c := DefaultConfig()
 	c.Dir = dir
 	c.RowGroupSpans = 16 // many row groups
+	c.Retention = 0      // the data is of a fixed day
 	return c
 }
 

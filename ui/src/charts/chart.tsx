@@ -3,6 +3,7 @@
 import { type ReactNode, useEffect, useId, useRef, useState } from 'react';
 import uPlot from 'uplot';
 import 'uplot/dist/uPlot.min.css';
+import { durationTick } from '../lib/format';
 import { clock, clockSeconds, full, zoneName } from '../lib/time';
 import { useTheme } from '../state/theme';
 import './chart.css';
@@ -27,6 +28,8 @@ interface Props {
   times: readonly number[];
   lines: readonly Line[];
   format: (v: number | null | undefined) => string;
+  /** Values are seconds: the axis then has steps of a clock. */
+  seconds?: boolean;
   zone: string;
   marks?: readonly Mark[];
   height?: number;
@@ -143,6 +146,8 @@ function Plot(props: Props) {
     if (!host) return;
     const made = new uPlot(options(latest, host.clientWidth, height, zone), data(latest.current), host);
     plot.current = made;
+    // Drawn before the font came, the numbers would keep the system's font until the next data.
+    void document.fonts?.ready.then(() => plot.current === made && made.redraw(false, true));
     const observer = new ResizeObserver(() => made.setSize({ width: host.clientWidth, height }));
     observer.observe(host);
     return () => {
@@ -182,6 +187,12 @@ function data({ times, lines }: Props): uPlot.AlignedData {
   ] as uPlot.AlignedData;
 }
 
+// Steps of a clock: 3 m 20 s on an axis helps nobody.
+const CLOCK_STEPS = [
+  0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200,
+  14_400, 21_600, 43_200, 86_400, 172_800, 604_800, 1_209_600, 2_419_200,
+];
+
 function options(latest: { current: Props }, width: number, height: number, zone: string): uPlot.Options {
   const mut = css('--mut');
   const line = css('--line');
@@ -191,7 +202,7 @@ function options(latest: { current: Props }, width: number, height: number, zone
   return {
     width,
     height,
-    padding: [14, 8, 0, 0],
+    padding: [16, 8, 0, 0],
     tzDate: (ts) =>
       zone === 'local' ? new Date(ts * 1000) : uPlot.tzDate(new Date(ts * 1000), zone === 'UTC' ? 'Etc/UTC' : zone),
     legend: { show: false },
@@ -206,6 +217,7 @@ function options(latest: { current: Props }, width: number, height: number, zone
       {
         ...axis,
         grid: { show: false },
+        size: 26,
         space: 70,
         values: (_u, ticks) => {
           const fine = ticks.length > 1 && (ticks[1] as number) - (ticks[0] as number) < 60;
@@ -216,7 +228,8 @@ function options(latest: { current: Props }, width: number, height: number, zone
         ...axis,
         size: (_u, values) => Math.max(38, 10 + 6.2 * Math.max(0, ...(values ?? []).map((v) => v.length))),
         space: 34,
-        values: (_u, ticks) => ticks.map((v) => latest.current.format(v)),
+        ...(latest.current.seconds ? { incrs: CLOCK_STEPS } : {}),
+        values: (_u, ticks) => ticks.map((v) => (latest.current.seconds ? durationTick(v) : latest.current.format(v))),
       },
     ],
     series: [

@@ -1,7 +1,7 @@
 import { useVirtualizer } from '@tanstack/react-virtual';
 import { memo, useRef } from 'react';
 import { list, type PipelineRow } from '../api/types';
-import { count, DASH, duration, rate } from '../lib/format';
+import { bound, count, DASH, duration, rate } from '../lib/format';
 import { Go } from './link';
 import { Sparkline } from './sparkline';
 import { State } from './state';
@@ -164,7 +164,7 @@ const Row = memo(function Row({
       <td className="l">{row.slowest || DASH}</td>
       <td>
         <b>{duration(lag?.seconds)}</b>
-        <span className="mut bound">{lag?.seconds != null && lag.bound ? `± ${duration(lag.bound)}` : ''}</span>
+        <span className="mut bound">{lag?.seconds != null ? bound(lag.bound) : ''}</span>
       </td>
       <td className="l">
         <Sparkline values={list(lag?.history)} state={row.state} />

@@ -36,7 +36,7 @@ export function buckets(cells: readonly RibbonCell[], most = MOST): Bucket[] {
 export function Ribbon({
   cells,
   zone,
-  width = 300,
+  width = 270,
   height = 22,
 }: {
   cells: readonly RibbonCell[];

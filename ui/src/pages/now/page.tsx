@@ -56,7 +56,7 @@ function Content({ data }: { data: Now }) {
           <p className="pad mut">None: no pipeline is late, losing or unknown.</p>
         )}
       </section>
-      <div className="cols">
+      <div className="cols three">
         <Alerts alerts={firing} zone={view.tz} />
         <Losses losses={losses} zone={view.tz} />
         {changes.length > 0 ? <Changes changes={changes} zone={view.tz} /> : null}

@@ -4,7 +4,7 @@ import { useHistory } from '../../api/hooks';
 import { list, type Pipeline, type Series } from '../../api/types';
 import { Chart, type Line, look } from '../../charts/chart';
 import { Screen } from '../../components/screen';
-import { count, duration, rate } from '../../lib/format';
+import { bound, count, duration, rate } from '../../lib/format';
 import { clock } from '../../lib/time';
 import { useRange, useView } from '../../state/use-view';
 
@@ -19,12 +19,9 @@ export function History({ data, id }: { data: Pipeline; id: string }) {
   );
   const zoom = (from: number, to: number) => set({ from: String(from), to: String(to), live: false }, 'push');
   return (
-    <>
-      <Screen answer={answer} what="history" bones={[260]}>
-        {(h) => <Charts series={list(h.series)} lag={data} marks={marks} zone={view.tz} zoom={zoom} />}
+    <Screen answer={answer} what="history" bones={[260]}>
+        {(h) => <Charts series={list(h.series)} data={data} marks={marks} zone={view.tz} zoom={zoom} />}
       </Screen>
-      <Forecast data={data} />
-    </>
   );
 }
 
@@ -34,63 +31,29 @@ type Marks = { at: number; text: string }[];
 const isLag = (s: Series) => s.name.startsWith('lag');
 const isRate = (s: Series) => s.name === 'in' || s.name === 'out' || (s.unit.endsWith('/s') && !isLag(s));
 
-function Charts({
-  series,
-  lag,
-  marks,
-  zone,
-  zoom,
-}: {
-  series: readonly Series[];
-  lag: Pipeline;
-  marks: Marks;
-  zone: string;
-  zoom: Zoom;
-}) {
+function Charts({ series, data, marks, zone, zoom }: { series: readonly Series[]; data: Pipeline; marks: Marks; zone: string; zoom: Zoom }) {
+  const { slowest, state } = data;
   const parts = useMemo(() => {
-    const late = lag.state === 'LATE';
-    const lags = align(series.filter(isLag), (s, i) =>
-      late && s.name.includes(lag.slowest) ? { colour: '--late' } : look(i),
-    );
+    const late = state === 'LATE';
+    const lags = align(series.filter(isLag), (s, i) => (late && nameOf(s) === slowest ? { colour: '--late' } : look(i)));
     const rates = align(series.filter(isRate), (_s, i) => look(i));
     const rest = series.filter((s) => !isLag(s) && !isRate(s) && s.unit === 's');
     return { lags, rates, fresh: align(rest, (_s, i) => look(i)) };
-  }, [series, lag.state, lag.slowest]);
-  const bound = lag.lag?.bound;
+  }, [series, state, slowest]);
+  const error = bound(data.lag?.bound);
+  const common = { zone, marks, onRange: zoom };
   return (
     <div className="cols">
-      <Chart
-        title={lag.slowest ? `Lag of ${lag.slowest}` : 'Lag'}
-        sub={`seconds, worst partition${bound ? `, ± ${duration(bound)}` : ''}`}
-        {...parts.lags}
-        format={duration}
-        zone={zone}
-        marks={marks}
-        onRange={zoom}
-      />
-      <Chart
-        title="Throughput"
-        sub="records per second"
-        {...parts.rates}
-        format={rate}
-        zone={zone}
-        marks={marks}
-        onRange={zoom}
-        legend
-      />
-      {parts.fresh.lines.length > 0 ? (
-        <Chart
-          title="Age of the data at the sink"
-          {...parts.fresh}
-          format={duration}
-          zone={zone}
-          marks={marks}
-          onRange={zoom}
-        />
-      ) : null}
+      <Chart title={slowest ? `Lag of ${slowest}` : 'Lag'} sub={`worst partition${error ? `, ${error}` : ''}`} {...parts.lags} format={duration} seconds {...common} />
+      <Chart title="Throughput" sub="records per second" {...parts.rates} format={rate} legend {...common} />
+      {parts.fresh.lines.length > 0 ? <Chart title="Age of the data at the sink" {...parts.fresh} format={duration} seconds height={150} {...common} /> : null}
+      <Forecast data={data} />
     </div>
   );
 }
+
+// "lag of enriched" and "lag enriched" are both the lag of enriched.
+const nameOf = (s: Series) => s.name.replace(/^lag( of)? /, '') || s.name;
 
 /** Series of the answer on one time axis; a time that only some have is a hole in the others. */
 export function align(
@@ -104,7 +67,7 @@ export function align(
   const lines = series.map((s, i) => {
     const values: (number | null)[] = new Array(times.length).fill(null);
     for (const p of list(s.points)) values[at.get(p.t) as number] = p.v ?? null;
-    return { name: s.name, values, ...style(s, i) };
+    return { name: nameOf(s), values, ...style(s, i) };
   });
   return { times, lines };
 }
@@ -113,7 +76,7 @@ function Forecast({ data }: { data: Pipeline }) {
   const { lag } = data;
   const grows = data.in != null && data.out != null ? data.in - data.out : undefined;
   return (
-    <div className="cards">
+    <div className="forecast">
       <div className="card pad drain">
         <b>Drains</b> <DrainText data={data} />
       </div>

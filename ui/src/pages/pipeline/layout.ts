@@ -66,8 +66,11 @@ function backEdges(ids: readonly string[], out: Map<string, EdgeIn[]>): Set<Edge
   return back;
 }
 
-/** Places nodes; `gap` is the room between columns, where the labels of edges stand. */
-export function place(nodes: readonly NodeIn[], edges: readonly EdgeIn[], gap: number, room = 0): Placed {
+/** Room behind a column, where the labels of its edges stand. */
+export type Gap = (column: number, columns: ReadonlyMap<string, number>) => number;
+
+/** Places nodes; `room` is the width there is, spread between the columns when there is some to spare. */
+export function place(nodes: readonly NodeIn[], edges: readonly EdgeIn[], gap: Gap, room = 0): Placed {
   const column = columns(
     nodes.map((n) => n.id),
     edges,
@@ -79,9 +82,11 @@ export function place(nodes: readonly NodeIn[], edges: readonly EdgeIn[], gap: n
     (byColumn[c] as NodeIn[]).push(n);
   }
   const height = Math.max(0, ...byColumn.map((c) => stack(c)));
-  const natural = byColumn.reduce((sum, c) => sum + widest(c), 0) + gap * Math.max(0, byColumn.length - 1);
+  const natural = byColumn.reduce((sum, c) => sum + widest(c), 0);
+  const gaps = byColumn.map((_, c) => (c < byColumn.length - 1 ? gap(c, column) : 0));
+  const all = natural + gaps.reduce((a, b) => a + b, 0);
   // Room to spare goes between the columns, evenly, up to a point.
-  const spread = byColumn.length > 1 ? Math.min(90, Math.max(0, room - natural) / (byColumn.length - 1)) : 0;
+  const spread = byColumn.length > 1 ? Math.min(90, Math.max(0, room - all) / (byColumn.length - 1)) : 0;
   const boxes = new Map<string, Box>();
   let x = 1;
   byColumn.forEach((nodesHere, c) => {
@@ -96,9 +101,10 @@ export function place(nodes: readonly NodeIn[], edges: readonly EdgeIn[], gap: n
       boxes.set(n.id, { id: n.id, column: c, x: x + (width - n.width) / 2, y, width: n.width, height: n.height });
       y += n.height + ROW_GAP;
     }
-    x += width + gap + spread;
+    const last = c === byColumn.length - 1;
+    x += width + (last ? 0 : (gaps[c] as number) + spread);
   });
-  return { boxes, width: Math.max(0, x - gap - spread + 1), height: height + 2 };
+  return { boxes, width: x + 1, height: height + 2 };
 }
 
 const centre = (b: Box) => b.y + b.height / 2;

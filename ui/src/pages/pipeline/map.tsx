@@ -8,6 +8,8 @@ import { type Box, place } from './layout';
 
 const HEIGHT = 56;
 const GAP = 66;
+/** Where a lag stands under the arrow it needs more room. */
+const WIDE = 92;
 const AGE = 34;
 
 const letters = (s: string, per: number) => s.length * per;
@@ -37,18 +39,25 @@ export function FlowMap({ nodes, edges, chosen, choose }: Props) {
     return () => observer.disconnect();
   }, []);
   const shape =
-    nodes.map((n) => `${n.id}|${widthOf(n)}|${n.stuck}`).join('\n') + edges.map((e) => `${e.from}>${e.to}`).join('\n');
+    nodes.map((n) => `${n.id}|${widthOf(n)}|${n.stuck}`).join('\n') + edges.map((e) => `${e.from}>${e.to}${lagText(e) ? ' lag' : ''}`).join('\n');
   // biome-ignore lint/correctness/useExhaustiveDependencies: places change with the shape, not with each number
   const placed = useMemo(
     () =>
       place(
         nodes.map((n) => ({ id: n.id, width: widthOf(n), height: n.stuck ? HEIGHT + 16 : HEIGHT })),
         edges,
-        GAP,
+        (column, at) => (edges.some((e) => at.get(e.from) === column && lagText(e)) ? WIDE : GAP),
         room - 4,
       ),
     [shape, room],
   );
+  // On a narrow window the stuck node must be in sight without looking for it.
+  const stuck = placed.boxes.get(nodes.find((n) => n.stuck)?.id ?? '');
+  const stuckAt = stuck ? Math.round(stuck.x + stuck.width / 2) : -1;
+  useEffect(() => {
+    const h = host.current;
+    if (h && stuckAt >= 0 && h.scrollWidth > h.clientWidth) h.scrollLeft = stuckAt - h.clientWidth / 2;
+  }, [stuckAt]);
   const fastest = Math.max(1e-9, ...edges.map((e) => e.rate ?? 0));
   const single = nodes.every(
     (a) => nodes.filter((b) => placed.boxes.get(b.id)?.column === placed.boxes.get(a.id)?.column).length === 1,
@@ -67,8 +76,8 @@ export function FlowMap({ nodes, edges, chosen, choose }: Props) {
       <svg
         className="map"
         width={placed.width}
-        height={placed.height + AGE + 26}
-        viewBox={`0 -12 ${placed.width} ${placed.height + AGE + 26}`}
+        height={placed.height + AGE + 36}
+        viewBox={`0 -22 ${placed.width} ${placed.height + AGE + 36}`}
         role="group"
         aria-label={`Map: ${nodes.map((n) => n.name).join(', ')}`}
       >
@@ -100,6 +109,8 @@ export function FlowMap({ nodes, edges, chosen, choose }: Props) {
   );
 }
 
+const lagText = (e: Edge) => (e.lag?.seconds != null && e.lag.seconds >= 1 ? `lag ${duration(e.lag.seconds)}` : '');
+
 function Arrow({ edge, a, b, share }: { edge: Edge; a: Box; b: Box; share: number }) {
   const y1 = a.y + a.height / 2;
   const y2 = b.y + b.height / 2;
@@ -107,7 +118,6 @@ function Arrow({ edge, a, b, share }: { edge: Edge; a: Box; b: Box; share: numbe
   const x2 = b.x;
   const back = x2 <= x1;
   const tone = toneOf(edge.state);
-  const lag = edge.lag?.seconds;
   const late = tone === 'late';
   const colour = late
     ? 'var(--late)'
@@ -123,12 +133,14 @@ function Arrow({ edge, a, b, share }: { edge: Edge; a: Box; b: Box; share: numbe
     : Math.abs(y1 - y2) < 1
       ? `M${x1} ${y1}H${x2 - 8}`
       : `M${x1} ${y1}C${x1 + bend} ${y1} ${x2 - bend} ${y2} ${x2 - 8} ${y2}`;
-  const lx = (x1 + x2) / 2 - 3;
-  const ly = Math.abs(y1 - y2) < 1 ? y1 - 11 : y2 < y1 ? y2 + (y1 - y2) * 0.32 - 10 : y2 - (y2 - y1) * 0.32 - 8;
-  const lagText = lag != null && lag >= 1 ? `${duration(lag)} lag` : '';
+  const straight = Math.abs(y1 - y2) < 1;
+  // The label of a bent edge stands at its target, where the edges of a fan-out have come apart.
+  const lx = straight ? (x1 + x2) / 2 - 3 : x2 - 34;
+  const ly = straight ? y1 - 11 : y2 - 11;
+  const lag = lagText(edge);
   const notes = [
     edge.rate == null ? 'rate not known' : `${rate(edge.rate)} per second`,
-    edge.lag ? `lag ${duration(lag)}` : '',
+    edge.lag ? `lag ${duration(edge.lag.seconds)}` : '',
     edge.lost > 0 ? `${count(edge.lost)} lost in 24 h` : '',
   ].filter(Boolean);
   return (
@@ -143,16 +155,16 @@ function Arrow({ edge, a, b, share }: { edge: Edge; a: Box; b: Box; share: numbe
         strokeDasharray={tone === 'unk' && edge.state !== 'IDLE' ? '4 4' : undefined}
       />
       <path d={`M${x2 - 9} ${y2 - 6}l9 6-9 6Z`} fill={colour} />
-      <text className="m" x={lx} y={ly} textAnchor="middle">
+      <text className="m halo" x={lx} y={ly} textAnchor="middle">
         {edge.rate == null ? '?' : `${rate(edge.rate)}/s`}
       </text>
-      {lagText ? (
-        <text className={late ? 'late' : 'm'} x={lx} y={(y1 + y2) / 2 + 20} textAnchor="middle">
-          {lagText}
+      {lag ? (
+        <text className={late ? 'late' : 'm'} x={lx} y={(straight ? y1 : y2) + 20} textAnchor="middle">
+          {lag}
         </text>
       ) : null}
       {edge.lost > 0 ? (
-        <text className="lose" x={lx} y={(y1 + y2) / 2 + 34} textAnchor="middle">
+        <text className="lose" x={lx} y={(straight ? y1 : y2) + (lag ? 34 : 20)} textAnchor="middle">
           {rate(edge.lost)} lost
         </text>
       ) : null}

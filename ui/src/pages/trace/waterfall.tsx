@@ -128,7 +128,7 @@ const Row = memo(
       >
         {/* biome-ignore lint/a11y/useSemanticElements: part of a virtual treegrid */}
         {/* biome-ignore lint/a11y/useFocusableInteractive: the grid has the focus */}
-        <div role="gridcell" className="span-name" style={{ paddingLeft: 8 + Math.min(s.depth, 24) * 12 }}>
+        <div role="gridcell" className="span-name" style={{ paddingLeft: `calc(8px + ${Math.min(s.depth, 24)} * var(--indent))` }}>
           {children > 0 ? (
             <button
               type="button"

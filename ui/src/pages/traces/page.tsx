@@ -128,7 +128,7 @@ function SearchForm() {
     <form className="row" onSubmit={submit} style={{ gap: 8 }} aria-label="Search traces">
       {fields.map((f) => (
         <label className="field" key={f.key}>
-          <span className="mut">{f.label}</span>
+          <span>{f.label}</span>
           <input
             value={draft[f.key]}
             placeholder={f.hint}

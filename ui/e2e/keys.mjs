@@ -1,0 +1,164 @@
+// Every flow by keyboard, and the view in the URL.
+import assert from 'node:assert/strict';
+import { openPage } from './browser.mjs';
+
+const at = (page) => new URL(page.url());
+const path = async (page, want) => page.waitForURL((u) => u.pathname === want, { timeout: 5000 }).catch(() => assert.fail(`at ${at(page).pathname}, want ${want}`));
+
+export function tests({ base, browser, isMock }) {
+  const on = (f) => async () => {
+    const { page, complaints } = await openPage(browser.context, base);
+    try {
+      await f(page);
+      assert.deepEqual(complaints, []);
+    } finally {
+      await page.close();
+    }
+  };
+  return [
+    [
+      'keys: g and a letter goes to each page',
+      on(async (page) => {
+        await page.goto(`${base}/`);
+        await page.waitForSelector('main h1');
+        for (const [key, want] of [['p', '/pipelines'], ['l', '/loss'], ['a', '/alerts'], ['e', '/explore'], ['t', '/traces'], ['s', '/self'], ['n', '/']]) {
+          await page.keyboard.press('g');
+          await page.keyboard.press(key);
+          await path(page, want);
+          assert.equal(at(page).searchParams.get('live'), null, `g ${key} must not also switch live`);
+        }
+      }),
+    ],
+    [
+      'keys: j, k, Enter, Esc in the list of pipelines',
+      on(async (page) => {
+        await page.goto(`${base}/pipelines?tz=UTC`);
+        await page.waitForSelector('tbody tr');
+        const names = await page.$$eval('tbody tr a.name', (as) => as.map((a) => a.textContent));
+        for (const k of names.length > 1 ? ['j', 'j', 'k', 'j'] : ['j']) await page.keyboard.press(k);
+        await page.keyboard.press('Enter');
+        const want = names[Math.min(1, names.length - 1)];
+        await path(page, `/p/${encodeURIComponent(want)}`);
+        assert.equal(at(page).searchParams.get('tz'), 'UTC', 'the zone goes along');
+        await page.waitForSelector('main h1');
+        await page.keyboard.press('Escape');
+        await path(page, '/pipelines');
+      }),
+    ],
+    [
+      'keys: / filters, the filter is in the URL, typing is only typing',
+      on(async (page) => {
+        await page.goto(`${base}/pipelines`);
+        await page.waitForSelector('tbody tr');
+        await page.keyboard.press('/');
+        await page.keyboard.type('g p ud');
+        assert.equal(at(page).pathname, '/pipelines');
+        await page.waitForFunction(() => new URLSearchParams(location.search).get('f') === 'g p ud');
+        assert.equal(at(page).searchParams.get('tz'), null);
+        await page.waitForSelector('text=Nothing matches');
+        await page.keyboard.press('Escape');
+        await page.keyboard.press('Escape');
+        await page.waitForFunction(() => !new URLSearchParams(location.search).has('f'));
+        await page.waitForSelector('tbody tr');
+      }),
+    ],
+    [
+      'keys: ? help, d dark, u UTC, l live, y link',
+      on(async (page) => {
+        await page.goto(`${base}/pipelines`);
+        await page.waitForSelector('main h1');
+        await page.keyboard.press('Shift+?');
+        await page.waitForSelector('dialog[open] .keys');
+        await page.keyboard.press('d');
+        assert.equal(await page.getAttribute('html', 'data-theme'), 'light', 'keys rest while a dialog is open');
+        await page.keyboard.press('Escape');
+        await page.waitForSelector('dialog[open]', { state: 'detached' });
+        await page.keyboard.press('d');
+        assert.equal(await page.getAttribute('html', 'data-theme'), 'dark');
+        await page.keyboard.press('d');
+        await page.keyboard.press('u');
+        await page.waitForURL((u) => u.searchParams.get('tz') === 'UTC');
+        await page.waitForSelector('.top .chip:has-text("UTC")');
+        await page.keyboard.press('l');
+        await page.waitForURL((u) => u.searchParams.get('live') === '0');
+        await page.waitForSelector('.top .chip:has-text("Paused")');
+        await page.keyboard.press('l');
+        await page.waitForURL((u) => u.searchParams.get('live') === null);
+        await page.keyboard.press('y');
+        await page.waitForFunction(() => /copied|http/.test(document.querySelector('.toast')?.textContent ?? ''));
+      }),
+    ],
+    [
+      'keys: bare keys can be switched off',
+      on(async (page) => {
+        await page.goto(`${base}/pipelines`);
+        await page.waitForSelector('main h1');
+        await page.keyboard.press('Shift+?');
+        await page.click('dialog[open] input[type=checkbox]');
+        await page.keyboard.press('Escape');
+        await page.keyboard.press('u');
+        await page.waitForTimeout(150);
+        assert.equal(at(page).searchParams.get('tz'), null);
+        await page.keyboard.press('Control+k');
+        await page.waitForSelector('dialog[open] [role=combobox]');
+        await page.evaluate(() => localStorage.removeItem('weir.keys-off'));
+      }),
+    ],
+    [
+      'keys: Ctrl+K finds and opens',
+      on(async (page) => {
+        await page.goto(`${base}/alerts`);
+        await page.waitForSelector('main h1');
+        await page.keyboard.press('Control+k');
+        await page.waitForSelector('dialog[open] [role=combobox]');
+        await page.keyboard.type(isMock ? 'bill' : 'Pipelines');
+        await page.waitForSelector('dialog[open] [role=option]');
+        await page.keyboard.press('Enter');
+        await path(page, isMock ? '/p/billing' : '/pipelines');
+        await page.keyboard.press('Control+k');
+        await page.keyboard.type('4bf92f3577b34da6a3ce929d0e0e4736');
+        await page.waitForSelector('text=Open trace');
+        await page.keyboard.press('Escape');
+        await page.waitForSelector('dialog[open]', { state: 'detached' });
+      }),
+    ],
+    [
+      'keys: Tab reaches the page by the skip link, tabs move by arrows',
+      on(async (page) => {
+        await page.goto(`${base}${isMock ? '/p/orders' : '/pipelines'}`);
+        await page.waitForSelector('main h1');
+        await page.keyboard.press('Tab');
+        await page.keyboard.press('Enter');
+        assert.equal(await page.evaluate(() => document.activeElement?.id), 'main');
+        if (!isMock) return;
+        await page.waitForSelector('[role=tab]:has-text("Stages")');
+        await page.focus('[role=tab][aria-selected=true]');
+        await page.keyboard.press('ArrowRight');
+        await page.waitForURL((u) => u.searchParams.get('tab') === 'stages');
+        await page.focus('.map .node');
+        await page.keyboard.press('Enter');
+        await page.waitForSelector('.node-panel');
+      }),
+    ],
+    [
+      'url: the range menu writes it, and a link shows the same',
+      on(async (page) => {
+        await page.goto(`${base}/loss`);
+        await page.waitForSelector('main h1');
+        await page.click('.top [aria-haspopup=dialog]');
+        await page.keyboard.press('Tab');
+        await page.click('.menu button:text-is("6h")');
+        await page.waitForURL((u) => u.searchParams.get('from') === 'now-6h' && u.searchParams.get('to') === 'now');
+        await page.waitForSelector('.top .chip:has-text("Last 6 hours")');
+        await page.keyboard.press('[');
+        await page.waitForURL((u) => /^\d{13}$/.test(u.searchParams.get('from') ?? '') && u.searchParams.get('live') === '0');
+        const href = page.url();
+        await page.reload();
+        await page.waitForSelector('main h1');
+        assert.equal(page.url(), href);
+        await page.goBack();
+        await page.waitForURL((u) => u.pathname === '/loss' && !u.searchParams.has('from'));
+      }),
+    ],
+  ];
+}

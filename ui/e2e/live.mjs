@@ -1,0 +1,96 @@
+// The live line in a real browser: it moves, survives holes and a lost line, and rests when hidden.
+import assert from 'node:assert/strict';
+import { openPage } from './browser.mjs';
+
+const CELL = 'tr:has(a.name:text-is("orders")) td:nth-child(8)';
+
+export function tests({ base, browser, control }) {
+  const chip = (page, text) => page.waitForSelector(`.top .chip:has-text("${text}")`, { timeout: 15_000 });
+  const moved = async (page, within = 6000) => {
+    const before = await page.innerText(CELL);
+    const row = await page.innerText('tr:has(a.name:text-is("orders"))');
+    await page.waitForFunction(([sel, old]) => [...document.querySelectorAll('tr')].find((r) => r.textContent.includes(sel))?.innerText !== old, ['orders', row], { timeout: within });
+    return before;
+  };
+  return [
+    [
+      'live: values move without asking again',
+      async () => {
+        const { page, complaints } = await openPage(browser.context, base);
+        await page.goto(`${base}/pipelines`);
+        await page.waitForSelector(CELL);
+        await chip(page, 'Live');
+        await page.waitForTimeout(1500);
+        const asked = control.requests;
+        await moved(page);
+        assert.equal(control.requests, asked, 'no request while the line carries the answer');
+        assert.deepEqual(complaints, []);
+        await page.close();
+      },
+      'mock',
+    ],
+    [
+      'live: a hole in the sequence is noticed and mended',
+      async () => {
+        const { page } = await openPage(browser.context, base);
+        await page.goto(`${base}/pipelines`);
+        await page.waitForSelector(CELL);
+        await chip(page, 'Live');
+        await page.waitForTimeout(1500);
+        const asked = control.requests;
+        control.skip = 8;
+        await page.waitForFunction(() => true);
+        await page.waitForTimeout(2500);
+        assert.ok(control.requests > asked, 'after a hole the answer is fetched again');
+        await moved(page);
+        await chip(page, 'Live');
+        await page.close();
+      },
+      'mock',
+    ],
+    [
+      'live: a lost line comes back by itself',
+      async () => {
+        const { page, forgive } = await openPage(browser.context, base);
+        forgive(/WebSocket/);
+        await page.goto(`${base}/pipelines`);
+        await chip(page, 'Live');
+        control.dropLines();
+        await page.waitForFunction(() => /Reconnecting|Polling/.test(document.querySelector('.top')?.textContent ?? ''), undefined, { timeout: 3000 });
+        await chip(page, 'Live');
+        await moved(page);
+        await page.close();
+      },
+      'mock',
+    ],
+    [
+      'live: a hidden tab rests',
+      async () => {
+        const { page } = await openPage(browser.context, base);
+        await page.goto(`${base}/pipelines`);
+        await chip(page, 'Live');
+        let closed = false;
+        page.on('websocket', () => {
+          closed = false;
+        });
+        const lines = () => control.lines();
+        const open = lines();
+        await page.evaluate(() => {
+          Object.defineProperty(document, 'hidden', { configurable: true, get: () => true });
+          document.dispatchEvent(new Event('visibilitychange'));
+        });
+        await page.waitForTimeout(400);
+        closed = lines() < open;
+        assert.ok(closed, 'the line is closed while hidden');
+        await page.evaluate(() => {
+          Object.defineProperty(document, 'hidden', { configurable: true, get: () => false });
+          document.dispatchEvent(new Event('visibilitychange'));
+        });
+        await page.waitForTimeout(800);
+        assert.equal(lines(), open, 'and open again afterwards');
+        await page.close();
+      },
+      'mock',
+    ],
+  ];
+}
