@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"slices"
 	"strconv"
@@ -114,6 +115,8 @@ func (in *Ingest) checkCell(c *cell.Cell, now time.Time) (reason string, err err
 		return "bad_epoch", fmt.Errorf("epoch %d is not a time in Unix milliseconds", c.Epoch)
 	case c.Width < 1 || c.Width > 86_400:
 		return "bad_window", fmt.Errorf("width %d is out of bounds: use 1 to 86400 seconds", c.Width)
+	case c.Seq > math.MaxInt64:
+		return "bad_counts", fmt.Errorf("seq %d is larger than 2^63-1", c.Seq)
 	case c.Hashed > c.N:
 		return "bad_counts", fmt.Errorf("hashed %d is more than n %d", c.Hashed, c.N)
 	case c.Window == 0:
@@ -164,8 +167,8 @@ func decodeBatch(b []byte, maxCells int) (cell.Batch, error) {
 	if len(a.Node) > maxName || !utf8.ValidString(a.Node) {
 		return batch, fmt.Errorf("auditor: node has %d bytes or is not UTF-8; at most %d bytes are taken", len(a.Node), maxName)
 	}
-	if a.Epoch < 0 || a.At < 0 || a.FlushMS < 0 {
-		return batch, errors.New("auditor: epoch, at and flush_ms cannot be negative")
+	if a.Epoch < 0 || a.At < 0 || a.FlushMS < 0 || a.Seq > math.MaxInt64 {
+		return batch, errors.New("auditor: epoch, at and flush_ms cannot be negative, nor seq beyond 2^63-1")
 	}
 	return batch, nil
 }

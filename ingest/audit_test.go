@@ -96,6 +96,7 @@ func TestAuditRefusals(t *testing.T) {
 		"crooked window":     {edit(func(c *cell.Cell) { c.Window++ }), "not a multiple", 1},
 		"old window":         {edit(func(c *cell.Cell) { c.Window = 60 }), "ago", 1},
 		"future window":      {edit(func(c *cell.Cell) { c.Window += 48 * 3600 }), "ahead", 1},
+		"large seq":          {edit(func(c *cell.Cell) { c.Seq = 1 << 63 }), "larger than", 1},
 		"hashed":             {edit(func(c *cell.Cell) { c.Hashed = 11 }), "hashed 11", 1},
 	} {
 		r := newRig(t, func(c *Config) { c.MaxCells = 3 })

@@ -153,7 +153,7 @@ func TestDecodeDifferential(t *testing.T) {
 
 func TestDecodeDamaged(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
-	for range 10 {
+	for range 4 {
 		b := encode(t, randomTraces(r))
 		for i := range b {
 			compare(t, b[:i])
