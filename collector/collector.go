@@ -91,13 +91,14 @@ func (c *Collector) Run(ctx context.Context) (err error) {
 	own := newSelf(node, c.cfg.SelfInterval, c.set, out, c.log.With("part", "self"))
 
 	// Stages stop one after the other, the first first: what receives, then what counts, then what delivers.
+	whole := context.WithoutCancel(ctx)
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	stages := []*stage{
-		start(fail, receivers...),
-		start(fail, runner{"own metrics", own.Run}),
-		start(fail, runner{"audit", counter.Run}),
-		start(fail, runner{"ship", shipper.Run}, runner{"spool", sp.Run}),
+		start(whole, fail, receivers...),
+		start(whole, fail, runner{"own metrics", own.Run}),
+		start(whole, fail, runner{"audit", counter.Run}),
+		start(whole, fail, runner{"ship", shipper.Run}, runner{"spool", sp.Run}),
 	}
 	close(c.ready)
 	c.log.Info("collector runs", "node", node, "data_dir", c.cfg.DataDir, "spool", sp.ID(), "server", c.cfg.Server.URL)
@@ -179,8 +180,8 @@ type stage struct {
 }
 
 // start runs the parts until stop; one that ends with an error fails everything.
-func start(fail context.CancelCauseFunc, rs ...runner) *stage {
-	ctx, cancel := context.WithCancel(context.Background())
+func start(ctx context.Context, fail context.CancelCauseFunc, rs ...runner) *stage {
+	ctx, cancel := context.WithCancel(ctx)
 	s := &stage{cancel: cancel}
 	for _, r := range rs {
 		s.wg.Go(func() {

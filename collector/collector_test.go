@@ -296,7 +296,7 @@ func TestTakenPort(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer taken.Close()
+	defer func() { _ = taken.Close() }()
 	cfg := testConfig(t, t.TempDir(), "http://127.0.0.1:1")
 	cfg.Statsd.UDP = taken.LocalAddr().String()
 	c, err := New(cfg, "test", slog.New(slog.DiscardHandler), metrics.NewSet())

@@ -145,15 +145,15 @@ func collectKeys(t reflect.Type, known map[string][]string) {
 			return
 		}
 		keys := []string{}
-		for i := range t.NumField() {
-			if name, _, _ := strings.Cut(t.Field(i).Tag.Get("yaml"), ","); name != "" && name != "-" {
+		for f := range t.Fields() {
+			if name, _, _ := strings.Cut(f.Tag.Get("yaml"), ","); name != "" && name != "-" {
 				keys = append(keys, name)
 			}
 		}
 		slices.Sort(keys)
 		known[t.String()] = keys
-		for i := range t.NumField() {
-			collectKeys(t.Field(i).Type, known)
+		for f := range t.Fields() {
+			collectKeys(f.Type, known)
 		}
 	default:
 	}

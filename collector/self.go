@@ -123,7 +123,7 @@ func (s *self) add(line string, t int64) {
 			b.Set("service", "weir-collector")
 		}
 		kind := model.MetricTypeGauge
-		if name := ls.Get(labels.MetricName); strings.HasSuffix(name, "_total") || strings.HasSuffix(name, "_count") || strings.HasSuffix(name, "_sum") {
+		if name := ls.Get(model.MetricNameLabel); strings.HasSuffix(name, "_total") || strings.HasSuffix(name, "_count") || strings.HasSuffix(name, "_sum") {
 			kind = model.MetricTypeCounter
 		}
 		series = remotewrite.NewSeries(b.Labels(), metadata.Metadata{Type: kind})
@@ -136,7 +136,7 @@ func (s *self) add(line string, t int64) {
 func parseLabels(s string) (labels.Labels, error) {
 	name, rest, ok := strings.Cut(s, "{")
 	b := labels.NewScratchBuilder(4)
-	b.Add(labels.MetricName, name)
+	b.Add(model.MetricNameLabel, name)
 	if ok {
 		rest = strings.TrimSuffix(rest, "}")
 	}

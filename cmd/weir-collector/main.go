@@ -30,13 +30,13 @@ const memoryLimit = 256 << 20 // for the garbage collector, unless GOMEMLIMIT sa
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
-		if !errors.Is(err, flag.ErrHelp) {
-			fmt.Fprintln(os.Stderr, "weir-collector:", err)
-		}
-		os.Exit(1)
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	if err == nil || errors.Is(err, flag.ErrHelp) {
+		return
 	}
+	fmt.Fprintln(os.Stderr, "weir-collector:", err)
+	os.Exit(1)
 }
 
 func run(ctx context.Context, args []string, out, errOut io.Writer) error {
@@ -50,8 +50,8 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) error {
 		return err
 	}
 	if flags.Arg(0) == "version" {
-		fmt.Fprintln(out, "weir-collector", version)
-		return nil
+		_, err := fmt.Fprintln(out, "weir-collector", version)
+		return err
 	}
 	if flags.NArg() > 0 {
 		return fmt.Errorf("cannot do %q: give -config file, -check or version", flags.Arg(0))
@@ -73,8 +73,8 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) error {
 		return err
 	}
 	if *check {
-		fmt.Fprintln(out, "configuration is good")
-		return nil
+		_, err := fmt.Fprintln(out, "configuration is good")
+		return err
 	}
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(memoryLimit)
@@ -86,7 +86,7 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) error {
 		}
 		server := &http.Server{Handler: internal(c, set), ReadHeaderTimeout: 10 * time.Second}
 		go func() { _ = server.Serve(l) }()
-		defer server.Close()
+		defer func() { _ = server.Close() }()
 	}
 	return c.Run(ctx)
 }

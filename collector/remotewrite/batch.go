@@ -194,7 +194,8 @@ func (b *Batch) add(s *Series, tag byte, payload []byte) {
 		size += 2 + len(m)
 	}
 
-	p := append(b.series, tagTimeSeries)
+	p := b.series
+	p = append(p, tagTimeSeries)
 	p = binary.AppendUvarint(p, uint64(size))
 	if sizeLabels > 0 {
 		p = append(p, tagLabelRefs)

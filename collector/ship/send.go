@@ -72,9 +72,9 @@ func (s *Shipper) send(ctx context.Context, r Record) (v verdict, retry time.Dur
 	if err != nil {
 		return verdict{answer: "failed"}, 0, err
 	}
-	defer drain(resp.Body)
+	defer resp.Body.Close()
 	s.sent.Add(len(r.Body))
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer)) // to the end, so that the connection can be used again
 	if err != nil && resp.StatusCode/100 == 2 && len(body) == 0 {
 		err = nil // the status has said all that matters
 	}
@@ -97,6 +97,7 @@ func judge(r Record, resp *http.Response, body []byte) (verdict, time.Duration, 
 			if n, ok := written(resp.Header); ok {
 				v.rejected = r.Items - n
 			}
+		default: // audit takes a batch or refuses it
 		}
 		v.rejected = min(max(v.rejected, 0), r.Items)
 		if v.rejected > 0 {

@@ -75,7 +75,7 @@ func (s *Spool) Append(k signal.Kind, e Encoding, items int, body []byte) (uint6
 // lead waits for company where there is any, then writes the group.
 func (s *Spool) lead(g *group, crowd bool) {
 	if crowd && s.cfg.GroupCommit > 0 {
-		time.Sleep(s.cfg.GroupCommit)
+		<-time.After(s.cfg.GroupCommit)
 	}
 	s.turn <- struct{}{}
 	defer func() { <-s.turn }()
@@ -195,7 +195,7 @@ func (s *Spool) detach() *segment {
 	s.bytes -= seg.size
 	seg.gone = true
 	if seg.refs == 0 {
-		seg.close()
+		_ = seg.close()
 	}
 	return seg
 }

@@ -45,15 +45,15 @@ func TestMain(m *testing.M) {
 func child(dir, round string) {
 	s, err := Open(dir, killConfig(), slog.New(slog.DiscardHandler), metrics.NewSet())
 	if err != nil {
-		fmt.Println("error", err)
+		_, _ = fmt.Fprintln(os.Stdout, "error", err)
 		return
 	}
-	go s.Run(context.Background())
+	go func() { _ = s.Run(context.Background()) }()
 	var out sync.Mutex
 	say := func(format string, a ...any) {
 		out.Lock()
 		defer out.Unlock()
-		fmt.Fprintf(os.Stdout, format+"\n", a...)
+		_, _ = fmt.Fprintf(os.Stdout, format+"\n", a...)
 	}
 	go func() {
 		for {
@@ -118,7 +118,7 @@ func TestKill(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		time.AfterFunc(time.Duration(50+rand.IntN(250))*time.Millisecond, func() { cmd.Process.Kill() })
+		time.AfterFunc(time.Duration(50+rand.IntN(250))*time.Millisecond, func() { _ = cmd.Process.Kill() })
 		lines := bufio.NewReader(pipe)
 		for {
 			line, err := lines.ReadString('\n')
@@ -127,13 +127,13 @@ func TestKill(t *testing.T) {
 			}
 			take(strings.TrimSpace(line))
 		}
-		cmd.Wait()
+		_ = cmd.Wait() // killed
 	}
 	s, err := Open(dir, killConfig(), slog.New(slog.DiscardHandler), metrics.NewSet())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close()
+	defer func() { _ = s.Close() }()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	for {

@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"time"
@@ -54,31 +55,33 @@ func (s *Spool) Counts(k signal.Kind) Counts {
 func (s *Spool) writeMetrics(w io.Writer) {
 	s.mu.Lock()
 	c := s.count
-	bytes, segments, records := s.bytes, len(s.segs), s.end.seq-s.cursor.seq+uint64(len(s.flight))
+	size, segments, records := s.bytes, len(s.segs), s.end.seq-s.cursor.seq+uint64(len(s.flight))
 	oldest := int64(0)
 	if len(s.flight) > 0 {
 		oldest = s.flight[0].at
 	}
 	s.mu.Unlock()
+	var b bytes.Buffer
 	for i := range signals {
 		k := signal.Kind(i + 1)
-		fmt.Fprintf(w, "weir_spool_appended_items_total{signal=%q} %d\n", k, c.appended[i])
-		fmt.Fprintf(w, "weir_spool_delivered_items_total{signal=%q} %d\n", k, c.delivered[i])
-		fmt.Fprintf(w, "weir_spool_pending_items{signal=%q} %d\n", k, c.pending[i])
+		fmt.Fprintf(&b, "weir_spool_appended_items_total{signal=%q} %d\n", k, c.appended[i])
+		fmt.Fprintf(&b, "weir_spool_delivered_items_total{signal=%q} %d\n", k, c.delivered[i])
+		fmt.Fprintf(&b, "weir_spool_pending_items{signal=%q} %d\n", k, c.pending[i])
 		for r := range reasons {
-			fmt.Fprintf(w, "weir_spool_dropped_items_total{signal=%q,reason=%q} %d\n", k, r, c.dropped[r][i])
+			fmt.Fprintf(&b, "weir_spool_dropped_items_total{signal=%q,reason=%q} %d\n", k, r, c.dropped[r][i])
 		}
 	}
 	age := 0.0
 	if oldest > 0 {
 		age = max(0, time.Since(time.UnixMilli(oldest)).Seconds())
 	}
-	fmt.Fprintf(w, "weir_spool_oldest_pending_seconds %g\n", age)
-	fmt.Fprintf(w, "weir_spool_pending_records %d\n", records)
-	fmt.Fprintf(w, "weir_spool_bytes %d\n", bytes)
-	fmt.Fprintf(w, "weir_spool_max_bytes %d\n", s.cfg.MaxBytes)
-	fmt.Fprintf(w, "weir_spool_segments %d\n", segments)
-	fmt.Fprintf(w, "weir_spool_appended_records_total %d\n", c.records)
-	fmt.Fprintf(w, "weir_spool_append_errors_total %d\n", c.failed)
-	fmt.Fprintf(w, "weir_spool_torn_bytes_total %d\n", c.torn)
+	fmt.Fprintf(&b, "weir_spool_oldest_pending_seconds %g\n", age)
+	fmt.Fprintf(&b, "weir_spool_pending_records %d\n", records)
+	fmt.Fprintf(&b, "weir_spool_bytes %d\n", size)
+	fmt.Fprintf(&b, "weir_spool_max_bytes %d\n", s.cfg.MaxBytes)
+	fmt.Fprintf(&b, "weir_spool_segments %d\n", segments)
+	fmt.Fprintf(&b, "weir_spool_appended_records_total %d\n", c.records)
+	fmt.Fprintf(&b, "weir_spool_append_errors_total %d\n", c.failed)
+	fmt.Fprintf(&b, "weir_spool_torn_bytes_total %d\n", c.torn)
+	_, _ = w.Write(b.Bytes())
 }

@@ -47,7 +47,7 @@ func (s *Spool) Next(ctx context.Context) (Record, error) {
 		if err == nil {
 			seg.refs--
 			if seg.gone && seg.refs == 0 {
-				seg.close()
+				_ = seg.close()
 			}
 		}
 		rec, ok, err := s.took(seg, limit, r, err)
@@ -160,7 +160,7 @@ func (s *Spool) step() {
 		s.corrupt(seg, seg.end)
 	}
 	if seg.refs == 0 {
-		seg.close()
+		_ = seg.close()
 	}
 	for i, g := range s.segs {
 		if g == seg {

@@ -46,7 +46,7 @@ func (s *Spool) openID() (string, error) {
 	if f, err := s.fs.Open(name, false); err == nil {
 		var raw [32]byte
 		n, err := f.ReadAt(raw[:], 0)
-		f.Close()
+		_ = f.Close()
 		if n == len(raw) {
 			if _, err := hex.DecodeString(string(raw[:])); err == nil {
 				return string(raw[:]), nil
@@ -158,7 +158,7 @@ func (s *Spool) loadSegment(name string, seq uint64) error {
 	}
 	defer func() {
 		if err != nil {
-			seg.close()
+			_ = seg.close()
 		}
 	}()
 	if seg.size, err = seg.f.Size(); err != nil {
@@ -177,16 +177,14 @@ func (s *Spool) loadSegment(name string, seq uint64) error {
 		if !known { // made just before a crash, or nothing in it can be read
 			s.log.Warn("removed a segment of the spool that holds no readable record", "file", name, "bytes", seg.size)
 			s.count.torn += uint64(seg.size)
-			seg.close()
+			_ = seg.close()
 			return s.fs.Remove(name)
 		}
 	}
 	seg.base, seg.end = base, base
 	if n := len(s.segs); n > 0 {
 		s.segs[n-1].end = base
-		if err = s.segs[n-1].close(); err != nil {
-			return err
-		}
+		_ = s.segs[n-1].close() // nothing was written to it
 	}
 	s.segs = append(s.segs, seg)
 	s.bytes += seg.size
@@ -323,14 +321,14 @@ func (s *Spool) rotate() error {
 		err = s.fs.SyncDir(s.dir)
 	}
 	if err != nil {
-		f.Close()
-		s.fs.Remove(name)
+		_ = f.Close()
+		_ = s.fs.Remove(name)
 		return fmt.Errorf("cannot make segment %q: %w", name, err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if n := len(s.segs); n > 0 && s.segs[n-1] != s.cursor.seg && s.segs[n-1].refs == 0 {
-		s.segs[n-1].close()
+		_ = s.segs[n-1].close()
 	}
 	s.segs = append(s.segs, &segment{name: name, f: f, base: s.end, end: s.end, size: segmentHeader})
 	s.bytes += segmentHeader

@@ -72,9 +72,7 @@ func (d *simFS) crash(pick func(n int) int) {
 		after[name] = &inode{now: data, durable: append([]byte(nil), data...)}
 	}
 	d.now, d.durable = after, map[string]*inode{}
-	for name, n := range after {
-		d.durable[name] = n
-	}
+	maps.Copy(d.durable, after)
 	d.crashed, d.fuse, d.full, d.noSync = false, 0, false, false
 }
 

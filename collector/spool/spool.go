@@ -132,7 +132,7 @@ func open(fs fileSystem, dir string, cfg Config, log *slog.Logger, set *metrics.
 		syncs: set.GetOrCreateHistogram("weir_spool_sync_seconds"), ackErr: set.GetOrCreateCounter("weir_spool_ack_errors_total"),
 	}
 	if err := s.open(); err != nil {
-		s.closeFiles()
+		_ = s.closeFiles()
 		return nil, fmt.Errorf("cannot open spool %q: %w", dir, err)
 	}
 	set.RegisterMetricsWriter(s.writeMetrics)
