@@ -19,7 +19,7 @@ var (
 	prcStart   = figure{name: "weir_process_start_time_seconds", help: "When the process was started, Unix time.", unit: "seconds"}
 )
 
-// process is one process that belongs to a listed service. A process id may be used again: the start tells.
+// process is one process that belongs to a listed service.
 type process struct {
 	pid     int32
 	service string
@@ -143,20 +143,19 @@ func (m *Monitor) readProcesses(now time.Time) {
 			continue
 		}
 		started := boot + st.start
-		key := "process/" + pid + "/" + p.service + "/" + strconv.FormatFloat(st.start, 'f', 2, 64)
+		key := "process/" + pid + "/" + p.service
 		s := m.emit.subjects[key]
 		if s == nil {
 			container := ""
 			if m.names != nil {
 				container = m.names.ByPID(p.pid).Container
 			}
-			var ms int64
-			if boot > 0 {
-				ms = int64(started * 1000)
-			}
-			s = m.emit.subject(key, ms, "service", p.service, "container", container, "pid", pid)
+			s = m.emit.subject(key, 0, "service", p.service, "container", container, "pid", pid)
 		}
 		s.round = m.emit.round
+		if boot > 0 { // an id that is used again goes on as the same series from a new start
+			s.start = int64(started * 1000)
+		}
 		m.emit.put(s, &prcCPU, "", st.cpu)
 		m.emit.put(s, &prcRSS, "", st.rss*m.processes.page)
 		m.emit.put(s, &prcThreads, "", st.threads)
