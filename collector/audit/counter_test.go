@@ -122,12 +122,15 @@ func TestSnapshots(t *testing.T) {
 			}
 		}
 		pass(time.Second)
+		synctest.Wait()
 		add(inc("a", w+59, 3)) // anywhere inside the window
 		add(inc("a", w, 4))
 		add(inc("b", w, 1))
 		pass(10 * time.Second)
+		synctest.Wait()
 		add(inc("a", w, 5))
 		pass(10 * time.Second)
+		synctest.Wait()
 		if n := len(srv.auditors); n != 2 {
 			t.Fatalf("%d snapshots after 21 s", n)
 		}
@@ -140,6 +143,7 @@ func TestSnapshots(t *testing.T) {
 			t.Error(diff)
 		}
 		pass(10 * time.Second) // nothing changed: the Auditor record alone
+		synctest.Wait()
 		if err := stop(); err != nil {
 			t.Fatal(err)
 		}
@@ -164,6 +168,7 @@ func TestLateness(t *testing.T) {
 		stop := start(c)
 		w := time.Now().Unix() / 60 * 60
 		pass(time.Until(time.Unix(w+60, 0).Add(1500 * time.Millisecond)))
+		synctest.Wait()
 		for _, i := range []Increment{inc("late", w, 1), inc("now", w+60, 1), inc("notime", 0, 1)} {
 			if err := c.Add(i); err != nil {
 				t.Fatal(err)
@@ -227,6 +232,7 @@ func TestDropsNameTheirWindows(t *testing.T) {
 		}
 		c.Drops(0)
 		pass(11 * time.Second)
+		synctest.Wait()
 		if a := srv.last(); a.Drops != 0 || a.DropFrom != 0 || a.DropTo != 0 {
 			t.Errorf("no drops, but %+v", a)
 		}
@@ -326,4 +332,37 @@ func TestValidate(t *testing.T) {
 	f(func(c *Config) { c.MaxCells = 0 }, "audit.max_cells 0")
 	f(func(c *Config) { c.Retention = time.Second }, "audit.retention 1s")
 	f(func(c *Config) { c.Idle = time.Second }, "audit.idle 1s")
+}
+
+func TestAddWhileFlushing(t *testing.T) {
+	srv := newServer()
+	c := newCounter(t, t.TempDir(), srv, func(c *Config) { c.Flush = 100 * time.Millisecond })
+	stop := start(c)
+	w := time.Now().Unix() / 60 * 60
+	const senders, each = 8, 2000
+	var wg sync.WaitGroup
+	for s := range senders {
+		wg.Go(func() {
+			for i := range each {
+				if err := c.Add(inc(fmt.Sprint("s", (s+i)%5), w, 1)); err != nil {
+					t.Error(err)
+				}
+				if i%100 == 0 {
+					c.Drops(1)
+					pass(time.Millisecond)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	n := uint64(0)
+	for _, cell := range srv.cells {
+		n += cell.N
+	}
+	if n != senders*each || srv.last().Drops != senders*each/100 {
+		t.Errorf("the server holds %d of %d and %d drops", n, senders*each, srv.last().Drops)
+	}
 }

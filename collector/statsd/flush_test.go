@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -36,7 +37,11 @@ func (f *feeder) feed(lines ...string) {
 	f.r.report()
 }
 
-func (f *feeder) points(name string) []point { return f.out.samples[f.ls(name)] }
+func (f *feeder) points(name string) []point {
+	f.out.mu.Lock()
+	defer f.out.mu.Unlock()
+	return slices.Clone(f.out.samples[f.ls(name)])
+}
 
 func (f *feeder) ls(name string) string { return fmt.Sprintf(`{__name__=%q, node="n1"}`, name) }
 
@@ -50,6 +55,7 @@ func (f *feeder) wantPoints(name string, want ...point) {
 func TestTicks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pass(3 * time.Second) // begin inside an interval
+		synctest.Wait()
 		begin := time.Now().UnixMilli()
 		if begin%10000 != 3000 {
 			t.Fatalf("the bubble's clock begins at %d", begin)
@@ -72,6 +78,7 @@ func TestTicks(t *testing.T) {
 		f.wantPoints("s", point{tick, 0, 2}, point{tick + 10000, 0, 1})
 		f.wantPoints("late", point{tick, tick, 0}, point{tick + 10000, tick, 1})
 		pass(12 * time.Second) // a tick without news, then the end between two ticks
+		synctest.Wait()
 		f.feed("c:1|c")
 		stop()
 		f.wantPoints("c", point{begin, begin, 0}, point{tick, begin, 4}, point{tick + 10000, begin, 5}, point{tick + 20000, begin, 5}, point{tick + 22000, begin, 6})
@@ -103,6 +110,7 @@ func TestExpiry(t *testing.T) {
 		again := time.Now().UnixMilli()
 		f.feed("c:5|c")
 		pass(11 * time.Second)
+		synctest.Wait()
 		stop()
 		p = f.points("c")[5:]
 		if diff := cmp.Diff([]point{{again, again, 0}, {again + 10000, again, 5}}, p[:2]); diff != "" {
@@ -118,15 +126,19 @@ func TestRevival(t *testing.T) {
 		ctx := t.Context()
 		at := func() int64 { return time.Now().UnixMilli() }
 		pass(time.Second)
+		synctest.Wait()
 		f.feed("c:1|c")
 		f.flush(ctx, at())
 		pass(10 * time.Second)
+		synctest.Wait()
 		f.flush(ctx, at()) // dies
 		f.feed("c:2|c")    // by the old entry
 		pass(time.Second)
+		synctest.Wait()
 		f.flush(ctx, at())
 		f.feed("c:4|c")
 		pass(time.Second)
+		synctest.Wait()
 		f.flush(ctx, at())
 		if got := f.points("c"); got[len(got)-1].V != 6 {
 			t.Errorf("after it came back the counter shows %v", got)
@@ -143,11 +155,11 @@ func TestFailedFlush(t *testing.T) {
 		stop := f.start()
 		synctest.Wait()
 		begin := time.Now().UnixMilli()
-		f.out.err = errors.New("disk full")
+		f.out.fail(errors.New("disk full"))
 		f.feed("c:3|c")
 		pass(10 * time.Second)
 		synctest.Wait()
-		f.out.err = nil
+		f.out.fail(nil)
 		f.feed("c:4|c")
 		stop()
 		f.wantPoints("c", point{begin, begin, 0}, point{begin + 10001, begin, 7}) // stopped at the very tick that failed
@@ -157,10 +169,11 @@ func TestFailedFlush(t *testing.T) {
 		stop := f.start()
 		synctest.Wait()
 		begin := time.Now().UnixMilli()
-		f.out.err = errors.New("disk full")
+		f.out.fail(errors.New("disk full"))
 		f.feed("c:3|c")
 		pass(11 * time.Second)
-		f.out.err = nil
+		synctest.Wait()
+		f.out.fail(nil)
 		f.feed("c:4|c")
 		stop()
 		f.wantPoints("c", point{begin, begin, 0}, point{begin + 11000, begin, 7})
@@ -185,8 +198,10 @@ func TestOwnTimestamps(t *testing.T) {
 			fmt.Sprintf("h:1|h|T%d", begin), // distributions have no times of their own
 		)
 		pass(11 * time.Second)
+		synctest.Wait()
 		f.feed(fmt.Sprintf("c:8|c|T%d", begin+3)) // earlier than what was sent: counted at the next tick
 		pass(10 * time.Second)
+		synctest.Wait()
 		stop()
 		f.wantPoints("g", point{ms - 60000, 0, 7}, point{ms - 50000, 0, 6})
 		f.wantPoints("c", point{ms, ms, 0}, point{ms + 2000, ms, 3}, point{ms + 4000, ms, 7}, point{ms + 20000, ms, 15}, point{ms + 21000, ms, 15})

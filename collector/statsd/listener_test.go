@@ -76,6 +76,13 @@ func (o *output) Append(_ context.Context, k signal.Kind, items int, body []byte
 	return nil
 }
 
+// fail makes Append fail with err, or work again.
+func (o *output) fail(err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.err = err
+}
+
 // last returns the last sample of the series, NaN when there is none.
 func (o *output) last(ls string) float64 {
 	o.mu.Lock()
