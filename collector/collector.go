@@ -19,6 +19,7 @@ import (
 
 	"github.com/weirhq/weir/collector/audit"
 	"github.com/weirhq/weir/collector/broker"
+	"github.com/weirhq/weir/collector/host"
 	"github.com/weirhq/weir/collector/origin"
 	"github.com/weirhq/weir/collector/otlp"
 	"github.com/weirhq/weir/collector/scrape"
@@ -142,6 +143,13 @@ func (c *Collector) receivers(ctx context.Context, node string, out signal.Outpu
 			return nil, err
 		}
 		rs = append(rs, runner{"scrape", s.Run})
+	}
+	if h := c.cfg.Host; h.Node || h.Containers || h.Pressure || len(h.Processes) > 0 {
+		m, err := host.New(h, node, out, origins, c.set, c.log.With("part", "host"))
+		if err != nil {
+			return nil, err
+		}
+		rs = append(rs, runner{"host", m.Run})
 	}
 	if len(c.cfg.Broker.NATS) > 0 {
 		p, err := broker.New(c.cfg.Broker, node, out, c.set, c.log.With("part", "broker"))

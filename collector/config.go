@@ -17,6 +17,7 @@ import (
 
 	"github.com/weirhq/weir/collector/audit"
 	"github.com/weirhq/weir/collector/broker"
+	"github.com/weirhq/weir/collector/host"
 	"github.com/weirhq/weir/collector/origin"
 	"github.com/weirhq/weir/collector/otlp"
 	"github.com/weirhq/weir/collector/scrape"
@@ -34,6 +35,7 @@ type Config struct {
 	Statsd       statsd.Config `yaml:"statsd"`
 	Scrape       scrape.Config `yaml:"scrape"`
 	OTLP         otlp.Config   `yaml:"otlp"`
+	Host         host.Config   `yaml:"host"`
 	Broker       broker.Config `yaml:"broker"`
 	Origin       origin.Config `yaml:"origin"`
 	Audit        audit.Config  `yaml:"audit"`
@@ -45,7 +47,7 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		DataDir: "/var/lib/weir-collector", SelfInterval: 10 * time.Second, StopWait: 5 * time.Second,
-		Statsd: statsd.DefaultConfig(), Scrape: scrape.DefaultConfig(), OTLP: otlp.DefaultConfig(), Broker: broker.DefaultConfig(),
+		Statsd: statsd.DefaultConfig(), Scrape: scrape.DefaultConfig(), OTLP: otlp.DefaultConfig(), Host: host.DefaultConfig(), Broker: broker.DefaultConfig(),
 		Origin: origin.DefaultConfig(), Audit: audit.DefaultConfig(), Spool: spool.DefaultConfig(), Server: ship.DefaultConfig(),
 	}
 }
@@ -69,6 +71,7 @@ func (c Config) Validate() error {
 		{"statsd", c.Statsd.Validate()},
 		{"scrape", c.Scrape.Validate()},
 		{"otlp", c.OTLP.Validate()},
+		{"host", c.Host.Validate()},
 		{"broker", c.Broker.Validate()},
 		{"origin", c.Origin.Validate()},
 		{"audit", c.Audit.Validate()},
