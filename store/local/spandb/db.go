@@ -66,6 +66,9 @@ func open(cfg Config, d disk, log *slog.Logger, set *metrics.Set) (*DB, error) {
 	if err := os.MkdirAll(cfg.Dir, 0o750); err != nil {
 		return nil, fmt.Errorf("cannot make span folder: %w", err)
 	}
+	if err := d.syncDir(filepath.Dir(filepath.Clean(cfg.Dir))); err != nil {
+		return nil, err
+	}
 	db := &DB{cfg: cfg, disk: d, log: log, wake: make(chan struct{}, 1), tenants: map[store.Tenant]*tenant{}}
 	db.enc.New = func() any { return newEncoder(&db.cfg) }
 	db.m = newCounters(set, db)
@@ -113,6 +116,19 @@ func (db *DB) lookup(t store.Tenant) *tenant {
 	db.mu.RLock()
 	defer db.mu.RUnlock()
 	return db.tenants[t]
+}
+
+// reading returns the tenant for a question, nil when it has no spans yet.
+func (db *DB) reading(ctx context.Context, t store.Tenant) (*tenant, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	db.mu.RLock()
+	defer db.mu.RUnlock()
+	if db.closed {
+		return nil, fmt.Errorf("%w: span store is shut down", store.ErrUnavailable)
+	}
+	return db.tenants[t], nil
 }
 
 // tenantOf returns the tenant, making it when new.

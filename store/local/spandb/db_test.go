@@ -151,6 +151,12 @@ func TestBounds(t *testing.T) {
 	if err := db.Append(t.Context(), "default", many); !errors.Is(err, store.ErrUnavailable) {
 		t.Errorf("append after the end: %v, want unavailable", err)
 	}
+	if _, err := db.Trace(t.Context(), "default", store.TraceID{1}); !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("trace after the end: %v, want unavailable", err)
+	}
+	if _, err := db.Search(t.Context(), "default", store.SpanQuery{}); !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("search after the end: %v, want unavailable", err)
+	}
 }
 
 func TestRetention(t *testing.T) {

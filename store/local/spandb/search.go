@@ -181,11 +181,12 @@ type source struct {
 	group int
 }
 
-// Search returns the newest matching traces first. A span matches with From ≤ start < To.
+// Search returns the newest matching traces first. A span matches with From ≤ start < To. Of a span
+// id sent twice with different content the first counts, wherever the two lie.
 func (db *DB) Search(ctx context.Context, t store.Tenant, sq store.SpanQuery) ([]store.TraceSummary, error) {
-	tn := db.lookup(t)
+	tn, err := db.reading(ctx, t)
 	if tn == nil {
-		return nil, nil
+		return nil, err
 	}
 	q := makeQuery(sq)
 	views, blocks, done := tn.snapshot()
@@ -422,7 +423,10 @@ func uniqueSpans(spans []store.Span) []store.Span {
 
 // Trace returns all spans of a trace by start time, each once.
 func (db *DB) Trace(ctx context.Context, t store.Tenant, id store.TraceID) ([]store.Span, error) {
-	tn := db.lookup(t)
+	tn, err := db.reading(ctx, t)
+	if err != nil {
+		return nil, err
+	}
 	if tn == nil {
 		return nil, store.ErrNotFound
 	}

@@ -13,9 +13,9 @@ var fields = [...]string{tagService, tagName, tagNode, tagContainer, tagStatus, 
 
 // TagNames lists attribute keys of spans and resources, and the fields. Time selects by block.
 func (db *DB) TagNames(ctx context.Context, t store.Tenant, from, to time.Time, limit int) ([]string, error) {
-	tn := db.lookup(t)
+	tn, err := db.reading(ctx, t)
 	if tn == nil {
-		return nil, nil
+		return nil, err
 	}
 	q := makeQuery(store.SpanQuery{From: from, To: to})
 	views, blocks, done := tn.snapshot()
@@ -53,9 +53,9 @@ func (db *DB) TagNames(ctx context.Context, t store.Tenant, from, to time.Time, 
 
 // TagValues lists values of a tag. A block remembers 500 values of an attribute and 2000 services or names.
 func (db *DB) TagValues(ctx context.Context, t store.Tenant, tag string, from, to time.Time, limit int) ([]string, error) {
-	tn := db.lookup(t)
+	tn, err := db.reading(ctx, t)
 	if tn == nil {
-		return nil, nil
+		return nil, err
 	}
 	q := makeQuery(store.SpanQuery{From: from, To: to})
 	views, blocks, done := tn.snapshot()
