@@ -42,7 +42,10 @@ type sink struct {
 	seen  chan struct{}
 }
 
-func newSink(t *testing.T) *sink { return &sink{t: t, seen: make(chan struct{}, 1000)} }
+func newSink(t *testing.T) *sink {
+	t.Helper()
+	return &sink{t: t, seen: make(chan struct{}, 1000)}
+}
 
 func (s *sink) Append(_ context.Context, k signal.Kind, items int, body []byte) error {
 	s.mu.Lock()
@@ -185,6 +188,25 @@ func (b *bench) publish(subject string, n int) {
 	}
 }
 
+// settle waits until the server has counted what a consumer is to get: it does so after the publisher was answered.
+func (b *bench) settle(stream, consumer string, pending uint64) {
+	b.t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	var got uint64
+	for range 5000 {
+		c, err := b.js.Consumer(b.t.Context(), stream, consumer)
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		if got = c.CachedInfo().NumPending; got == pending {
+			return
+		}
+		<-tick.C
+	}
+	b.t.Fatalf("%d pending, want %d", got, pending)
+}
+
 // fetch takes n messages and gives each to f.
 func (b *bench) fetch(c jetstream.Consumer, n int, f func(i int, m jetstream.Msg)) {
 	b.t.Helper()
@@ -236,6 +258,7 @@ func TestScriptedPublishAndAck(t *testing.T) {
 
 	c := b.consumer("orders", jetstream.ConsumerConfig{Durable: "enrich", AckPolicy: jetstream.AckExplicitPolicy})
 	b.publish("orders.a", 100)
+	b.settle("orders", "enrich", 100)
 	poll := b.poll()
 	want(t, "nothing read", without(figures(poll, "orders", "enrich"), "committed_timestamp_seconds"), map[string]float64{
 		"committed_offset": 1, "delivered_offset": 1, "delivered_total": 0, "pending_messages": 100, "unacked_messages": 0, "redelivered_messages": 0,
@@ -293,6 +316,7 @@ func TestAllReadHasNoCommittedTimeAndMarksItStale(t *testing.T) {
 	b.stream(jetstream.StreamConfig{Name: "s", Subjects: []string{"s"}})
 	c := b.consumer("s", jetstream.ConsumerConfig{Durable: "g", AckPolicy: jetstream.AckExplicitPolicy})
 	b.publish("s", 5)
+	b.settle("s", "g", 5)
 	if _, ok := figures(b.poll(), "s", "g")["committed_timestamp_seconds"]; !ok {
 		t.Fatal("no time while records wait")
 	}
@@ -321,6 +345,7 @@ func TestRedeliveries(t *testing.T) {
 	// At most ten in flight: while ten wait, only they can come.
 	c := b.consumer("s", jetstream.ConsumerConfig{Durable: "g", AckPolicy: jetstream.AckExplicitPolicy, MaxAckPending: 10})
 	b.publish("s", 50)
+	b.settle("s", "g", 50)
 	b.fetch(c, 10, b.ack)
 	b.fetch(c, 10, func(_ int, m jetstream.Msg) {
 		if err := m.Nak(); err != nil {
@@ -343,6 +368,7 @@ func TestRetentionLossRawFigures(t *testing.T) {
 			b.publish("s", 1000)
 			b.fetch(c, 1000, b.ack)
 			b.publish("s", 9000)
+			b.settle("s", "g", 6000)
 
 			poll := b.poll()
 			want(t, "ends", without(figures(poll, "s", ""), "bytes"), map[string]float64{
@@ -400,6 +426,7 @@ func TestFilteredGroup(t *testing.T) {
 	b.publish("s.a", 10)
 	b.publish("s.b", 3)
 	b.publish("s.a", 10)
+	b.settle("s", "only-b", 3)
 	got := figures(b.poll(), "s", "only-b")
 	if got["pending_messages"] != 3 || got["filtered"] != 1 {
 		t.Errorf("figures = %v, want 3 pending, filtered 1", got)

@@ -230,7 +230,8 @@ func (n *natsSystem) groups(snap *snapshot, p *streamPoll, asks []stampAsk) []st
 			committed: c.AckFloor.Stream + 1, delivered: c.Delivered.Stream + 1, deliveredTotal: c.Delivered.Consumer,
 			pending: c.NumPending, unacked: uint64(max(c.NumAckPending, 0)), redelivered: uint64(max(c.NumRedelivered, 0)),
 		}
-		if g.pending+g.unacked > 0 {
+		// The pending figure follows the stream with a delay; offsets do not, but they tell nothing about a filtered group.
+		if g.pending+g.unacked > 0 || (!g.filtered && g.committed <= p.info.State.LastSeq) {
 			// With several filters the first record of any subject answers: never too young, so never too small a lag.
 			subject := ">"
 			if len(filters) == 1 {

@@ -100,7 +100,7 @@ func newSeriesCache(node, system, cluster string) *seriesCache {
 
 func (c *seriesCache) series(f figure, more []string) *remotewrite.Series {
 	b := labels.NewScratchBuilder(8)
-	b.Add(labels.MetricName, f.name)
+	b.Add(model.MetricNameLabel, f.name)
 	for _, pairs := range [][]string{c.base, more} {
 		for i := 0; i+1 < len(pairs); i += 2 {
 			if pairs[i+1] != "" { // an empty label is no label
@@ -136,7 +136,7 @@ func (c *seriesCache) addPartition(b *remotewrite.Batch, t int64, p *partitionSt
 		c.parts[k] = s
 	}
 	s.round = c.round
-	for i, f := range partitionFigures {
+	for i, f := range &partitionFigures {
 		v, ok := p.value(i)
 		c.put(b, t, s, i, f, v, ok)
 	}
@@ -154,7 +154,7 @@ func (c *seriesCache) addGroup(b *remotewrite.Batch, t int64, g *groupState) {
 		c.group[k] = s
 	}
 	s.round = c.round
-	for i, f := range groupFigures {
+	for i, f := range &groupFigures {
 		v, ok := g.value(i)
 		c.put(b, t, s, i, f, v, ok)
 	}

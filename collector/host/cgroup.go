@@ -121,7 +121,7 @@ func (c *cgroups) walk(root, rel string, depth int) {
 	}
 }
 
-// containerID finds 64 hexadecimal digits: <id>, docker-<id>.scope, cri-containerd-<id>.scope, libpod-<id>.scope, …
+// containerID finds 64 hexadecimal digits: <id>, docker-<id>.scope, cri-containerd-<id>.scope, libpod-<id>.scope and the like.
 func containerID(name string) string {
 	if strings.Contains(name, "conmon") {
 		return "" // the watcher of a container has a cgroup named after it

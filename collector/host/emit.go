@@ -84,7 +84,7 @@ func (e *emitter) put(s *subject, f *figure, extra string, v float64) {
 
 func (e *emitter) series(s *subject, f *figure, extra string) *remotewrite.Series {
 	b := labels.NewBuilder(labels.EmptyLabels())
-	b.Set(labels.MetricName, f.name)
+	b.Set(model.MetricNameLabel, f.name)
 	b.Set("node", e.node)
 	for i := 0; i+1 < len(s.labels); i += 2 {
 		b.Set(s.labels[i], s.labels[i+1]) // an empty value leaves the label out

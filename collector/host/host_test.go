@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -244,9 +245,7 @@ func TestContainersV2(t *testing.T) {
 		"memory_limit_hits_total": "7", "memory_oom_total": "2", "memory_oom_kills_total": "1", "pids": "12",
 		"pressure_waiting_seconds_total resource=cpu": "3", "pressure_stalled_seconds_total resource=cpu": "1",
 	})
-	for k, v := range container(id2, map[string]string{"cpu_usage_seconds_total": "1", "cpu_periods_total": "0", "cpu_throttled_periods_total": "0", "cpu_throttled_seconds_total": "0"}) {
-		expected[k] = v
-	}
+	maps.Copy(expected, container(id2, map[string]string{"cpu_usage_seconds_total": "1", "cpu_periods_total": "0", "cpu_throttled_periods_total": "0", "cpu_throttled_seconds_total": "0"}))
 	want(t, out.last, expected)
 
 	// Its limit is taken away, then the container ends.
@@ -312,7 +311,8 @@ func TestMaxContainers(t *testing.T) {
 	m.once(t.Context(), time.UnixMilli(at))
 	seen := map[string]bool{}
 	for k := range out.last {
-		seen[k[strings.Index(k, "container="):][:22]] = true
+		_, rest, _ := strings.Cut(k, "container=")
+		seen[rest[:12]] = true
 	}
 	if len(seen) != 1 || set.GetOrCreateCounter(`weir_host_skipped_total{what="containers"}`).Get() != 1 {
 		t.Errorf("containers %v, want one, and one skipped", seen)
@@ -343,7 +343,7 @@ func TestProcesses(t *testing.T) {
 	root := tree(t, files)
 	m, out, _ := newMonitor(t, root, func(c *Config) {
 		c.Processes = []ProcessConfig{
-			{Service: "file", PIDFile: filepath.Join(root, "run/x.pid")},
+			{Service: "file", PIDFile: root + "/run/x.pid"},
 			{Service: "enrich", Cmdline: `--name enrich\b`},
 			{Service: "rest", Comm: "st*"},
 			{Service: "gone", PID: 9999},
@@ -373,7 +373,7 @@ func TestProcessIDUsedAgain(t *testing.T) {
 	m, out, _ := newMonitor(t, root, func(c *Config) { c.Processes = []ProcessConfig{{Service: "s", PID: 7}} })
 	const series = "process_cpu_seconds_total{container=c-of-7,pid=7,service=s}"
 	for _, start := range []int{1000, 2000} {
-		write(t, filepath.Join(root, "proc/7/stat"), stat(7, "a", 100, start))
+		write(t, root+"/proc/7/stat", stat(7, "a", 100, start))
 		m.once(t.Context(), time.UnixMilli(at))
 		if got := out.starts[series]; got != 1_700_000_000_000+int64(start)*10 || out.last[series] != "1.5" {
 			t.Errorf("start %d, value %s", got, out.last[series])

@@ -201,15 +201,15 @@ func (m *Monitor) readNetwork(s *subject) {
 		return
 	}
 	for line := range bytes.Lines(b) {
-		i := bytes.IndexByte(line, ':')
-		if i < 0 {
+		name, figures, ok := bytes.Cut(line, []byte(":"))
+		if !ok {
 			continue
 		}
-		device := string(bytes.TrimSpace(line[:i]))
+		device := string(bytes.TrimSpace(name))
 		if matches(m.cfg.IgnoreInterfaces, device) {
 			continue
 		}
-		eachLine(line[i+1:], func(f [][]byte) {
+		eachLine(figures, func(f [][]byte) {
 			if len(f) < 12 {
 				return
 			}

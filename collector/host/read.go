@@ -94,10 +94,10 @@ func eachLine(b []byte, f func(fields [][]byte)) {
 }
 
 // pairs reads a file of lines "name number".
-func (r *reader) pairs(name string, f func(key string, v float64)) bool {
+func (r *reader) pairs(name string, f func(key string, v float64)) {
 	b, err := r.read(name)
 	if err != nil {
-		return false
+		return
 	}
 	eachLine(b, func(fields [][]byte) {
 		if len(fields) == 2 {
@@ -106,5 +106,4 @@ func (r *reader) pairs(name string, f func(key string, v float64)) bool {
 			}
 		}
 	})
-	return true
 }

@@ -127,7 +127,7 @@ func (t *auditTaker) point(s *sink, resource pcommon.Map, metric string, p pmetr
 	if !delta {
 		k.epoch = int64(p.StartTimestamp() / 1e6)
 	}
-	c := t.find(s, k, resource)
+	c := t.find(k, resource)
 	switch metric {
 	case auditMessages:
 		c.messages = true
@@ -167,7 +167,7 @@ func (t *auditTaker) join() {
 	}
 }
 
-func (t *auditTaker) find(s *sink, k countKey, resource pcommon.Map) *count {
+func (t *auditTaker) find(k countKey, resource pcommon.Map) *count {
 	if c, ok := t.byKey[k]; ok {
 		return c
 	}

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 
 	"github.com/VictoriaMetrics/metrics"
 	"go.opentelemetry.io/collector/component"
@@ -72,8 +73,8 @@ func (r *Receiver) Run(ctx context.Context) (err error) {
 	h := &host{fatal: make(chan error, 1)}
 	var started []component.Component
 	defer func() {
-		for i := len(started) - 1; i >= 0; i-- {
-			err = errors.Join(err, started[i].Shutdown(context.WithoutCancel(ctx)))
+		for _, c := range slices.Backward(started) {
+			err = errors.Join(err, c.Shutdown(context.WithoutCancel(ctx)))
 		}
 	}()
 	for _, in := range r.list {

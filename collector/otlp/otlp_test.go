@@ -163,7 +163,7 @@ func start(t *testing.T, change func(*Config, *fakeOutput)) *rig {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		r.conn.Close()
+		_ = r.conn.Close()
 		cancel()
 		select {
 		case err := <-done:
@@ -298,21 +298,31 @@ func (r *rig) post(t *testing.T, path, contentType, encoding string, body []byte
 	return resp.StatusCode, string(b)
 }
 
+func zip(t *testing.T, b []byte) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	zw := gzip.NewWriter(&out)
+	if _, err := zw.Write(b); err != nil {
+		t.Fatal(err)
+	}
+	if err := zw.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
 func TestHTTPForms(t *testing.T) {
 	r := start(t, nil)
 	req := ptraceotlp.NewExportRequestFromTraces(spans(2, nil))
 	proto, _ := req.MarshalProto()
 	js, _ := req.MarshalJSON()
-	var zipped bytes.Buffer
-	zw := gzip.NewWriter(&zipped)
-	zw.Write(proto)
-	zw.Close()
+	zipped := zip(t, proto)
 	for i, c := range []struct {
 		contentType, encoding string
 		body                  []byte
 	}{
 		{"application/x-protobuf", "", proto},
-		{"application/x-protobuf", "gzip", zipped.Bytes()},
+		{"application/x-protobuf", "gzip", zipped},
 		{"application/json", "", js},
 	} {
 		if code, body := r.post(t, "/v1/traces", c.contentType, c.encoding, c.body); code != 200 {
@@ -355,13 +365,9 @@ func TestMalformedBodies(t *testing.T) {
 
 func TestTooLargeRequest(t *testing.T) {
 	r := start(t, func(c *Config, _ *fakeOutput) { c.MaxRequestBytes = 1 << 20 })
-	bomb := make([]byte, 64<<20)
-	var zipped bytes.Buffer
-	zw := gzip.NewWriter(&zipped)
-	zw.Write(bomb)
-	zw.Close()
-	if code, body := r.post(t, "/v1/traces", "application/x-protobuf", "gzip", zipped.Bytes()); code < 400 || code >= 500 {
-		t.Errorf("a bomb of %d bytes: %d %q", zipped.Len(), code, body)
+	zipped := zip(t, make([]byte, 64<<20))
+	if code, body := r.post(t, "/v1/traces", "application/x-protobuf", "gzip", zipped); code < 400 || code >= 500 {
+		t.Errorf("a bomb of %d bytes: %d %q", len(zipped), code, body)
 	}
 	td := spans(1, map[string]any{"x": strings.Repeat("x", 3<<20)})
 	if err := r.sendSpans(t, td); status.Code(err) != codes.ResourceExhausted {

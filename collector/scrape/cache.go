@@ -1,6 +1,7 @@
 package scrape
 
 import (
+	"slices"
 	"strings"
 	"unsafe"
 
@@ -33,7 +34,19 @@ type entry struct {
 	member bool       // the series belongs to that family
 	kind   kind
 	dead   bool
-	typ    model.MetricType // the type in force; it decides how le and quantile are written
+	typ    metricType // the type in force; it decides how le and quantile are written
+}
+
+// metricType is the place of a type in metricTypes; 0 = none was told.
+type metricType uint8
+
+var metricTypes = [...]model.MetricType{
+	"", model.MetricTypeUnknown, model.MetricTypeCounter, model.MetricTypeGauge, model.MetricTypeHistogram,
+	model.MetricTypeGaugeHistogram, model.MetricTypeSummary, model.MetricTypeInfo, model.MetricTypeStateset,
+}
+
+func typeOf(t model.MetricType) metricType {
+	return metricType(max(slices.Index(metricTypes[:], t), 0))
 }
 
 // startTime is shared by the series of one counter, histogram or summary and its _created line.
@@ -70,7 +83,7 @@ type cache struct {
 	slab    slab
 	prev    *entry
 	fam     *family
-	typ     model.MetricType
+	typ     metricType
 	scratch []byte
 	builder *labels.Builder
 	lines   int
@@ -132,7 +145,7 @@ func (c *cache) begin(om bool) {
 
 // rewind goes back to the first line of the answer.
 func (c *cache) rewind() {
-	c.prev, c.fam, c.typ, c.lines = &c.root, nil, "", 0
+	c.prev, c.fam, c.typ, c.lines = &c.root, nil, 0, 0
 }
 
 // follow remembers that e is the line after the previous one.
@@ -145,13 +158,13 @@ func (c *cache) follow(e *entry) {
 // add remembers a new sample line with labels ls as parsed.
 func (c *cache) add(key []byte, ls labels.Labels) *entry {
 	e := c.slab.entry(key)
-	e.family, e.member, e.typ = c.fam, c.fam.has(ls.Get(labels.MetricName)), c.typ
+	e.family, e.member, e.typ = c.fam, c.fam.has(ls.Get(model.MetricNameLabel)), c.typ
 	if old := c.entries[e.key]; old != nil { // the same line under another # TYPE
 		old.dead = true
 		c.odd++
 	}
 	c.entries[e.key] = e
-	if c.isCreated(ls.Get(labels.MetricName)) {
+	if c.isCreated(ls.Get(model.MetricNameLabel)) {
 		e.kind = kindCreated
 		e.start = c.linkStart(e.family, ls)
 		return e
@@ -204,7 +217,7 @@ func (c *cache) finish(ls labels.Labels) (labels.Labels, bool) {
 		return labels.EmptyLabels(), false
 	}
 	final := c.builder.Labels()
-	return final, final.Get(labels.MetricName) != ""
+	return final, final.Get(model.MetricNameLabel) != ""
 }
 
 // has tells whether a series of this name belongs to the family.
@@ -224,11 +237,12 @@ func (c *cache) isCreated(name string) bool {
 	if !c.om || c.fam == nil || name != c.fam.name+"_created" {
 		return false
 	}
-	switch c.typ {
+	switch metricTypes[c.typ] {
 	case model.MetricTypeCounter, model.MetricTypeHistogram, model.MetricTypeSummary:
 		return true
+	default:
+		return false
 	}
-	return false
 }
 
 func (f *family) start(ls labels.Labels) *startTime {

@@ -124,7 +124,7 @@ type reportSeries struct{ up, duration, scraped, kept *remotewrite.Series }
 func newReportSeries(target labels.Labels) reportSeries {
 	make := func(name, help, unit string) *remotewrite.Series {
 		b := labels.NewBuilder(target)
-		b.Set(labels.MetricName, name)
+		b.Set(model.MetricNameLabel, name)
 		return remotewrite.NewSeries(b.Labels(), metadata.Metadata{Type: model.MetricTypeGauge, Help: help, Unit: unit})
 	}
 	return reportSeries{

@@ -138,7 +138,7 @@ func (c *cache) applyComment(e *entry) {
 	if e.family != nil {
 		c.fam = e.family
 	}
-	if e.typ != "" {
+	if e.typ != 0 {
 		c.typ = e.typ
 	}
 }
@@ -159,7 +159,7 @@ func (c *cache) parseLine(line []byte, out *found) error {
 		c.scratch = append(c.scratch, "# EOF\n"...)
 	}
 	p := c.parser(c.scratch)
-	if c.typ != "" {
+	if c.typ != 0 {
 		if _, err := p.Next(); err != nil {
 			return errUnusual
 		}
@@ -237,18 +237,18 @@ func (c *cache) take(p textparse.Parser, kind textparse.Entry, line []byte, out 
 	case textparse.EntryType:
 		name, typ := p.Type()
 		c.describe(string(name), func(m *metadata.Metadata) { m.Type = typ })
-		c.typ = typ
-		c.remember(line, c.fam, typ)
+		c.typ = typeOf(typ)
+		c.remember(line, c.fam, c.typ)
 	case textparse.EntryHelp:
 		name, help := p.Help()
 		c.describe(string(name), func(m *metadata.Metadata) { m.Help = string(help) })
-		c.remember(line, c.fam, "")
+		c.remember(line, c.fam, 0)
 	case textparse.EntryUnit:
 		name, unit := p.Unit()
 		c.describe(string(name), func(m *metadata.Metadata) { m.Unit = string(unit) })
-		c.remember(line, c.fam, "")
+		c.remember(line, c.fam, 0)
 	case textparse.EntryComment:
-		c.remember(line, nil, "")
+		c.remember(line, nil, 0)
 	default:
 		return errUnusual
 	}
@@ -256,7 +256,7 @@ func (c *cache) take(p textparse.Parser, kind textparse.Entry, line []byte, out 
 }
 
 // remember keeps a comment line, so that it is passed over while it stays the same.
-func (c *cache) remember(line []byte, f *family, typ model.MetricType) {
+func (c *cache) remember(line []byte, f *family, typ metricType) {
 	if line == nil {
 		return
 	}
@@ -268,13 +268,14 @@ func (c *cache) remember(line []byte, f *family, typ model.MetricType) {
 
 // context writes a line that tells the careful parser the type in force: it decides how le and quantile are written.
 func (c *cache) context(b []byte) []byte {
+	typ := metricTypes[c.typ]
 	switch {
-	case c.typ == "":
+	case typ == "":
 		return b
-	case c.typ == model.MetricTypeUnknown && !c.om:
+	case typ == model.MetricTypeUnknown && !c.om:
 		return append(b, "# TYPE x untyped\n"...)
 	}
-	return append(append(append(b, "# TYPE x "...), c.typ...), '\n')
+	return append(append(append(b, "# TYPE x "...), typ...), '\n')
 }
 
 func (c *cache) takeSeries(p textparse.Parser, out *found) {

@@ -77,6 +77,7 @@ func reference(body []byte, om bool) ([]line, error) {
 				l.Exemplar = fmt.Sprint(x)
 			}
 			out = append(out, l)
+		default:
 		}
 	}
 }

@@ -52,8 +52,8 @@ func (a *answer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if zip {
 		w.Header().Set("Content-Encoding", "gzip")
 		zw := gzip.NewWriter(w)
-		defer zw.Close()
-		zw.Write([]byte(body))
+		_, _ = zw.Write([]byte(body))
+		_ = zw.Close()
 		return
 	}
 	if status != 0 {

@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -16,6 +17,7 @@ import (
 	"os/exec"
 	"runtime"
 	"runtime/pprof"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -78,7 +80,7 @@ func serveTargets(targets, series int) error {
 				_ = zw.Close()
 				return
 			}
-			w.Header().Set("Content-Length", fmt.Sprint(b.Len()))
+			w.Header().Set("Content-Length", strconv.Itoa(b.Len()))
 			_, _ = w.Write(b.Bytes())
 		})
 	}
@@ -86,7 +88,7 @@ func serveTargets(targets, series int) error {
 		_, _ = io.Copy(io.Discard, r.Body)
 		w.WriteHeader(http.StatusNoContent)
 	})
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ln, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
@@ -96,7 +98,7 @@ func serveTargets(targets, series int) error {
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		_ = srv.Close()
 	}()
-	if err := srv.Serve(ln); err != http.ErrServerClosed { //nolint:errorlint // Serve returns it as it is
+	if err := srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil
@@ -161,7 +163,7 @@ type zipper struct {
 }
 
 func run(targets, series, only int, whole time.Duration, profile string) error {
-	child := exec.Command(os.Args[0], "-serve", fmt.Sprint("-targets=", targets), fmt.Sprint("-series=", series)) //nolint:noctx // ends with its standard input
+	child := exec.Command(os.Args[0], "-serve", fmt.Sprint("-targets=", targets), fmt.Sprint("-series=", series)) //nolint:noctx,gosec // it is this program, and ends with its standard input
 	child.Stderr = os.Stderr
 	in, err := child.StdinPipe()
 	if err != nil {
