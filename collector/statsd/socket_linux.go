@@ -260,7 +260,8 @@ func (s *socket) run(ctx context.Context) error {
 		if s.n == batchSize {
 			continue // there is more
 		}
-		if since := now.Sub(last); s.count > 2 && since < quiet {
+		// Not so on a Unix socket: its few places fill at once, and its senders would have to wait.
+		if since := now.Sub(last); s.addr != nil && s.count > 2 && since < quiet {
 			fill := time.Duration(float64(since) * float64(s.room/gatherShare) / float64(s.load))
 			s.rest(ctx, min(max(fill, gatherMin), gatherMax))
 		}

@@ -24,6 +24,7 @@ type scenario struct {
 	Packed bool
 	Rate   int // metrics per second; 0 = as fast as the sender can
 	Series int
+	Unix   bool
 }
 
 // result is what the two processes tell on exit.
@@ -57,12 +58,14 @@ func run() error {
 		return sendTo(os.Getenv("BENCH_ADDR"), s, time.Duration(seconds*float64(time.Second)), os.Stdout)
 	}
 	all := []scenario{
-		{"P1 packed, 2 M/s", true, 2_000_000, 5000},
-		{"P1 packed, unpaced", true, 0, 5000},
-		{"P1 packed, 1 M/s, 50,000 series", true, 1_000_000, 50_000},
-		{"P2 single, 50 k/s", false, 50_000, 5000},
-		{"P2 single, 100 k/s", false, 100_000, 5000},
-		{"P2 single, unpaced", false, 0, 5000},
+		{Name: "P1 packed, 2 M/s", Packed: true, Rate: 2_000_000, Series: 5000},
+		{Name: "P1 packed, unpaced", Packed: true, Series: 5000},
+		{Name: "P1 packed, 1 M/s, 50,000 series", Packed: true, Rate: 1_000_000, Series: 50_000},
+		{Name: "P2 single, 50 k/s", Rate: 50_000, Series: 5000},
+		{Name: "P2 single, 100 k/s", Rate: 100_000, Series: 5000},
+		{Name: "P2 single, unpaced", Series: 5000},
+		{Name: "Unix socket, packed, unpaced", Packed: true, Series: 5000, Unix: true},
+		{Name: "Unix socket, single, unpaced", Series: 5000, Unix: true},
 	}
 	only := os.Getenv("BENCH_ONLY")
 	fmt.Print("| run | sent/s | M metrics/core-s | CPU-s (system) | lost | kernel drops (datagrams) | unaccounted | RSS MiB |\n|---|---|---|---|---|---|---|---|\n")
@@ -95,7 +98,7 @@ func measure(ctx context.Context, s scenario) (result, error) {
 		return result{}, err
 	}
 	rx := exec.CommandContext(ctx, self)
-	rx.Env = append(os.Environ(), "BENCH_ROLE=receiver")
+	rx.Env = append(os.Environ(), "BENCH_ROLE=receiver", "BENCH_UNIX="+strconv.FormatBool(s.Unix))
 	rx.Stderr = os.Stderr
 	in, err := rx.StdinPipe()
 	if err != nil {

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -32,6 +34,15 @@ func receive(in io.Reader, out io.Writer) error {
 	set := metrics.NewSet()
 	cfg := statsd.DefaultConfig()
 	cfg.UDP = "127.0.0.1:0"
+	door := "statsd_udp"
+	if os.Getenv("BENCH_UNIX") == "true" {
+		dir, err := os.MkdirTemp("", "statsd-bench")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(dir)
+		cfg.UDP, cfg.Unix, door = "", filepath.Join(dir, "socket"), "statsd_unix"
+	}
 	if v := os.Getenv("BENCH_READERS"); v != "" {
 		n, err := strconv.Atoi(v)
 		if err != nil {
@@ -55,7 +66,7 @@ func receive(in io.Reader, out io.Writer) error {
 	if err := unix.Getrusage(unix.RUSAGE_SELF, &before); err != nil {
 		return err
 	}
-	if _, err := fmt.Fprintln(out, l.UDPAddr()); err != nil {
+	if _, err := fmt.Fprintln(out, cmp.Or(cfg.Unix, fmt.Sprint(l.UDPAddr()))); err != nil {
 		return err
 	}
 	if _, err := io.Copy(io.Discard, in); err != nil {
@@ -73,9 +84,9 @@ func receive(in io.Reader, out io.Writer) error {
 	system := float64(after.Stime.Nano()-before.Stime.Nano()) / 1e9
 	user := float64(after.Utime.Nano()-before.Utime.Nano()) / 1e9
 	return json.NewEncoder(out).Encode(map[string]any{
-		"Received": set.GetOrCreateCounter(`weir_collector_accepted_total{door="statsd_udp"}`).Get(),
-		"Packets":  set.GetOrCreateCounter(`weir_statsd_packets_total{door="statsd_udp"}`).Get(),
-		"Kernel":   set.GetOrCreateCounter(`weir_collector_kernel_drops_total{door="statsd_udp"}`).Get(),
+		"Received": set.GetOrCreateCounter(`weir_collector_accepted_total{door="` + door + `"}`).Get(),
+		"Packets":  set.GetOrCreateCounter(`weir_statsd_packets_total{door="` + door + `"}`).Get(),
+		"Kernel":   set.GetOrCreateCounter(`weir_collector_kernel_drops_total{door="` + door + `"}`).Get(),
 		"CPU":      user + system,
 		"System":   system,
 		"RSS":      rss,

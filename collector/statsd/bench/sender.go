@@ -54,17 +54,26 @@ type mmsghdr struct {
 	_   [4]byte
 }
 
+func connect(addr string, local bool) (int, error) {
+	family, to := unix.AF_UNIX, unix.Sockaddr(&unix.SockaddrUnix{Name: addr})
+	if !local {
+		a, err := netip.ParseAddrPort(addr)
+		if err != nil {
+			return 0, err
+		}
+		family, to = unix.AF_INET, &unix.SockaddrInet4{Port: int(a.Port()), Addr: a.Addr().As4()}
+	}
+	fd, err := unix.Socket(family, unix.SOCK_DGRAM, 0)
+	if err != nil {
+		return 0, err
+	}
+	return fd, unix.Connect(fd, to)
+}
+
 // sendTo sends for the given time at the scenario's rate, and tells how much.
 func sendTo(addr string, s scenario, d time.Duration, out io.Writer) error {
-	to, err := netip.ParseAddrPort(addr)
+	fd, err := connect(addr, s.Unix)
 	if err != nil {
-		return err
-	}
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
-	if err != nil {
-		return err
-	}
-	if err := unix.Connect(fd, &unix.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()}); err != nil {
 		return err
 	}
 	all := pack(s)
