@@ -205,6 +205,37 @@ func (t *Tally) NewestTS(stage string, d cell.Dir) (ts, bound int64, ok bool) {
 	return ts, bound, ok
 }
 
+// Nodes lists the nodes that counted anything, sorted.
+func (t *Tally) Nodes() []string {
+	var out []string
+	for _, ws := range t.ports {
+		for _, s := range ws {
+			for _, n := range s.Nodes {
+				if i, found := slices.BinarySearch(out, n.Node); !found {
+					out = slices.Insert(out, i, n.Node)
+				}
+			}
+		}
+	}
+	return out
+}
+
+// Lateness is how long after the end of their window records were still counted at the readers of a
+// destination, milliseconds; ok is false below three windows.
+func (t *Tally) Lateness(destination string) (ms int64, ok bool) {
+	windows := 0
+	for p, ws := range t.ports {
+		if p.Dir != cell.In || p.Destination != destination {
+			continue
+		}
+		windows = max(windows, len(ws))
+		for _, s := range ws {
+			ms = max(ms, s.LateMax)
+		}
+	}
+	return ms, windows >= 3
+}
+
 func (s *Sum) merge(o Sum) {
 	s.Add(o.Counts)
 	s.Lossy = s.Lossy || o.Lossy

@@ -52,14 +52,19 @@ type partition struct {
 
 // member is one group on one partition.
 type member struct {
+	group string
+	table *flow.Table // committed offsets
+
 	committed, recordTS, delivered, deliveredTotal, unacked, redelivered sample
 	filtered                                                             bool
 	watch                                                                flow.Watch
 	events                                                               []flow.Event
+	told                                                                 int          // events already made into verdicts
 	again                                                                []flow.Point // deliveries beyond positions, over time
 
 	// computed at the last poll
 	at       int64
+	handed   int64 // deliveries at the poll before
 	lag      flow.TimeLag
 	in, out  flow.Slope
 	records  float64
@@ -92,7 +97,7 @@ const (
 	figUp
 )
 
-// figures are the broker series that are read, committed before end: a commit never lies beyond the end of its own poll.
+// figures are the broker series that are read.
 var figures = [...]string{
 	figStart: "weir_broker_start_offset", figEnd: "weir_broker_end_offset", figRetention: "weir_broker_retention_seconds",
 	figCommitted: "weir_broker_committed_offset", figRecordTS: "weir_broker_committed_timestamp_seconds",
@@ -190,9 +195,9 @@ func (t *tenant) target(fig int, ls labels.Labels) *target {
 		g := ls.Get("group")
 		tg.m = tg.p.groups[g]
 		if tg.m == nil {
-			tg.m = &member{}
+			tg.m = &member{group: g, table: &flow.Table{}}
 			tg.p.groups[g] = tg.m
-			tg.p.Groups[g] = &flow.Table{}
+			tg.p.Groups[g] = tg.m.table
 		}
 	}
 	return tg
@@ -219,11 +224,7 @@ func (tg *target) take(b *brokerBook, at int64, v float64) {
 		tg.p.retention = v
 	case figCommitted:
 		tg.m.committed = s
-		for g, m := range tg.p.groups {
-			if m == tg.m {
-				tg.p.Groups[g].Add(at, int64(v))
-			}
-		}
+		tg.m.table.Add(at, int64(v))
 	case figRecordTS:
 		tg.m.recordTS = s
 	case figDelivered:
@@ -238,7 +239,10 @@ func (tg *target) take(b *brokerBook, at int64, v float64) {
 	case figRedelivered:
 		tg.m.redelivered = s
 	case figFiltered:
-		tg.m.filtered = v != 0
+		// A group that reads only some records: offsets say nothing about its backlog.
+		if tg.m.filtered = v != 0; tg.m.filtered {
+			delete(tg.p.Groups, tg.m.group)
+		}
 	case figUp:
 		b.up[tg.ck] = s
 	}
@@ -284,18 +288,17 @@ func (m *member) compute(p *partition) {
 	if now == 0 || now == m.at || p.end.at < now-60_000 {
 		return
 	}
-	prevDelivered, prevAt := m.delivered, m.at
+	prevAt, table := m.at, m.table
 	m.at = now
-	var table *flow.Table
-	for g, o := range p.groups {
-		if o == m {
-			table = p.Groups[g]
-		}
-	}
 	end, committed := int64(p.end.v), int64(m.committed.v)
 	o := flow.Offsets{T: now, Start: int64(p.start.v), End: end, Committed: committed}
 	delivered := int64(-1)
-	_ = prevDelivered
+	if m.deliveredTotal.at == now {
+		if m.handed > 0 {
+			delivered = max(0, int64(m.deliveredTotal.v)-m.handed)
+		}
+		m.handed = int64(m.deliveredTotal.v)
+	}
 	for _, e := range m.watch.Step(o, delivered) {
 		if prevAt > 0 {
 			m.events = append(m.events, e)
@@ -303,6 +306,7 @@ func (m *member) compute(p *partition) {
 	}
 	if len(m.events) > 1000 {
 		m.events = slices.Delete(m.events, 0, 500)
+		m.told = max(0, m.told-500)
 	}
 	record := int64(0)
 	if m.recordTS.at == now {

@@ -1,0 +1,264 @@
+package pipeline
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/weirhq/weir/query/answer"
+	"github.com/weirhq/weir/query/flow"
+	"github.com/weirhq/weir/store"
+)
+
+// ribbonCells is how many cells a ribbon has at most; of longer ranges each cell shows the worst of its windows.
+const ribbonCells = 300
+
+// maxVerdicts bounds what one request reads: beyond it, all pipelines are asked only for what is not OK.
+const maxVerdicts = 300_000
+
+// idOf makes a balance's id, idKey reads it back.
+func idOf(k store.VerdictKey) string {
+	parts := []string{k.Pipeline, string(k.Kind), k.From, k.Destination, k.Group, k.To}
+	for i := range parts {
+		parts[i] = strings.ReplaceAll(url.QueryEscape(parts[i]), "~", "%7E")
+	}
+	return strings.Join(parts, "~")
+}
+
+func idKey(id string) (k store.VerdictKey, ok bool) {
+	parts := strings.Split(id, "~")
+	if len(parts) != 6 {
+		return k, false
+	}
+	for i := range parts {
+		s, err := url.QueryUnescape(parts[i])
+		if err != nil {
+			return k, false
+		}
+		parts[i] = s
+	}
+	return store.VerdictKey{Pipeline: parts[0], Kind: store.EdgeKind(parts[1]), From: parts[2], Destination: parts[3], Group: parts[4], To: parts[5]}, true
+}
+
+// verdicts reads what the store holds and adds the windows that are open now.
+func (s *Service) verdicts(ctx context.Context, t *tenant, from, to time.Time, pipeline string) (map[store.VerdictKey][]store.Verdict, error) {
+	q := store.VerdictQuery{Pipeline: pipeline, From: from, To: to}
+	t.mu.Lock()
+	width := max(t.cells.width, 1)
+	if pipeline == "" && int64(len(t.ledger.books))*int64(to.Sub(from)/time.Second)/width > maxVerdicts {
+		q.OnlyNotOK = true
+	}
+	t.mu.Unlock()
+	vs, err := s.engine.Ledger().Verdicts(ctx, t.id, q)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read verdicts: %w", err)
+	}
+	out := map[store.VerdictKey][]store.Verdict{}
+	at := map[store.VerdictKey]int{}
+	for _, v := range vs {
+		k := bare(v.VerdictKey)
+		at[v.VerdictKey] = len(out[k])
+		out[k] = append(out[k], v)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for k, b := range t.ledger.books {
+		if pipeline != "" && k.Pipeline != pipeline {
+			continue
+		}
+		if out[k] == nil {
+			out[k] = []store.Verdict{}
+		}
+		for _, m := range []map[int64]store.Verdict{b.verdicts, b.open} {
+			for w, v := range m {
+				if w < from.Unix() || w >= to.Unix() {
+					continue
+				}
+				switch i, stored := at[v.VerdictKey]; {
+				case !stored:
+					at[v.VerdictKey] = len(out[k])
+					out[k] = append(out[k], v)
+				case v.UpdatedAt > out[k][i].UpdatedAt:
+					out[k][i] = v
+				}
+			}
+		}
+		slices.SortFunc(out[k], func(a, b store.Verdict) int { return cmp.Compare(a.Window, b.Window) })
+	}
+	return out, nil
+}
+
+// Loss answers the ledger of [from, to], worst first.
+func (s *Service) Loss(ctx context.Context, id store.Tenant, from, to time.Time, pipeline string) (answer.Loss, error) {
+	v, err := s.viewOf(ctx, id)
+	if err != nil {
+		return answer.Loss{}, err
+	}
+	vs, err := s.verdicts(ctx, s.tenant(id), from, to, pipeline)
+	if err != nil {
+		return answer.Loss{}, err
+	}
+	l := answer.Loss{At: v.at, From: from.UnixMilli(), To: to.UnixMilli(), Rows: make([]answer.LossRow, 0, len(vs)), Completeness: v.completeness}
+	for k, list := range vs {
+		l.Rows = append(l.Rows, lossRow(k, list, from.Unix(), to.Unix()))
+	}
+	sortLosses(l.Rows)
+	return l, nil
+}
+
+func sortLosses(rows []answer.LossRow) {
+	slices.SortFunc(rows, func(a, b answer.LossRow) int {
+		return cmp.Or(-cmp.Compare(flow.Severity(a.Verdict), flow.Severity(b.Verdict)), -cmp.Compare(a.Lost, b.Lost), -cmp.Compare(a.Bound, b.Bound), cmp.Compare(a.ID, b.ID))
+	})
+}
+
+// lossRow sums the verdicts of one balance, oldest first.
+func lossRow(k store.VerdictKey, vs []store.Verdict, from, to int64) answer.LossRow {
+	r := answer.LossRow{ID: idOf(k), Pipeline: k.Pipeline, Kind: string(k.Kind), Where: where(k), Verdict: flow.OK, Ribbon: []answer.RibbonCell{}}
+	if len(vs) == 0 {
+		r.Verdict = ""
+	}
+	var lostUp int64
+	var worst store.Verdict
+	for _, v := range vs {
+		r.Up += v.Up
+		r.Down += v.Down
+		r.Lost += v.Lost
+		r.Surplus += v.Surplus
+		if v.State == flow.Unknown {
+			r.Bound += v.Epsilon
+		}
+		if v.Lost > 0 {
+			lostUp += v.Up
+		}
+		if flow.Severity(v.State) > 0 && flow.Severity(v.State) >= flow.Severity(r.Verdict) {
+			r.Verdict, worst = v.State, v
+		} else if worst.State == "" {
+			r.Confidence = v.Confidence
+		}
+		if v.Level > r.Level {
+			r.Level = v.Level
+		}
+		if v.Settled {
+			switch {
+			case v.Lost > 0 && (r.Since == nil || !r.Still):
+				w := v.Window
+				r.Since, r.Still = &w, true
+			case v.Lost == 0:
+				r.Still = false
+			}
+		}
+	}
+	if worst.State != "" {
+		r.Class, r.Confidence = worst.Class, worst.Confidence
+	}
+	if lostUp > 0 {
+		share := float64(r.Lost) / float64(lostUp)
+		r.Share = &share
+	}
+	r.Ribbon = ribbon(vs, from, to)
+	return r
+}
+
+func ribbon(vs []store.Verdict, from, to int64) []answer.RibbonCell {
+	out := make([]answer.RibbonCell, 0, min(len(vs), ribbonCells))
+	if len(vs) <= ribbonCells {
+		for _, v := range vs {
+			out = append(out, answer.RibbonCell{Window: v.Window, State: v.State, Lost: v.Lost})
+		}
+		return out
+	}
+	width := max((to-from+ribbonCells-1)/ribbonCells, 1)
+	for _, v := range vs {
+		start := from + (v.Window-from)/width*width
+		if n := len(out); n == 0 || out[n-1].Window != start {
+			out = append(out, answer.RibbonCell{Window: start, State: v.State})
+		}
+		c := &out[len(out)-1]
+		if flow.Severity(v.State) > flow.Severity(c.State) {
+			c.State = v.State
+		}
+		c.Lost += v.Lost
+	}
+	return out
+}
+
+// LossDetail answers one row with its windows, newest first; store.ErrNotFound for an unknown id.
+func (s *Service) LossDetail(ctx context.Context, id store.Tenant, row string, from, to time.Time) (answer.LossDetail, error) {
+	k, ok := idKey(row)
+	if !ok {
+		return answer.LossDetail{}, fmt.Errorf("cannot read the id %q: take it from a row of /api/v1/loss: %w", row, store.ErrInvalid)
+	}
+	if _, err := s.viewOf(ctx, id); err != nil {
+		return answer.LossDetail{}, err
+	}
+	vs, err := s.verdicts(ctx, s.tenant(id), from, to, k.Pipeline)
+	if err != nil {
+		return answer.LossDetail{}, err
+	}
+	list, ok := vs[k]
+	if !ok {
+		return answer.LossDetail{}, fmt.Errorf("cannot find the balance %q: %w", row, store.ErrNotFound)
+	}
+	d := answer.LossDetail{Row: lossRow(k, list, from.Unix(), to.Unix()), Windows: make([]answer.LossWindow, 0, len(list)), Reasons: []string{}, Examples: []string{}}
+	for _, v := range slices.Backward(list) {
+		d.Windows = append(d.Windows, answer.LossWindow{
+			Window: v.Window, Width: v.Width, Verdict: v.State, Settled: v.Settled, SettledAt: v.SettledAt, Up: v.Up, Down: v.Down,
+			Filtered: v.Filtered, DLQ: v.DLQ, Dropped: v.Dropped, InFlight: v.InFlight, Lost: v.Lost, Surplus: v.Surplus,
+			Epsilon: v.Epsilon, Revision: v.Revision, Confidence: v.Confidence,
+		})
+		// Reasons of the newest windows that say what the row says.
+		if v.State == d.Row.Verdict && len(d.Reasons) < 10 {
+			for _, r := range v.Reasons {
+				if !slices.Contains(d.Reasons, r) {
+					d.Reasons = append(d.Reasons, r)
+				}
+			}
+		}
+		for _, e := range v.Examples {
+			if len(d.Examples) < 20 {
+				d.Examples = append(d.Examples, e)
+			}
+		}
+	}
+	return d, nil
+}
+
+// recentLosses are the balances that lost something in windows of the last hour, from memory.
+func (t *tenant) recentLosses(now int64) []answer.LossRow {
+	out := []answer.LossRow{}
+	from := now/1000 - 3600
+	for k, b := range t.ledger.books {
+		var vs []store.Verdict
+		for w, x := range b.bad {
+			if w < from || x.lost == 0 {
+				continue
+			}
+			v, ok := b.verdicts[w]
+			if !ok {
+				h := b.hour[w]
+				v = store.Verdict{State: x.state, Settled: true, Lost: x.lost, Up: h.up, Down: h.down, Confidence: 0.99, Level: flow.L2}
+				v.VerdictKey = k
+				v.Window, v.Width = w, x.width
+			}
+			vs = append(vs, v)
+		}
+		if len(vs) == 0 {
+			continue
+		}
+		slices.SortFunc(vs, func(a, b store.Verdict) int { return cmp.Compare(a.Window, b.Window) })
+		r := lossRow(k, vs, from, now/1000)
+		if since, still := b.losingSince(vs[0].Width); still {
+			r.Since, r.Still = &since, true
+		} else {
+			r.Still = false
+		}
+		out = append(out, r)
+	}
+	sortLosses(out)
+	return out[:min(len(out), 20)]
+}

@@ -1,0 +1,197 @@
+package pipeline
+
+import (
+	"context"
+	"time"
+
+	"github.com/weirhq/weir/query/flow"
+	"github.com/weirhq/weir/store"
+)
+
+// settle judges the windows of all pipelines and writes what is new.
+func (t *tenant) settle(ctx context.Context, now int64) error {
+	for _, p := range t.pipes {
+		if p.cells && p.tally != nil {
+			t.settlePipe(p, now)
+		}
+	}
+	t.offsetLosses(now)
+	if err := t.write(ctx); err != nil {
+		return err
+	}
+	t.ledger.prune(now, int64(t.s.cfg.Lookback/time.Second))
+	return nil
+}
+
+func (t *tenant) settlePipe(p *pipe, now int64) {
+	l := &t.ledger
+	queues := map[string]*flow.Queue{}
+	for _, st := range p.topo.Stages {
+		for _, in := range st.In {
+			if q := t.broker.queueFor(in.Destination, in.Group); q != nil && queues[in.Destination] == nil {
+				queues[in.Destination] = &q.flow
+			}
+		}
+	}
+	lookback := now/1000 - int64(t.s.cfg.Lookback/time.Second)
+	out := flow.Settle(flow.Settlement{
+		Now: now, From: lookback, Tally: p.tally, Topology: p.topo, Audit: t.cells.audit, Queues: queues,
+		Barriers: l.barriers, Changes: &p.changes, Rules: t.s.cfg.rules(), Ratios: t.ratios(p),
+		Prior: func(k store.VerdictKey) (store.Verdict, bool) {
+			v, ok := l.book(k).verdicts[k.Window]
+			return v, ok
+		},
+		Known: func(k store.VerdictKey) (int64, bool) {
+			b := l.books[bare(k)]
+			if b == nil || b.first == 0 {
+				return 0, false
+			}
+			return b.first, true
+		},
+		Lateness: func(e flow.Edge) time.Duration {
+			return time.Duration(l.book(e.Key(p.id, flow.Window{})).lateness) * time.Millisecond
+		},
+		Latency: func(d string) time.Duration {
+			ms, ok := p.tally.Lateness(d)
+			if !ok {
+				return t.s.cfg.MaxLatency
+			}
+			return max(t.s.cfg.Grace, 2*time.Duration(ms)*time.Millisecond)
+		},
+		Findings: t.findings,
+	})
+	l.newBarriers = append(l.newBarriers, out.Barriers...)
+	if n := len(l.newBarriers) - maxPending; n > 0 { // the store has been away for long: these windows settle by what is in memory
+		l.newBarriers = l.newBarriers[n:]
+		t.s.overflow.Add(n)
+	}
+	p.oldest = 0
+	for _, v := range out.Verdicts {
+		l.say(v, now)
+		if !v.Settled && v.Window >= lookback && (p.oldest == 0 || v.Window < p.oldest) {
+			p.oldest = v.Window
+		}
+		t.learn(v)
+	}
+}
+
+// learn keeps the ratios of stages that declare none.
+func (t *tenant) learn(v store.Verdict) {
+	if v.Kind != store.EdgeBalance || !v.Settled {
+		return
+	}
+	b := t.ledger.book(v.VerdictKey)
+	left := v.Up - v.Filtered - v.DLQ - v.Dropped
+	if v.Window <= b.ratioTo || left <= 0 {
+		return
+	}
+	b.ratioTo = v.Window
+	b.ratios = append(b.ratios, float64(v.Down)/float64(left))
+	if len(b.ratios) > 4*flow.MinLearn {
+		b.ratios = append(b.ratios[:0], b.ratios[flow.MinLearn:]...)
+	}
+}
+
+func (t *tenant) ratios(p *pipe) map[string]flow.Ratio {
+	var out map[string]flow.Ratio
+	for _, st := range p.topo.Stages {
+		if len(st.In) == 0 || p.tally.InferRatio(st).Kind != flow.RatioLearned {
+			continue
+		}
+		if out == nil {
+			out = map[string]flow.Ratio{}
+		}
+		out[st.Name] = flow.LearnRatio(t.ledger.book(flow.BalanceKey(p.id, st.Name, flow.Window{})).ratios)
+	}
+	return out
+}
+
+// findings sums what offset rules found for a group since a window began: how much of what the broker
+// took in that window was lost by retention, skips and truncation, and how much was read again.
+func (t *tenant) findings(destination, group string, w flow.Window) flow.Finding {
+	var f flow.Finding
+	q := t.broker.queueFor(destination, group)
+	if q == nil {
+		return f
+	}
+	for _, part := range q.parts {
+		m := part.groups[group]
+		if m == nil {
+			continue
+		}
+		f.Redelivered += m.redeliveries(w.Start * 1000)
+		for _, e := range m.events {
+			if e.Kind == flow.EventRewind || e.T < w.Start*1000 {
+				continue
+			}
+			lo, ok1 := part.End.Value(w.Start * 1000)
+			hi, ok2 := part.End.Value(w.End() * 1000)
+			if !ok1 || !ok2 {
+				continue
+			}
+			n := min(float64(e.To), hi) - max(float64(e.From), lo)
+			if n <= 0 {
+				continue
+			}
+			switch e.Kind {
+			case flow.EventRetention:
+				f.Retention += int64(n)
+			case flow.EventSkip:
+				f.Skipped += int64(n)
+			default:
+				f.Truncated += int64(n)
+			}
+		}
+	}
+	return f
+}
+
+// offsetLosses turns what offsets alone show into verdicts, for groups that no application counts for.
+func (t *tenant) offsetLosses(now int64) {
+	for _, p := range t.pipes {
+		for _, in := range p.offsets {
+			q := t.broker.queueFor(in.Destination, in.Group)
+			if q == nil {
+				continue
+			}
+			for _, part := range q.parts {
+				m := part.groups[in.Group]
+				if m == nil {
+					continue
+				}
+				for _, e := range m.events[m.told:] {
+					if e.Kind != flow.EventRewind {
+						t.ledger.say(t.offsetVerdict(p.id, in, part.Name, e, now), now)
+					}
+				}
+				m.told = len(m.events)
+			}
+		}
+	}
+}
+
+func (t *tenant) offsetVerdict(id string, in flow.Input, part string, e flow.Event, now int64) store.Verdict {
+	const width = 60
+	k := store.VerdictKey{
+		Pipeline: id, Kind: store.EdgeTransport, Destination: in.Destination, Group: in.Group, To: in.Group,
+		Window: e.T / 1000 / width * width, Width: width,
+	}
+	v := t.ledger.book(k).verdicts[k.Window] // several findings in one minute add up
+	v.VerdictKey = k
+	v.Settled, v.Level, v.Confidence, v.SettledAt, v.UpdatedAt = true, flow.L0, 0.95, now, now
+	v.Lost += e.N
+	v.Delta += e.N
+	v.Explained += e.N
+	switch e.Kind {
+	case flow.EventSkip:
+		v.State, v.Class = flow.Skipped, "skipped by the reader"
+	case flow.EventTruncation:
+		v.State, v.Class = flow.Loss, "truncation"
+	default:
+		v.State, v.Class = flow.RetentionLoss, "retention"
+	}
+	if len(v.Reasons) < 20 {
+		v.Reasons = append(v.Reasons[:len(v.Reasons):len(v.Reasons)], e.Sentence(in.Destination, part, in.Group))
+	}
+	return v
+}

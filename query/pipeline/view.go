@@ -1,0 +1,493 @@
+package pipeline
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/weirhq/weir/internal/cell"
+	"github.com/weirhq/weir/query/answer"
+	"github.com/weirhq/weir/query/flow"
+	"github.com/weirhq/weir/store"
+)
+
+// staleAfter is how old a poll may be before its figures are no longer shown as present, milliseconds.
+const staleAfter = 45_000
+
+// order of states, worst first.
+var stateOrder = map[answer.State]int{answer.Losing: 0, answer.Late: 1, answer.Unknown: 2, answer.Draining: 3, answer.OK: 4, answer.Idle: 5}
+
+// build makes the view of all pipelines. Everything it needs is in memory.
+func (t *tenant) build(now int64) *view {
+	v := &view{at: now, pages: make(map[string]*answer.Pipeline, len(t.pipes)), completeness: t.completeness(now)}
+	v.changes = lastChanges(t.log, nil)
+	for _, p := range t.pipes {
+		page := t.page(p, now)
+		page.Completeness = v.completeness
+		v.pages[p.id] = page
+		v.rows = append(v.rows, page.PipelineRow)
+	}
+	slices.SortFunc(v.rows, func(a, b answer.PipelineRow) int {
+		return cmp.Or(cmp.Compare(stateOrder[a.State], stateOrder[b.State]), -cmp.Compare(a.Lost24h, b.Lost24h),
+			-cmp.Compare(orZero(a.Lag.Seconds), orZero(b.Lag.Seconds)), cmp.Compare(a.ID, b.ID))
+	})
+	if v.rows == nil {
+		v.rows = []answer.PipelineRow{}
+	}
+	for _, p := range t.pipes {
+		v.changes = lastChanges(v.changes, p.log)
+	}
+	v.losses = t.recentLosses(now)
+	return v
+}
+
+func orZero(f *float64) float64 {
+	if f == nil {
+		return 0
+	}
+	return *f
+}
+
+// lastChanges merges two lists, newest first, at most 20.
+func lastChanges(a, b []answer.Change) []answer.Change {
+	out := append(slices.Clone(a), b...)
+	slices.SortStableFunc(out, func(x, y answer.Change) int { return cmp.Or(-cmp.Compare(x.At, y.At), strings.Compare(x.Text, y.Text)) })
+	out = slices.CompactFunc(out, func(x, y answer.Change) bool { return x == y })
+	if out == nil {
+		out = []answer.Change{}
+	}
+	return out[:min(len(out), 20)]
+}
+
+// completeness is the share of auditors that are heard in time, and what is missing.
+func (t *tenant) completeness(now int64) answer.Completeness {
+	c := answer.Completeness{Missing: []string{}}
+	if a := t.cells.audit; a != nil && a.Known > 0 {
+		share := float64(a.Known-a.Quiet) / float64(a.Known)
+		c.Share = &share
+		for _, g := range a.Silent() {
+			c.Missing = append(c.Missing, g.Sentence(now))
+		}
+	}
+	if f := t.s.extras.Collectors; f != nil {
+		for _, col := range f() {
+			if col.Tenant != "" && col.Tenant != t.id || col.Gaps == 0 {
+				continue
+			}
+			c.Missing = append(c.Missing, fmt.Sprintf("%s records of the spool of %s never arrived.", flow.Count(col.Gaps), col.Node))
+		}
+	}
+	for ck, up := range t.broker.up {
+		name := strings.TrimSpace(ck.system + " " + ck.cluster)
+		switch {
+		case now-up.at > t.s.cfg.Forget.Milliseconds():
+		case now-up.at > staleAfter:
+			c.Missing = append(c.Missing, fmt.Sprintf("No offsets of %s for %s.", name, flow.Age(float64(now-up.at)/1000)))
+		case up.v == 0:
+			c.Missing = append(c.Missing, "The broker "+name+" does not answer.")
+		}
+	}
+	slices.Sort(c.Missing)
+	return c
+}
+
+// stageLook is what a stage looks like now.
+type stageLook struct {
+	flow.Stage
+	lag     groupLag
+	input   flow.Input // the one with the largest lag
+	stale   bool       // its offsets are old
+	in, out *float64
+	age     *float64
+	lost    int64
+	losing  bool
+}
+
+func (t *tenant) looks(p *pipe, now int64) []stageLook {
+	stages := slices.Clone(p.topo.Stages)
+	for _, in := range p.offsets {
+		stages = append(stages, flow.Stage{Name: in.Group, Kind: flow.KindSink, In: []flow.Input{in}})
+	}
+	hold := t.s.cfg.Losing.Milliseconds()
+	out := make([]stageLook, 0, len(stages))
+	for _, st := range stages {
+		l := stageLook{Stage: st, lag: groupLag{trend: flow.TrendUnknown}}
+		var in, taken float64
+		rates := len(st.In) > 0
+		for _, i := range st.In {
+			q := t.broker.queueFor(i.Destination, i.Group)
+			if q == nil {
+				rates = false
+				continue
+			}
+			g := q.lagOf(i.Group)
+			if !g.known {
+				rates = false
+				continue
+			}
+			if now-g.at > staleAfter {
+				l.stale = true
+				rates = false
+				continue
+			}
+			rates = rates && g.ratesKnown
+			in += g.in
+			taken += g.out
+			if !l.lag.known || g.lag.Seconds > l.lag.lag.Seconds {
+				records := l.lag.records
+				l.lag, l.input = g, i
+				l.lag.records += records
+			} else {
+				l.lag.records += g.records
+			}
+			p.heard = max(p.heard, g.at)
+		}
+		switch {
+		case rates:
+			l.lag.in, l.lag.out = in, taken
+			l.in = &taken
+		case len(st.In) > 0:
+			l.in = p.rates[stageDir{st.Name, cell.In}].perSecond(now)
+		}
+		if len(st.Out) > 0 {
+			l.out = p.rates[stageDir{st.Name, cell.Out}].perSecond(now)
+		}
+		if n, ok := p.newestOf(st); ok {
+			age := math.Max(0, float64(now-n.ts)/1000)
+			l.age = &age
+		}
+		if b := t.ledger.books[flow.BalanceKey(p.id, st.Name, flow.Window{})]; b != nil {
+			l.lost, _ = b.lost24h()
+			n, _, _ := b.recentLoss(now, hold)
+			l.losing = n > 0
+		}
+		out = append(out, l)
+	}
+	return out
+}
+
+// newestOf is the newest event time a stage has dealt with: put out where it counts that, else taken in.
+func (p *pipe) newestOf(st flow.Stage) (newest, bool) {
+	if n, ok := p.newest[stageDir{st.Name, cell.Out}]; ok {
+		return n, true
+	}
+	n, ok := p.newest[stageDir{st.Name, cell.In}]
+	return n, ok
+}
+
+// page makes the answer for one pipeline and follows its state.
+func (t *tenant) page(p *pipe, now int64) *answer.Pipeline {
+	looks := t.looks(p, now)
+	sloLag, sloFresh := t.s.cfg.objective(p.id)
+	page := &answer.Pipeline{At: now, PipelineRow: answer.PipelineRow{ID: p.id, Level: flow.L0}}
+	row := &page.PipelineRow
+
+	// lag of the slowest stage
+	slowest := -1
+	for i := range looks {
+		l := &looks[i]
+		if !l.lag.known {
+			continue
+		}
+		if slowest < 0 || l.lag.lag.Seconds > looks[slowest].lag.lag.Seconds ||
+			l.lag.lag.Seconds == looks[slowest].lag.lag.Seconds && l.lag.records > looks[slowest].lag.records {
+			slowest = i
+		}
+	}
+	row.Lag = answer.Lag{Trend: flow.TrendUnknown, History: []float64{}}
+	late := false
+	backlog := 0.0
+	for i := range looks {
+		l := &looks[i]
+		backlog += l.lag.records
+		late = late || l.lag.known && l.lag.lag.Known && l.lag.lag.Seconds > sloLag
+		if l.lag.known {
+			p.spark(l.input).add(now, l.lag.lag)
+		}
+	}
+	if slowest >= 0 {
+		row.Slowest = looks[slowest].Name
+		row.Lag = lagAnswer(&looks[slowest], p.spark(looks[slowest].input).values())
+	}
+
+	source, sink, idle := t.ages(p, looks, now)
+	silent := t.silent(p, now)
+	stale := slices.ContainsFunc(looks, func(l stageLook) bool { return l.stale })
+	if sink != nil {
+		row.Freshness = sink
+		src := *sink
+		if source != nil {
+			src = *source
+		}
+		_, state := flow.Freshness(now, now-int64(src*1000), now-int64(*sink*1000), sloFresh, t.s.cfg.IdleAfter.Seconds(), 5)
+		if state == flow.Stale && len(silent) == 0 && backlogOrFlow(backlog, source, sloFresh) {
+			late = true
+		}
+	}
+	row.In, row.Out = ends(looks)
+	hops := hopsOf(looks)
+	stuck, isStuck := flow.Bottleneck(hops, sloLag)
+	losing, lossSentence := t.losing(p, now)
+	for _, b := range t.ledger.byPipe[p.id] {
+		lost, bound := b.lost24h()
+		row.Lost24h += lost
+		row.LostBound += bound
+	}
+	switch {
+	case losing:
+		row.State, row.Sentence = answer.Losing, lossSentence
+		if late && isStuck {
+			row.Sentence += " Late as well: " + stuck.Sentence
+		}
+	case late && isStuck && stuck.Class == "draining":
+		row.State, row.Sentence = answer.Draining, stuck.Sentence
+	case late:
+		row.State, row.Sentence = answer.Late, stuck.Sentence
+		if !isStuck {
+			row.Sentence = fmt.Sprintf("The newest data at the sink is %s old, and no queue holds it back.", flow.Age(orZero(sink)))
+		}
+	case len(silent) > 0:
+		row.State, row.Sentence = answer.Unknown, strings.Join(silent, " ")
+	case stale:
+		row.State, row.Sentence = answer.Unknown, "The offsets of its queues are no longer reported."
+	case slowest < 0 && sink == nil:
+		row.State, row.Sentence = answer.Unknown, "No evidence yet: neither offsets nor counts."
+	case idle && backlog == 0:
+		row.State = answer.Idle
+	default:
+		row.State = answer.OK
+	}
+	if p.state != row.State {
+		if p.state != "" {
+			p.note(now, fmt.Sprintf("%s: %s, was %s.", p.id, row.State, p.state))
+		}
+		p.state, p.since = row.State, now
+	}
+	row.Since = p.since
+	if !late {
+		isStuck = false
+	}
+	row.Level = t.level(p)
+	t.mapOf(page, p, looks, stuck.Stage, isStuck, silent, sloLag)
+	page.Stages = t.stageRows(p, looks, now)
+	page.Partitions = t.partitionRows(looks, now, sloLag)
+	page.Changes = lastChanges(t.log, p.log)
+	page.Evidence = t.evidence(p, looks)
+	return page
+}
+
+// backlogOrFlow says whether stale data at the sink is the pipeline's fault: something waits, or the source goes on.
+func backlogOrFlow(backlog float64, source *float64, objective float64) bool {
+	return backlog > 0 || source != nil && *source <= objective
+}
+
+// ages of the newest data at the sources and at the stalest sink, seconds, and whether the sources are silent.
+func (t *tenant) ages(p *pipe, looks []stageLook, now int64) (source, sink *float64, idle bool) {
+	for i := range looks {
+		l := &looks[i]
+		if l.age == nil {
+			continue
+		}
+		if l.Kind == flow.KindSource && (source == nil || *l.age < *source) {
+			source = l.age
+		}
+		if l.Kind == flow.KindSink && (sink == nil || *l.age > *sink) {
+			sink = l.age
+		}
+	}
+	if sink == nil && p.cells && len(looks) > 0 { // a circle has no end: take the last stage
+		sink = looks[len(looks)-1].age
+	}
+	if source != nil {
+		return source, sink, *source > t.s.cfg.IdleAfter.Seconds()
+	}
+	idle = true
+	any := false
+	for i := range looks {
+		if l := &looks[i]; l.lag.known {
+			any = true
+			idle = idle && l.lag.ratesKnown && l.lag.in == 0
+		}
+	}
+	return nil, sink, any && idle
+}
+
+// silent names the auditors of a pipeline that are not heard.
+func (t *tenant) silent(p *pipe, now int64) []string {
+	var out []string
+	if t.cells.audit == nil {
+		return nil
+	}
+	for _, g := range t.cells.audit.Silent() {
+		if _, ok := p.nodes[g.Node]; ok {
+			out = append(out, g.Sentence(now))
+		}
+	}
+	return out
+}
+
+// ends are what comes from the sources and what arrives at the sinks, records per second.
+func ends(looks []stageLook) (in, out *float64) {
+	plus := func(a *float64, b float64) *float64 {
+		if a != nil {
+			b += *a
+		}
+		return &b
+	}
+	sources := false
+	for i := range looks {
+		l := &looks[i]
+		if l.Kind == flow.KindSource {
+			sources = true
+			if l.out != nil {
+				in = plus(in, *l.out)
+			}
+		}
+		if l.Kind == flow.KindSink && l.in != nil {
+			out = plus(out, *l.in)
+		}
+	}
+	if !sources && len(looks) > 0 && looks[0].lag.known && looks[0].lag.ratesKnown {
+		in = plus(nil, looks[0].lag.in)
+	}
+	return in, out
+}
+
+func hopsOf(looks []stageLook) []flow.Hop {
+	out := make([]flow.Hop, 0, len(looks))
+	for i := range looks {
+		l := &looks[i]
+		out = append(out, flow.Hop{
+			Stage: l.Name, Instances: len(l.Instances), Lag: l.lag.lag, Backlog: l.lag.records, Trend: l.lag.trend, Slope: l.lag.slope,
+			In: l.lag.in, Out: l.lag.out, Known: l.lag.known, Stalled: l.lag.stalled, Drain: l.lag.drain, Partitions: l.lag.parts,
+		})
+	}
+	return out
+}
+
+func lagAnswer(l *stageLook, history []float64) answer.Lag {
+	a := answer.Lag{Trend: l.lag.trend, History: history}
+	if !l.lag.known {
+		return a
+	}
+	a.Messages = &l.lag.records
+	if l.lag.lag.Known {
+		sec := l.lag.lag.Seconds
+		a.Seconds = &sec
+		if bound := l.lag.lag.Bound; !math.IsInf(bound, 0) {
+			a.Bound = &bound
+		}
+	}
+	switch {
+	case l.lag.records <= 0 || !l.lag.ratesKnown || l.lag.trend == flow.Steady && !(l.lag.stalled > 0):
+	case math.IsInf(l.lag.drain, 1):
+		a.DrainNever = true
+	default:
+		drain := l.lag.drain
+		a.Drain = &drain
+	}
+	return a
+}
+
+// losing says whether a settled loss is recent, and where.
+func (t *tenant) losing(p *pipe, now int64) (bool, string) {
+	var worst *book
+	var most, ofUp, from int64
+	for _, b := range t.ledger.byPipe[p.id] {
+		lost, up, since := b.recentLoss(now, t.s.cfg.Losing.Milliseconds())
+		if lost > most {
+			worst, most, ofUp, from = b, lost, up, since
+		}
+	}
+	if worst == nil {
+		return false, ""
+	}
+	what := flow.Count(most) + " records"
+	if ofUp > 0 {
+		what = flow.Percent(float64(most)/float64(ofUp)) + ", " + what
+	}
+	at := time.Unix(from, 0).UTC().Format("15:04:05")
+	if worst.key.Kind == store.EdgeBalance {
+		return true, fmt.Sprintf("%s loses %s since %s.", worst.key.To, what, at)
+	}
+	return true, fmt.Sprintf("%s lost on the way %s, since %s.", what, where(worst.key), at)
+}
+
+// where names a balance: the stage, or the way from stage over queue to stage.
+func where(k store.VerdictKey) string {
+	if k.Kind == store.EdgeBalance {
+		return k.To
+	}
+	parts := []string{}
+	for _, s := range []string{strings.ReplaceAll(k.From, ",", " + "), k.Destination, k.To} {
+		if s != "" {
+			parts = append(parts, s)
+		}
+	}
+	return strings.Join(parts, " → ")
+}
+
+func (t *tenant) level(p *pipe) string {
+	if !p.cells {
+		return flow.L0
+	}
+	for _, b := range t.ledger.byPipe[p.id] {
+		for _, v := range b.verdicts {
+			if v.Level == flow.L3 {
+				return flow.L3
+			}
+		}
+	}
+	return flow.L2
+}
+
+func (t *tenant) evidence(p *pipe, looks []stageLook) string {
+	var parts []string
+	partitions, instances := 0, 0
+	for i := range looks {
+		partitions += len(looks[i].lag.parts)
+		instances += len(looks[i].Instances)
+	}
+	if partitions > 0 {
+		parts = append(parts, fmt.Sprintf("offsets of %d partitions", partitions))
+	}
+	if instances > 0 {
+		parts = append(parts, fmt.Sprintf("counts of %d instances", instances))
+	}
+	if t.level(p) == flow.L3 {
+		parts = append(parts, "fingerprints")
+	}
+	return strings.Join(parts, ", ")
+}
+
+// headline is the state of the whole and the sentence of the Now page.
+func headline(rows []answer.PipelineRow) (answer.State, string) {
+	if len(rows) == 0 {
+		return answer.Unknown, "Nothing is known yet: no application counts and no broker is read."
+	}
+	n := map[answer.State]int{}
+	for i := range rows {
+		n[rows[i].State]++
+	}
+	worst := rows[0]
+	switch worst.State {
+	case answer.OK, answer.Idle:
+		if len(rows) == 1 {
+			return worst.State, "The one pipeline is well."
+		}
+		return answer.OK, fmt.Sprintf("All %d pipelines are well.", len(rows))
+	}
+	var parts []string
+	for _, s := range []struct {
+		state answer.State
+		text  string
+	}{{answer.Losing, "losing data"}, {answer.Late, "late"}, {answer.Unknown, "unknown"}, {answer.Draining, "catching up"}} {
+		if n[s.state] > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n[s.state], s.text))
+		}
+	}
+	return worst.State, fmt.Sprintf("%s of %d. %s: %s", flow.List(parts), len(rows), worst.ID, worst.Sentence)
+}
