@@ -117,7 +117,7 @@ type AppendResult struct {
 
 // Rejection counts samples that were not taken, with one example to show.
 type Rejection struct {
-	Reason  string // too_old, too_new, duplicate_value, bad_labels, series_limit
+	Reason  string // too_old, too_new, duplicate_value, bad_labels, bad_histogram, series_limit
 	Count   int
 	Example string // the series and why, for the sender's log
 }

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"sync/atomic"
 
@@ -50,7 +51,7 @@ func Open(ctx context.Context, cfg Config, logger *slog.Logger, set *metrics.Set
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(fmt.Errorf("cannot open data folder %q: %w", cfg.Dir, err), e.Close())
+			err = errors.Join(fmt.Errorf("cannot open data folder %q: %w", cfg.Dir, err), e.Close()) //nolint:contextcheck // closing does not end with ctx
 		}
 	}()
 	if e.docs, err = docdb.New(ctx, cfg.docs(), logger, set); err != nil {
@@ -81,7 +82,7 @@ func lockDir(dir string) (*os.File, error) {
 	}
 	// The pid is only for the message above.
 	if err := f.Truncate(0); err == nil {
-		_, _ = f.WriteAt([]byte(fmt.Sprint(os.Getpid())), 0)
+		_, _ = f.WriteAt([]byte(strconv.Itoa(os.Getpid())), 0)
 	}
 	return f, nil
 }
@@ -120,7 +121,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	}
 	wg.Wait()
 	e.ran.Store(true)
-	return errors.Join(append(errs, e.Close())...)
+	return errors.Join(append(errs, e.Close())...) //nolint:contextcheck // ctx has ended, closing begins
 }
 
 // Close closes everything and gives the folder back. Run does this too; calling both is harmless.

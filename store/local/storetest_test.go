@@ -14,7 +14,7 @@ import (
 // memDir is a folder in memory where there is one: the suite opens the engine some hundred times.
 func memDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("/dev/shm", "weir")
+	dir, err := os.MkdirTemp("/dev/shm", "weir") //nolint:usetesting // t.TempDir is on disk
 	if err != nil {
 		return t.TempDir()
 	}

@@ -18,6 +18,7 @@ import (
 )
 
 func testLedger(t *testing.T, fresh func(t *testing.T) Place) {
+	t.Helper()
 	t.Run("verdicts", func(t *testing.T) { testVerdicts(t, fresh) })
 	t.Run("extremes", func(t *testing.T) { testCellExtremes(t, fresh) })
 	t.Run("random", func(t *testing.T) {
@@ -27,6 +28,7 @@ func testLedger(t *testing.T, fresh func(t *testing.T) Place) {
 
 // testVerdicts holds the revision rule and the filters.
 func testVerdicts(t *testing.T, fresh func(t *testing.T) Place) {
+	t.Helper()
 	e := opened(t, fresh)
 	w := base() / 1000
 	v := store.Verdict{
@@ -94,6 +96,7 @@ func testVerdicts(t *testing.T, fresh func(t *testing.T) Place) {
 
 // testCellExtremes holds that 64-bit figures come back as they went in.
 func testCellExtremes(t *testing.T, fresh func(t *testing.T) Place) {
+	t.Helper()
 	e := opened(t, fresh)
 	c := cell.Cell{
 		Key:      cell.Key{Pipeline: "p", Stage: "s", Dir: cell.Out, Window: base() / 1000, Width: 60},
@@ -221,7 +224,7 @@ func randomLedger(t *rapid.T, e *running) {
 			m.verdicts[v.VerdictKey] = v
 		},
 		"restart": func(t *rapid.T) {
-			if rapid.IntRange(0, 3).Draw(t, "seldom") == 0 {
+			if rapid.IntRange(0, 7).Draw(t, "seldom") == 0 {
 				e.restart(t)
 			}
 		},

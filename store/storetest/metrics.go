@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/metadata"
@@ -47,7 +48,7 @@ func batchOf(items ...item) *store.MetricBatch {
 	b := &store.MetricBatch{}
 	for _, i := range items {
 		n := uint32(len(b.Symbols))
-		b.Symbols = append(b.Symbols, labels.MetricName, i.name, "service", "s-"+i.name)
+		b.Symbols = append(b.Symbols, model.MetricNameLabel, i.name, "service", "s-"+i.name)
 		s := store.BatchSeries{LabelRefs: []uint32{n, n + 1, n + 2, n + 3}}
 		if i.hist {
 			s.Histograms = []store.HistogramSample{{T: i.t, H: i.histogram()}}
@@ -97,7 +98,7 @@ func readAll(t tb, e store.Engine, tenant store.Tenant, mint, maxt int64) []item
 			t.Errorf("close querier: %v", err)
 		}
 	}()
-	set := q.Select(context.Background(), true, nil, labels.MustNewMatcher(labels.MatchRegexp, labels.MetricName, ".+"))
+	set := q.Select(context.Background(), true, nil, labels.MustNewMatcher(labels.MatchRegexp, model.MetricNameLabel, ".+"))
 	var out []item
 	var last labels.Labels
 	for set.Next() {
@@ -107,8 +108,8 @@ func readAll(t tb, e store.Engine, tenant store.Tenant, mint, maxt int64) []item
 			t.Errorf("series %s after %s", ls, last)
 		}
 		last = ls.Copy()
-		name := ls.Get(labels.MetricName)
-		if want := labels.FromStrings(labels.MetricName, name, "service", "s-"+name); !labels.Equal(ls, want) {
+		name := ls.Get(model.MetricNameLabel)
+		if want := labels.FromStrings(model.MetricNameLabel, name, "service", "s-"+name); !labels.Equal(ls, want) {
 			t.Errorf("series %s, want %s", ls, want)
 		}
 		at := int64(math.MinInt64)
@@ -141,6 +142,7 @@ func readAll(t tb, e store.Engine, tenant store.Tenant, mint, maxt int64) []item
 }
 
 func testMetrics(t *testing.T, fresh func(t *testing.T) Place) {
+	t.Helper()
 	t.Run("rejections", func(t *testing.T) { testRejections(t, fresh) })
 	t.Run("metadata", func(t *testing.T) { testMetadata(t, fresh) })
 	t.Run("bounds", func(t *testing.T) { testQueryBounds(t, fresh) })
@@ -150,6 +152,7 @@ func testMetrics(t *testing.T, fresh func(t *testing.T) Place) {
 }
 
 func testRejections(t *testing.T, fresh func(t *testing.T) Place) {
+	t.Helper()
 	e := opened(t, fresh)
 	now := time.Now().UnixMilli()
 	put(t, e, "a", gauge("up", now, 1))
@@ -193,6 +196,7 @@ func testRejections(t *testing.T, fresh func(t *testing.T) Place) {
 }
 
 func testMetadata(t *testing.T, fresh func(t *testing.T) Place) {
+	t.Helper()
 	e := opened(t, fresh)
 	want := map[string]metadata.Metadata{}
 	for _, name := range []string{"m1", "m2", "m3"} {
@@ -228,6 +232,7 @@ func testMetadata(t *testing.T, fresh func(t *testing.T) Place) {
 }
 
 func testQueryBounds(t *testing.T, fresh func(t *testing.T) Place) {
+	t.Helper()
 	e := opened(t, fresh)
 	b := base()
 	put(t, e, "a", gauge("up", b, 1), gauge("up", b+1, 2), gauge("up", b+2, 3))
@@ -247,7 +252,7 @@ func testQueryBounds(t *testing.T, fresh func(t *testing.T) Place) {
 		t.Errorf("label values %v %v", vs, err)
 	}
 	ns, _, err := q.LabelNames(t.Context(), nil)
-	if err != nil || !slices.Equal(ns, []string{labels.MetricName, "service"}) {
+	if err != nil || !slices.Equal(ns, []string{model.MetricNameLabel, "service"}) {
 		t.Errorf("label names %v %v", ns, err)
 	}
 }
@@ -295,7 +300,7 @@ func randomMetrics(t *rapid.T, e *running) {
 			}
 		},
 		"restart": func(t *rapid.T) {
-			if rapid.IntRange(0, 3).Draw(t, "seldom") == 0 {
+			if rapid.IntRange(0, 7).Draw(t, "seldom") == 0 {
 				e.restart(t)
 			}
 		},

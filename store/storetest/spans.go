@@ -18,6 +18,7 @@ import (
 )
 
 func testSpans(t *testing.T, fresh func(t *testing.T) Place) {
+	t.Helper()
 	e := opened(t, fresh)
 	if err := e.Spans().Append(t.Context(), "a", []store.Span{span(1, 1, 0)}); errors.Is(err, store.ErrUnavailable) {
 		t.Skipf("LOUD: this engine does not store spans yet: %v", err)
@@ -47,6 +48,7 @@ func span(trace, n byte, parent byte) store.Span {
 
 // testWholeSpan holds that every field comes back.
 func testWholeSpan(t *testing.T, fresh func(t *testing.T) Place) {
+	t.Helper()
 	e := opened(t, fresh)
 	s := span(1, 2, 1)
 	s.Node, s.Container, s.Scope, s.StatusMsg, s.TraceState, s.Dropped = "n", "c", "lib", "msg", "k=v", 3
@@ -80,6 +82,7 @@ func testWholeSpan(t *testing.T, fresh func(t *testing.T) Place) {
 }
 
 func testSearch(t *testing.T, fresh func(t *testing.T) Place) {
+	t.Helper()
 	e := opened(t, fresh)
 	for tr := byte(1); tr <= 5; tr++ {
 		spans := []store.Span{span(tr, 1, 0), span(tr, 2, 1), span(tr, tr+2, 2)}
@@ -190,7 +193,7 @@ func randomSpans(t *rapid.T, e *running) {
 			}
 		},
 		"restart": func(t *rapid.T) {
-			if rapid.IntRange(0, 3).Draw(t, "seldom") == 0 {
+			if rapid.IntRange(0, 7).Draw(t, "seldom") == 0 {
 				e.restart(t)
 			}
 		},

@@ -88,6 +88,7 @@ func opened(t *testing.T, fresh func(t *testing.T) Place) *running {
 }
 
 func testStats(t *testing.T, fresh func(t *testing.T) Place) {
+	t.Helper()
 	e := opened(t, fresh)
 	put(t, e, "a", gauge("up", base(), 1))
 	s, err := e.Stats(t.Context())

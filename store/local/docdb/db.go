@@ -145,7 +145,7 @@ type job struct {
 type writer struct{ db *DB }
 
 func (w *writer) exec(ctx context.Context, query string, args ...any) (sql.Result, error) {
-	s, err := w.db.prepare(ctx, query)
+	s, err := w.db.prepare(ctx, query) //nolint:sqlclosecheck // kept, and closed with the DB
 	if err != nil {
 		return nil, err
 	}
@@ -153,7 +153,7 @@ func (w *writer) exec(ctx context.Context, query string, args ...any) (sql.Resul
 }
 
 func (w *writer) row(ctx context.Context, query string, args []any, dst ...any) error {
-	s, err := w.db.prepare(ctx, query)
+	s, err := w.db.prepare(ctx, query) //nolint:sqlclosecheck // kept, and closed with the DB
 	if err != nil {
 		return err
 	}

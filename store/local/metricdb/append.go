@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/exemplar"
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
@@ -79,8 +80,8 @@ func (t *tenant) append(ctx context.Context, b *store.MetricBatch) (store.Append
 	if err := h.sync.wait(); err != nil {
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		if t.closed {
-			return store.AppendResult{}, fmt.Errorf("cannot write metrics of tenant %q: %w: %w", t.id, errClosed, store.ErrUnavailable)
+		if t.closed || t.h != h { // closed, or reopened already
+			return store.AppendResult{}, fmt.Errorf("cannot write metrics of tenant %q: %w: %w", t.id, err, store.ErrUnavailable)
 		}
 		return store.AppendResult{}, t.fail(err)
 	}
@@ -316,8 +317,7 @@ func (a *batchAppend) give(i, j int, hist bool, e *entry, ls labels.Labels, t, s
 	}
 	if len(opts.Exemplars) > 0 {
 		a.res.Exemplars += len(opts.Exemplars)
-		var partial *storage.AppendPartialError
-		if errors.As(err, &partial) {
+		if partial, ok := errors.AsType[*storage.AppendPartialError](err); ok {
 			a.res.Exemplars -= len(partial.ExemplarErrors)
 			err = nil
 		}
@@ -417,7 +417,7 @@ func (a *batchAppend) exemplars(s *store.BatchSeries) []exemplar.Exemplar {
 
 func (a *batchAppend) metadata(s *store.BatchSeries) {
 	for k := 0; k+1 < len(s.LabelRefs); k += 2 {
-		if a.b.Symbols[s.LabelRefs[k]] != labels.MetricName {
+		if a.b.Symbols[s.LabelRefs[k]] != model.MetricNameLabel {
 			continue
 		}
 		name := a.b.Symbols[s.LabelRefs[k+1]]

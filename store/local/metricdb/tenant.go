@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/oklog/ulid/v2"
-	"github.com/prometheus/common/promslog"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/tsdb"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
@@ -142,10 +141,7 @@ func (t *tenant) setAllBefore(db *tsdb.DB) {
 
 // quiet lets the TSDB's warnings and errors through, not its chatter.
 func (t *tenant) quiet() *slog.Logger {
-	if t.logger.Enabled(context.Background(), slog.LevelWarn) {
-		return slog.New(warnOnly{t.logger.Handler()})
-	}
-	return promslog.NewNopLogger()
+	return slog.New(warnOnly{t.logger.Handler()})
 }
 
 type warnOnly struct{ slog.Handler }

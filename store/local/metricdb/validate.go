@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"unicode/utf8"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/weirhq/weir/store"
@@ -45,7 +46,7 @@ func (c *Config) checkLabels(symbols []string, refs []uint32) error {
 			return fmt.Errorf("label name %q is not UTF-8", name)
 		case !utf8.ValidString(value):
 			return fmt.Errorf("value %q of label %q is not UTF-8", value, name)
-		case name == labels.MetricName && value != "":
+		case name == model.MetricNameLabel && value != "":
 			named = true
 		}
 		prev = name

@@ -117,6 +117,7 @@ func (a *batchAppend) read(series int32, mint, maxt int64) (map[int64]point, err
 		it = s.Iterator(it)
 		for vt := it.Next(); vt != chunkenc.ValNone; vt = it.Next() {
 			switch vt {
+			default: // none
 			case chunkenc.ValFloat:
 				t, v := it.At()
 				out[t] = point{v: v}
