@@ -150,6 +150,7 @@ export function trace(id) {
     at = begin;
     parent = send;
   }
+  spans.length = Math.min(spans.length, target);
   const duration = Math.max(
     ...spans.slice(-2000).map((s) => s.start + s.duration),
     spans.reduce((m, s) => Math.max(m, s.start + s.duration), 0),

@@ -2,6 +2,7 @@ import { type LossRow, list } from '../api/types';
 import { count, DASH, percent } from '../lib/format';
 import { when } from '../lib/time';
 import { Ribbon } from './ribbon';
+import { Scroll } from './scroll';
 import { State } from './state';
 
 interface Props {
@@ -31,7 +32,7 @@ export const evidence = (level: string): string => LEVELS[level] ?? (level || 'n
 export function LossTable({ rows, zone, cursor, open, span, short }: Props) {
   const now = Date.now();
   return (
-    <div className="scroll">
+    <Scroll label="Loss ledger">
       <table aria-label="Loss ledger">
         <thead>
           <tr>
@@ -95,7 +96,7 @@ export function LossTable({ rows, zone, cursor, open, span, short }: Props) {
           ))}
         </tbody>
       </table>
-    </div>
+    </Scroll>
   );
 }
 

@@ -3,6 +3,7 @@ import { memo, useRef } from 'react';
 import { list, type PipelineRow } from '../api/types';
 import { bound, count, DASH, duration, rate } from '../lib/format';
 import { Go } from './link';
+import { Scroll } from './scroll';
 import { Sparkline } from './sparkline';
 import { State } from './state';
 
@@ -27,7 +28,7 @@ export function PipelinesTable(props: Props) {
 
 function ShortTable({ rows, cursor, open, sort, onSort }: Props) {
   return (
-    <div className="scroll">
+    <Scroll label="Pipelines">
       <table aria-label="Pipelines">
         <Head sort={sort} onSort={onSort} />
         <tbody>
@@ -36,7 +37,7 @@ function ShortTable({ rows, cursor, open, sort, onSort }: Props) {
           ))}
         </tbody>
       </table>
-    </div>
+    </Scroll>
   );
 }
 

@@ -2,6 +2,7 @@ import { list, type TraceRow } from '../api/types';
 import { count, spanDuration } from '../lib/format';
 import { clockSeconds, when } from '../lib/time';
 import { Go } from './link';
+import { Scroll } from './scroll';
 import { Shape } from './state';
 
 interface Props {
@@ -16,7 +17,7 @@ export function TraceTable({ rows, zone, cursor, open }: Props) {
   const longest = Math.max(1e-9, ...rows.map((r) => r.duration));
   const now = Date.now();
   return (
-    <div className="scroll">
+    <Scroll label="Traces">
       <table aria-label="Traces">
         <thead>
           <tr>
@@ -93,6 +94,6 @@ export function TraceTable({ rows, zone, cursor, open }: Props) {
           })}
         </tbody>
       </table>
-    </div>
+    </Scroll>
   );
 }

@@ -114,7 +114,7 @@ export function Shell() {
         Menu
       </button>
       <Rail open={rail} live={view.live} close={() => setRail(false)} help={() => setOverlay('help')} />
-      <main className="main" id="main" ref={main} tabIndex={-1}>
+      <main className="main" id="main" ref={main} tabIndex={0}>
         <Suspense fallback={<Skeleton heights={[28, 300]} />}>
           <Outlet />
         </Suspense>

@@ -4,6 +4,7 @@ import { type Alert, type Alerts, list } from '../../api/types';
 import { useClock } from '../../components/clock';
 import { Go } from '../../components/link';
 import { useRows } from '../../components/rows';
+import { Scroll } from '../../components/scroll';
 import { NothingMatches, Screen } from '../../components/screen';
 import { Segmented } from '../../components/segmented';
 import { State } from '../../components/state';
@@ -74,7 +75,7 @@ function Table({ alerts, cursor, open }: { alerts: readonly Alert[]; cursor: num
   const [view] = useView();
   const now = useClock();
   return (
-    <div className="scroll">
+    <Scroll label="Alerts">
       <table aria-label="Alerts">
         <thead>
           <tr>
@@ -118,7 +119,7 @@ function Table({ alerts, cursor, open }: { alerts: readonly Alert[]; cursor: num
           ))}
         </tbody>
       </table>
-    </div>
+    </Scroll>
   );
 }
 

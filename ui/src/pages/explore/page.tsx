@@ -4,6 +4,7 @@ import { seriesName } from '../../api/prometheus';
 import { Chart, look } from '../../charts/chart';
 import { useRows } from '../../components/rows';
 import { Failure, Skeleton } from '../../components/screen';
+import { Scroll } from '../../components/scroll';
 import { Segmented } from '../../components/segmented';
 import { useTitle } from '../../components/title';
 import { plural, value } from '../../lib/format';
@@ -179,7 +180,7 @@ function Listed({ data }: { data: Result }) {
     return null;
   };
   return (
-    <div className="card scroll">
+    <Scroll label="Newest values" className="card">
       <table className="dense" aria-label="Newest value of each series">
         <thead>
           <tr>
@@ -206,6 +207,6 @@ function Listed({ data }: { data: Result }) {
           ))}
         </tbody>
       </table>
-    </div>
+    </Scroll>
   );
 }

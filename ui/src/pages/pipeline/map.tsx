@@ -196,10 +196,11 @@ function Place({
   const fill = plain ? 'var(--panel)' : `var(--${tone}b)`;
   const dash = tone === 'unk' && !plain ? '4 3' : undefined;
   const line = node.stuck || on ? 2.2 : 1.4;
+  // The name is what is drawn inside; this is what the drawing says besides.
   const said = [
-    `${node.name}, ${KINDS[node.kind] ?? node.kind}, ${node.state}`,
-    node.stuck ? 'stuck: holds the data up' : '',
-    node.detail,
+    KINDS[node.kind] ?? node.kind,
+    node.state,
+    node.stuck ? 'holds the data up' : '',
     node.age == null ? 'age of the data not known' : `data ${duration(node.age)} old`,
     node.lost > 0 ? `${count(node.lost)} lost in 24 h` : '',
   ];
@@ -210,7 +211,7 @@ function Place({
       role="button"
       tabIndex={0}
       aria-pressed={on}
-      aria-label={said.filter(Boolean).join('. ')}
+      aria-description={said.filter(Boolean).join(', ')}
       onClick={() => choose(on ? '' : node.id)}
       onKeyDown={(e) => {
         if (e.key !== 'Enter' && e.key !== ' ') return;
@@ -262,17 +263,17 @@ function Place({
         className="name"
       >
         {clip(node.name, w)}
-      </text>
+      </text>{' '}
       {node.detail ? (
         <text className="m" x={x + w / 2 - (node.kind === 'queue' ? 4 : 0)} y={y + h / 2 + 14} textAnchor="middle">
           {clip(node.detail, w)}
         </text>
-      ) : null}
+      ) : null}{' '}
       {plain ? null : (
         <text className={`${tone} word`} x={x + w / 2} y={y - 6} textAnchor="middle">
           {node.stuck ? 'STUCK HERE' : node.state}
         </text>
-      )}
+      )}{' '}
       <text
         className={node.stuck ? `${tone} strong` : oldest > 1 && node.age === oldest ? 'strong' : 'm'}
         x={x + w / 2}

@@ -1,6 +1,7 @@
 // Partitions as each group reads them: skew shows as one long bar among short ones.
 import type { PartitionRow } from '../../api/types';
 import { State, toneOf } from '../../components/state';
+import { Scroll } from '../../components/scroll';
 import { count, duration, percent } from '../../lib/format';
 
 const MOST = 500;
@@ -34,7 +35,7 @@ function Group({ name, rows }: { name: string; rows: readonly PartitionRow[] }) 
         <h2>{name}</h2>
         <span className="mut">{count(total)} records behind</span>
       </div>
-      <div className="scroll">
+      <Scroll label={name}>
         <table className="dense" aria-label={name}>
           <thead>
             <tr>
@@ -86,7 +87,7 @@ function Group({ name, rows }: { name: string; rows: readonly PartitionRow[] }) 
             })}
           </tbody>
         </table>
-      </div>
+      </Scroll>
     </section>
   );
 }

@@ -1,5 +1,6 @@
 import { list, type StageRow } from '../../api/types';
 import { State } from '../../components/state';
+import { Scroll } from '../../components/scroll';
 import { count, DASH, rate, spanDuration } from '../../lib/format';
 
 const COLUMNS = ['In /s', 'Out /s', 'In', 'Out', 'Filtered', 'Dead-lettered', 'Dropped', 'Lost', 'p50', 'p99'];
@@ -7,7 +8,7 @@ const COLUMNS = ['In /s', 'Out /s', 'In', 'Out', 'Filtered', 'Dead-lettered', 'D
 /** The balance of each stage over the settled windows of the last hour. */
 export function Stages({ rows }: { rows: readonly StageRow[] }) {
   return (
-    <div className="card scroll">
+    <Scroll label="Stages" className="card">
       <table aria-label="Stages, settled windows of the last hour">
         <thead>
           <tr>
@@ -48,7 +49,7 @@ export function Stages({ rows }: { rows: readonly StageRow[] }) {
           ))}
         </tbody>
       </table>
-    </div>
+    </Scroll>
   );
 }
 

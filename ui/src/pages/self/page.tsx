@@ -3,6 +3,7 @@ import { useSelf } from '../../api/hooks';
 import { type CollectorRow, type DoorRow, list, type Self, type StoreRow } from '../../api/types';
 import { useClock } from '../../components/clock';
 import { Screen } from '../../components/screen';
+import { Scroll } from '../../components/scroll';
 import { Shape, State } from '../../components/state';
 import { useTitle } from '../../components/title';
 import { bytes, count, DASH, duration, rate, value } from '../../lib/format';
@@ -79,7 +80,7 @@ function Doors({
         <h2>{title}</h2>
         <span className="mut">{says}</span>
       </div>
-      <div className="scroll">
+      <Scroll label={title}>
         <table className="dense" aria-label={title}>
           <thead>
             <tr>
@@ -134,7 +135,7 @@ function Doors({
             })}
           </tbody>
         </table>
-      </div>
+      </Scroll>
     </section>
   );
 }
@@ -148,7 +149,7 @@ function Collectors({ rows, skew }: { rows: readonly CollectorRow[]; skew: numbe
         <h2>Collectors</h2>
       </div>
       {rows.length === 0 ? <p className="pad mut">No collector has sent anything yet.</p> : null}
-      <div className="scroll">
+      <Scroll label="Collectors">
         <table className="dense" aria-label="Collectors">
           <thead>
             <tr>
@@ -185,7 +186,7 @@ function Collectors({ rows, skew }: { rows: readonly CollectorRow[]; skew: numbe
             ))}
           </tbody>
         </table>
-      </div>
+      </Scroll>
     </section>
   );
 }
