@@ -38,13 +38,11 @@ type bodies struct {
 	bufs   sync.Pool // *[]byte
 	zstds  sync.Pool // *zstd.Decoder
 	gzips  sync.Pool // *gzip.Reader
-	limits struct{ window uint64 }
+	window uint64    // largest zstd window
 }
 
 func newBodies(cfg Config) *bodies {
-	b := &bodies{cfg: cfg}
-	b.limits.window = uint64(max(cfg.MaxBody, 8<<20)) //nolint:gosec // checked by Validate
-	return b
+	return &bodies{cfg: cfg, window: uint64(max(cfg.MaxBody, 8<<20))} //nolint:gosec // checked by Validate
 }
 
 // body is a decompressed request body. Nothing may point into data after free.
@@ -164,14 +162,7 @@ func (bs *bodies) unpack(enc string, raw []byte) (*body, error) {
 	}
 	switch enc {
 	case "snappy":
-		n, err := snappy.DecodedLen(raw)
-		if err != nil {
-			return nil, badData("cannot decompress snappy: %v (block format is expected)", err)
-		}
-		if err := bs.allowed(int64(n), len(raw)); err != nil {
-			return nil, err
-		}
-		return bs.fill(int64(n), func(dst []byte) ([]byte, error) { return snappy.Decode(dst[:n], raw) }, enc)
+		return bs.unpackSnappy(raw)
 	case "zstd":
 		return bs.unpackZstd(raw)
 	case "gzip":
@@ -203,86 +194,107 @@ func (bs *bodies) bomb(raw int) error {
 	}
 }
 
-func (bs *bodies) fill(n int64, decode func([]byte) ([]byte, error), enc string) (*body, error) {
-	if err := bs.reserve(n); err != nil {
+func (bs *bodies) unpackSnappy(raw []byte) (*body, error) {
+	n, err := snappy.DecodedLen(raw)
+	if err != nil {
+		return nil, badData("cannot decompress snappy: %v (block format is expected)", err)
+	}
+	if err := bs.allowed(int64(n), len(raw)); err != nil {
 		return nil, err
 	}
-	buf := bs.get()
-	if int64(cap(*buf)) < n {
-		*buf = make([]byte, n)
+	if err := bs.reserve(int64(n)); err != nil {
+		return nil, err
 	}
-	out, err := decode((*buf)[:cap(*buf)])
-	if err != nil {
-		bs.put(buf)
-		bs.inUse.Add(-n)
-		var re *refusal
-		if errors.As(err, &re) {
-			return nil, err
-		}
-		return nil, badData("cannot decompress %s: %v", enc, err)
+	b := &body{owner: bs, buf: bs.get(), reserved: int64(n)}
+	if cap(*b.buf) < n {
+		*b.buf = make([]byte, n)
 	}
-	return &body{data: out, owner: bs, buf: buf, reserved: n}, nil
+	if b.data, err = snappy.Decode((*b.buf)[:n], raw); err != nil {
+		b.free()
+		return nil, badData("cannot decompress snappy: %v", err)
+	}
+	return b, nil
 }
 
 func (bs *bodies) unpackZstd(raw []byte) (*body, error) {
-	limit := bs.limit(len(raw))
+	hint := 4 * int64(len(raw))
 	var h zstd.Header
 	if err := h.Decode(raw); err != nil {
 		return nil, badData("cannot decompress zstd: %v", err)
 	}
 	if h.HasFCS {
-		if err := bs.allowed(int64(min(h.FrameContentSize, 1<<62)), len(raw)); err != nil { //nolint:gosec // bounded
+		hint = int64(min(h.FrameContentSize, 1<<62)) //nolint:gosec // bounded
+		if err := bs.allowed(hint, len(raw)); err != nil {
 			return nil, err
 		}
 	}
+	window := int64(min(h.WindowSize, bs.window)) //nolint:gosec // bounded
+	if err := bs.reserve(window); err != nil {
+		return nil, err
+	}
+	defer bs.inUse.Add(-window)
 	d, ok := bs.zstds.Get().(*zstd.Decoder)
 	if !ok {
 		var err error
 		if d, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
-			zstd.WithDecoderMaxWindow(bs.limits.window), zstd.WithDecoderMaxMemory(uint64(bs.cfg.MaxBody)+1)); err != nil { //nolint:gosec // checked by Validate
+			zstd.WithDecoderMaxWindow(bs.window), zstd.WithDecoderMaxMemory(uint64(bs.cfg.MaxBody)+1)); err != nil { //nolint:gosec // checked by Validate
 			return nil, fmt.Errorf("cannot make a zstd decoder: %w", err)
 		}
 	}
 	defer bs.zstds.Put(d)
-	if h.HasFCS && h.FrameContentSize > 0 {
-		n := int64(h.FrameContentSize) //nolint:gosec // allowed() said yes
-		return bs.fill(n+1, func(dst []byte) ([]byte, error) { return bs.stream(d, d.Reset(bytes.NewReader(raw)), dst, n, len(raw)) }, "zstd")
+	if err := d.Reset(bytes.NewReader(raw)); err != nil {
+		return nil, badData("cannot decompress zstd: %v", err)
 	}
-	return bs.fill(limit+1, func(dst []byte) ([]byte, error) {
-		return bs.stream(d, d.Reset(bytes.NewReader(raw)), dst, limit, len(raw))
-	}, "zstd")
+	return bs.stream(d, "zstd", hint, len(raw))
 }
 
 func (bs *bodies) unpackGzip(raw []byte) (*body, error) {
-	limit := bs.limit(len(raw))
 	g, ok := bs.gzips.Get().(*gzip.Reader)
 	if !ok {
 		g = new(gzip.Reader)
 	}
 	defer bs.gzips.Put(g)
-	return bs.fill(limit+1, func(dst []byte) ([]byte, error) {
-		return bs.stream(g, g.Reset(bytes.NewReader(raw)), dst, limit, len(raw))
-	}, "gzip")
+	if err := g.Reset(bytes.NewReader(raw)); err != nil {
+		return nil, badData("cannot decompress gzip: %v", err)
+	}
+	return bs.stream(g, "gzip", 4*int64(len(raw)), len(raw))
 }
 
-// stream reads at most limit bytes from r into dst, which holds limit+1.
-func (bs *bodies) stream(r io.Reader, resetErr error, dst []byte, limit int64, raw int) ([]byte, error) {
-	if resetErr != nil {
-		return nil, resetErr
-	}
-	dst = dst[:limit+1]
-	n := 0
-	for n < len(dst) {
-		m, err := r.Read(dst[n:])
-		n += m
-		if errors.Is(err, io.EOF) {
-			return dst[:n], nil
-		}
+// stream unpacks from r and takes memory as it goes, at first for hint bytes.
+func (bs *bodies) stream(r io.Reader, enc string, hint int64, raw int) (_ *body, err error) {
+	limit := bs.limit(raw)
+	b := &body{owner: bs, buf: bs.get()}
+	defer func() {
 		if err != nil {
-			return nil, err
+			b.free()
+		}
+	}()
+	out := (*b.buf)[:0]
+	for {
+		if n := int64(len(out)); n == b.reserved {
+			if n > limit {
+				return nil, bs.bomb(raw)
+			}
+			grow := min(max(n, min(hint, limit)+1), limit+1-n)
+			if err := bs.reserve(grow); err != nil {
+				return nil, err
+			}
+			b.reserved += grow
+			if int64(cap(out)) < b.reserved {
+				*b.buf = append(make([]byte, 0, b.reserved), out...)
+				out = *b.buf
+			}
+		}
+		m, err := r.Read(out[len(out):b.reserved])
+		out = out[:len(out)+m]
+		switch {
+		case errors.Is(err, io.EOF):
+			b.data = out
+			return b, nil
+		case err != nil:
+			return nil, badData("cannot decompress %s: %v", enc, err)
 		}
 	}
-	return nil, bs.bomb(raw)
 }
 
 func cutTo(s string, n int) string {
