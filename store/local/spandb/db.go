@@ -274,6 +274,9 @@ func (db *DB) Flush() error {
 	return err
 }
 
+// Close closes a DB that Run does not run; Run closes by itself.
+func (db *DB) Close() error { return db.shut() }
+
 func (db *DB) shut() error {
 	db.mu.Lock()
 	if db.closed {

@@ -1,6 +1,7 @@
 package spandb
 
 import (
+	"slices"
 	"sync"
 
 	"github.com/weirhq/weir/store"
@@ -13,6 +14,7 @@ type head struct {
 	mu     sync.RWMutex
 	recs   []*record
 	chunks [][]entry
+	spread []spread // of the chunks
 	n      int
 	traces map[store.TraceID]chain
 	bytes  int64
@@ -23,6 +25,9 @@ type head struct {
 
 // chain is the newest entry of a trace, plus one, and their number.
 type chain struct{ last, count uint32 }
+
+// spread is the range of starts in a chunk.
+type spread struct{ min, max int64 }
 
 const (
 	chunkShift = 12
@@ -52,9 +57,11 @@ func (h *head) add(rec *record, entries []entry, perTrace int, now int64) (over 
 		e.rec, e.prev = ri, c.last
 		if h.n&(chunkLen-1) == 0 {
 			h.chunks = append(h.chunks, make([]entry, 0, chunkLen))
+			h.spread = append(h.spread, spread{e.start, e.start})
 		}
-		last := &h.chunks[len(h.chunks)-1]
+		last, sp := &h.chunks[len(h.chunks)-1], &h.spread[len(h.spread)-1]
 		*last = append(*last, *e)
+		sp.min, sp.max = min(sp.min, e.start), max(sp.max, e.start)
 		if h.n == 0 || e.start < h.minT {
 			h.minT = e.start
 		}
@@ -79,6 +86,7 @@ type view struct {
 	h          *head
 	recs       []*record
 	chunks     [][]entry
+	spread     []spread
 	n          int
 	minT, maxT int64
 }
@@ -87,7 +95,8 @@ func (h *head) view() view {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	v := view{h: h, recs: h.recs, n: h.n, minT: h.minT, maxT: h.maxT}
-	v.chunks = append([][]entry(nil), h.chunks...) // headers of the last chunk still grow
+	v.chunks = slices.Clone(h.chunks) // headers of the last chunk still grow
+	v.spread = slices.Clone(h.spread)
 	return v
 }
 

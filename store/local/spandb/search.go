@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/weirhq/weir/store"
@@ -30,6 +31,7 @@ type attrCond struct {
 	key, value string
 	field      string // tagNode and so on when key names a field, else ""
 	hash       uint64
+	number     bool // value may be that of a number or bool, which is not kept as text
 }
 
 func makeQuery(q store.SpanQuery) query {
@@ -53,6 +55,8 @@ func makeQuery(q store.SpanQuery) query {
 			c.field = f
 		}
 		c.hash = hashTag(k, v)
+		_, err := strconv.ParseFloat(v, 64) // reads integers too
+		c.number = err == nil || v == "true" || v == "false"
 		out.attrs = append(out.attrs, c)
 	}
 	slices.SortFunc(out.attrs, func(a, b attrCond) int { return cmp.Compare(a.key, b.key) })
@@ -143,23 +147,22 @@ type hit struct {
 	start int64
 }
 
-// searchHead returns the matching traces of a head.
-func (q *query) searchHead(ctx context.Context, v *view, out map[store.TraceID]int64) error {
-	if v.n == 0 || v.maxT < q.from || v.minT >= q.to {
-		return nil
-	}
+// searchChunk returns the matching spans of a chunk of a head, a trace perhaps more than once.
+func (q *query) searchChunk(v *view, chunk int) []hit {
+	var out []hit
 	var s store.Span
 	var arena []store.Attr
-	for i := range v.n {
-		if i&0xffff == 0 && ctx.Err() != nil {
-			return ctx.Err()
-		}
-		e := v.at(uint32(i))
+	last, may := -1, false
+	for i := range v.chunks[chunk] {
+		e := &v.chunks[chunk][i]
 		rec := v.recs[e.rec]
-		if !q.matchCheap(e, rec) {
+		if int(e.rec) != last {
+			last, may = int(e.rec), q.recordMay(rec)
+		}
+		if !may || !q.matchCheap(e, rec) {
 			continue
 		}
-		if _, known := out[e.trace]; known {
+		if n := len(out); n > 0 && out[n-1].id == e.trace {
 			continue
 		}
 		if len(q.attrs) > 0 {
@@ -169,16 +172,34 @@ func (q *query) searchHead(ctx context.Context, v *view, out map[store.TraceID]i
 				continue
 			}
 		}
-		out[e.trace] = e.start
+		out = append(out, hit{e.trace, e.start})
 	}
-	return nil
+	return out
 }
 
-// source is a place with matches, newest possible start first.
+// recordMay tells from the strings of a record whether its spans can meet the conditions.
+func (q *query) recordMay(rec *record) bool {
+	if q.name != "" && !slices.Contains(rec.strs, q.name) || q.service != "" && !slices.Contains(rec.strs, q.service) {
+		return false
+	}
+	for i := range q.attrs {
+		c := &q.attrs[i]
+		if c.field != "" {
+			continue
+		}
+		if !slices.Contains(rec.strs, c.key) || !c.number && !slices.Contains(rec.strs, c.value) {
+			return false
+		}
+	}
+	return true
+}
+
+// source is a place to look for matches: a row group of a block or a chunk of a head.
 type source struct {
 	start int64 // no trace in it starts later
 	b     *block
-	group int
+	v     *view
+	n     int
 }
 
 // Search returns the newest matching traces first. A span matches with From ≤ start < To. Of a span
@@ -192,24 +213,11 @@ func (db *DB) Search(ctx context.Context, t store.Tenant, sq store.SpanQuery) ([
 	views, blocks, done := tn.snapshot()
 	defer done()
 	s := searcher{db: db, ctx: ctx, q: &q, views: views, blocks: blocks, seen: map[store.TraceID]struct{}{}}
-	heads := map[store.TraceID]int64{}
-	for i := range views {
-		if err := q.searchHead(ctx, &views[i], heads); err != nil {
-			return nil, err
-		}
-	}
-	hits := make([]hit, 0, len(heads))
-	for id, start := range heads {
-		hits = append(hits, hit{id, start})
-	}
-	if err := s.take(hits); err != nil {
-		return nil, err
-	}
 	for _, src := range s.sources() {
 		if s.full(src.start) {
 			break
 		}
-		if err := s.group(src); err != nil {
+		if err := s.look(src); err != nil {
 			return nil, err
 		}
 	}
@@ -227,16 +235,24 @@ type searcher struct {
 	found  []store.TraceSummary // newest first, at most limit
 }
 
-// sources lists the row groups worth reading, newest first.
+// sources lists the places worth reading, newest first.
 func (s *searcher) sources() []source {
 	var out []source
+	for i := range s.views {
+		v := &s.views[i]
+		for c, sp := range v.spread {
+			if sp.max >= s.q.from && sp.min < s.q.to {
+				out = append(out, source{start: sp.max, v: v, n: c})
+			}
+		}
+	}
 	for _, b := range s.blocks {
 		if !s.q.blockMay(b.meta) {
 			continue
 		}
 		for g := range b.meta.RowGroups {
 			if m := &b.meta.RowGroups[g]; s.q.groupMay(m) {
-				out = append(out, source{start: m.FirstStart, b: b, group: g})
+				out = append(out, source{start: m.FirstStart, b: b, n: g})
 			}
 		}
 	}
@@ -249,15 +265,18 @@ func (s *searcher) full(start int64) bool {
 	return len(s.found) == s.q.limit && s.found[len(s.found)-1].Start > start
 }
 
-func (s *searcher) group(src source) error {
+func (s *searcher) look(src source) error {
 	if err := s.ctx.Err(); err != nil {
 		return err
+	}
+	if src.v != nil {
+		return s.take(s.q.searchChunk(src.v, src.n))
 	}
 	if err := src.b.use(); err != nil {
 		return s.db.damaged(src.b, err)
 	}
 	defer src.b.release()
-	hits, err := src.b.search(s.q, src.group)
+	hits, err := src.b.search(s.q, src.n)
 	if err != nil {
 		return s.db.damaged(src.b, err)
 	}
