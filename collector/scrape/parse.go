@@ -48,7 +48,8 @@ var errUnusual = errors.New("unusual")
 func (c *cache) parse(body []byte, om bool, out *found) error {
 	c.begin(om)
 	err := errUnusual
-	if bytes.IndexByte(body, 0) < 0 { // Prometheus' lexer has its own view of NUL
+	// With nothing known, one parser for all is cheaper than one per line. Its lexer has its own view of NUL.
+	if len(c.entries) > 0 && bytes.IndexByte(body, 0) < 0 {
 		err = c.parseLines(body, out)
 	}
 	if err == nil {

@@ -275,7 +275,7 @@ func TestMutatedAnswers(t *testing.T) {
 		}
 		return b
 	}
-	for range 3000 {
+	for range 2000 {
 		om := r.IntN(2) == 0
 		base := plain
 		if om {

@@ -184,8 +184,8 @@ func run(targets, series, only int, whole time.Duration, profile string) error {
 	addr = strings.TrimSpace(addr)
 
 	fmt.Printf("%d targets × %d series, 2 rules of metric_relabel, text format; %s, GOMAXPROCS %d\n\n", targets, series, runtime.Version(), runtime.GOMAXPROCS(0))
-	fmt.Println("| interval | answer | sink | samples | CPU s | M samples/core-s | RSS MiB | bytes/sample on the wire |")
-	fmt.Println("|---|---|---|---|---|---|---|---|")
+	fmt.Println("| interval | answer | sink | samples | CPU s | M samples/core-s | RSS MiB | live heap MiB | bytes/sample on the wire |")
+	fmt.Println("|---|---|---|---|---|---|---|---|---|")
 	type mode struct {
 		interval    time.Duration
 		compression string
@@ -266,6 +266,9 @@ func measure(addr string, targets int, interval time.Duration, compression, sink
 	wait((length - interval).Truncate(interval))
 	cpu, n, wire = cpuTime()-cpu, p.samples.Load()-n, p.wire.Load()-wire
 	rss := residentMiB()
+	runtime.GC()
+	var mem runtime.MemStats
+	runtime.ReadMemStats(&mem)
 	cancel()
 	if err := <-done; err != nil {
 		return err
@@ -279,8 +282,8 @@ func measure(addr string, targets int, interval time.Duration, compression, sink
 	if sink != "discard" && n > 0 {
 		perSample = fmt.Sprintf("%.2f", float64(wire)/float64(n))
 	}
-	fmt.Printf("| %s | %s | %s | %d | %.3f | %.2f | %.1f | %s |\n", interval, map[string]string{"on": "gzip", "off": "plain"}[compression], sink,
-		n, cpu.Seconds(), float64(n)/1e6/cpu.Seconds(), rss, perSample)
+	fmt.Printf("| %s | %s | %s | %d | %.3f | %.2f | %.1f | %.1f | %s |\n", interval, map[string]string{"on": "gzip", "off": "plain"}[compression], sink,
+		n, cpu.Seconds(), float64(n)/1e6/cpu.Seconds(), rss, float64(mem.HeapAlloc)/(1<<20), perSample)
 	return nil
 }
 
