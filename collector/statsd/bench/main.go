@@ -1,3 +1,5 @@
+//go:build linux
+
 // Command bench measures the statsd receiver as a process of its own, fed by another process over loopback UDP.
 //
 //	go run ./collector/statsd/bench
