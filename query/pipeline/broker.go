@@ -275,11 +275,12 @@ func (m *member) redeliveries(since int64) int64 {
 	return n
 }
 
-// Spans over which slopes are taken, milliseconds: the short one sees changes, the long one is steadier.
+// Spans over which slopes are taken, milliseconds: the short one, twelve polls, sees changes soon; the long one is steadier.
 const (
-	shortSpan = 60_000
-	longSpan  = 300_000
-	slopeN    = 13
+	minShort = 30_000
+	maxShort = 120_000
+	longSpan = 300_000
+	slopeN   = 13
 )
 
 // compute brings lag, rates and findings of a group on a partition up to its newest poll.
@@ -315,7 +316,11 @@ func (m *member) compute(p *partition) {
 	m.lag = flow.LagOf(now, end, max(committed, 0), record, &p.End)
 	_, nominal := flow.Messages(o.Start, end, committed)
 	m.records = float64(nominal)
-	ends, commits := p.End.Recent(now, shortSpan, slopeN), table.Recent(now, shortSpan, slopeN)
+	short := int64(minShort)
+	if prevAt > 0 {
+		short = min(max(12*(now-prevAt), minShort), maxShort)
+	}
+	ends, commits := p.End.Recent(now, short, slopeN), table.Recent(now, short, slopeN)
 	m.in, m.out = flow.TheilSen(ends), flow.TheilSen(commits)
 	m.backlogs = m.backlogs[:0]
 	for i, j := len(ends)-1, len(commits)-1; i >= 0 && j >= 0; i, j = i-1, j-1 {
