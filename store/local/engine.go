@@ -49,9 +49,9 @@ func Open(ctx context.Context, cfg Config, logger *slog.Logger, set *metrics.Set
 	if e.lock, err = lockDir(cfg.Dir); err != nil {
 		return nil, err
 	}
-	defer func() {
+	defer func() { //nolint:contextcheck // closing does not end with ctx
 		if err != nil {
-			err = errors.Join(fmt.Errorf("cannot open data folder %q: %w", cfg.Dir, err), e.Close()) //nolint:contextcheck // closing does not end with ctx
+			err = errors.Join(fmt.Errorf("cannot open data folder %q: %w", cfg.Dir, err), e.Close())
 		}
 	}()
 	if e.docs, err = docdb.New(ctx, cfg.docs(), logger, set); err != nil {

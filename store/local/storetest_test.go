@@ -28,6 +28,7 @@ func memDir(t *testing.T) string {
 
 func TestSuite(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) storetest.Place {
+		t.Helper()
 		cfg := DefaultConfig()
 		cfg.Dir = memDir(t)
 		cfg.MinFreeBytes = 1 << 20

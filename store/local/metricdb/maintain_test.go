@@ -7,10 +7,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/prometheus/common/promslog"
+	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/tsdb/wlog"
 	"github.com/prometheus/prometheus/util/compression"
 
@@ -269,4 +272,90 @@ func FuzzTenantFolder(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestEverythingAtOnce appends, queries, compacts and fails syncs at the same time: what was acknowledged is there.
+func TestEverythingAtOnce(t *testing.T) {
+	db := openTest(t, testConfig(t.TempDir()))
+	origin := time.Now().Add(-10 * time.Minute).UnixMilli()
+	ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
+	defer cancel()
+	var wg sync.WaitGroup
+	var next, failed atomic.Int64
+	var mu sync.Mutex
+	var acked []int
+	for range 4 {
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				n := int(next.Add(1))
+				_, err := db.Append(context.WithoutCancel(ctx), tenantA, &numbered(n, origin).MetricBatch)
+				switch {
+				case err == nil:
+					mu.Lock()
+					acked = append(acked, n)
+					mu.Unlock()
+				case errors.Is(err, store.ErrUnavailable):
+					failed.Add(1)
+					<-time.After(time.Millisecond)
+				default:
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Go(func() {
+		for ctx.Err() == nil {
+			q, err := db.Querier(tenantA, origin-60_000, origin+600_000)
+			if errors.Is(err, store.ErrUnavailable) {
+				<-time.After(time.Millisecond)
+				continue
+			}
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			set := q.Select(context.WithoutCancel(ctx), false, nil, labels.MustNewMatcher(labels.MatchEqual, "__name__", "m"))
+			for set.Next() {
+				for it := set.At().Iterator(nil); it.Next() != 0; {
+					it.AtT()
+				}
+			}
+			if err := errors.Join(set.Err(), q.Close()); err != nil {
+				t.Error(err)
+			}
+			if _, err := db.Stats(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	wg.Go(func() {
+		for ctx.Err() == nil {
+			<-time.After(200 * time.Millisecond)
+			ten, err := db.tenant(tenantA, true)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if h, err := ten.acquire(); err == nil {
+				h.sync.turn.Lock()
+				h.sync.failed = os.ErrInvalid
+				h.sync.turn.Unlock()
+				ten.release(h)
+			}
+			<-time.After(50 * time.Millisecond)
+			ten.mu.Lock()
+			ten.retryAt = time.Now()
+			ten.mu.Unlock()
+			_ = ten.maintain(ctx)
+		}
+	})
+	wg.Wait()
+	if len(acked) == 0 || failed.Load() == 0 {
+		t.Fatalf("%d acknowledged, %d failed: want some of both", len(acked), failed.Load())
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	holds(t, openTest(t, db.cfg), acked, origin)
+	t.Logf("%d acknowledged, %d refused", len(acked), failed.Load())
 }
