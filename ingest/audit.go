@@ -40,7 +40,7 @@ func (in *Ingest) audit(w http.ResponseWriter, r *http.Request) {
 	t := tenantOf(r.Context())
 	if err := in.rates.cells.take(t, received); err != nil {
 		d.drop("rate_limited", received, "tenant "+string(t))
-		d.refuse(w, err)
+		in.finish(r, d.refuse(w, err))
 		return
 	}
 	var why []string

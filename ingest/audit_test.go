@@ -23,11 +23,11 @@ func cellAt(i int, window int64) cell.Cell {
 	}
 }
 
-func batchJSON(t testing.TB, b cell.Batch) []byte {
-	t.Helper()
+func batchJSON(tb testing.TB, b cell.Batch) []byte {
+	tb.Helper()
 	out, err := json.Marshal(b)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return out
 }

@@ -42,7 +42,7 @@ type bodies struct {
 }
 
 func newBodies(cfg Config) *bodies {
-	return &bodies{cfg: cfg, window: uint64(max(cfg.MaxBody, 8<<20))} //nolint:gosec // checked by Validate
+	return &bodies{cfg: cfg, window: uint64(max(cfg.MaxBody, 8<<20))}
 }
 
 // body is a decompressed request body. Nothing may point into data after free.
@@ -223,12 +223,12 @@ func (bs *bodies) unpackZstd(raw []byte) (*body, error) {
 		return nil, badData("cannot decompress zstd: %v", err)
 	}
 	if h.HasFCS {
-		hint = int64(min(h.FrameContentSize, 1<<62)) //nolint:gosec // bounded
+		hint = int64(min(h.FrameContentSize, 1<<62))
 		if err := bs.allowed(hint, len(raw)); err != nil {
 			return nil, err
 		}
 	}
-	window := int64(min(h.WindowSize, bs.window)) //nolint:gosec // bounded
+	window := int64(min(h.WindowSize, bs.window))
 	if err := bs.reserve(window); err != nil {
 		return nil, err
 	}
@@ -237,7 +237,7 @@ func (bs *bodies) unpackZstd(raw []byte) (*body, error) {
 	if !ok {
 		var err error
 		if d, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
-			zstd.WithDecoderMaxWindow(bs.window), zstd.WithDecoderMaxMemory(uint64(bs.cfg.MaxBody)+1)); err != nil { //nolint:gosec // checked by Validate
+			zstd.WithDecoderMaxWindow(bs.window), zstd.WithDecoderMaxMemory(uint64(bs.cfg.MaxBody)+1)); err != nil {
 			return nil, fmt.Errorf("cannot make a zstd decoder: %w", err)
 		}
 	}

@@ -2,10 +2,8 @@ package ingest
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -90,13 +88,11 @@ func (m fakeMetrics) Append(_ context.Context, t store.Tenant, b *store.MetricBa
 			res.Samples++
 		}
 		for _, h := range s.Histograms {
-			v := 0.0
 			if h.H != nil {
-				v = h.H.Sum
+				m.e.samples[key][h.T] = h.H.Sum
 			} else {
-				v = h.FH.Sum
+				m.e.samples[key][h.T] = h.FH.Sum
 			}
-			m.e.samples[key][h.T] = v
 			res.Histograms++
 		}
 		res.Exemplars += len(s.Exemplars)
@@ -180,7 +176,7 @@ func newRig(t *testing.T, change ...func(*Config)) *rig {
 		t.Fatal(err)
 	}
 	r := &rig{t: t, e: newFake(), set: metrics.NewSet()}
-	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	log := slog.New(slog.DiscardHandler)
 	r.in = New(cfg, r.e, log, r.set)
 	g, err := access.New(access.DefaultConfig(), log, r.set)
 	if err != nil {
@@ -251,8 +247,4 @@ func (e *fakeEngine) sampleCount() (n int) {
 		n += len(s)
 	}
 	return n
-}
-
-func sortCells(c []cell.Cell) {
-	slices.SortFunc(c, func(a, b cell.Cell) int { return cmp.Or(a.Compare(b.Key), cmp.Compare(a.Instance, b.Instance)) })
 }

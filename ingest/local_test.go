@@ -3,7 +3,6 @@ package ingest
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"testing"
 	"time"
@@ -22,7 +21,7 @@ import (
 // TestLocal sends through every door into the real engine and reads it back, twice sent.
 func TestLocal(t *testing.T) {
 	set := metrics.NewSet()
-	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	log := slog.New(slog.DiscardHandler)
 	cfg := local.DefaultConfig()
 	cfg.Dir = t.TempDir()
 	engine, err := local.Open(t.Context(), cfg, log, set)
@@ -78,7 +77,7 @@ func TestLocal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer q.Close()
+	defer func() { _ = q.Close() }()
 	count := map[string]int{}
 	ss := q.Select(t.Context(), true, nil, labels.MustNewMatcher(labels.MatchEqual, "node", "n1"))
 	for ss.Next() {

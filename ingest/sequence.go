@@ -227,13 +227,17 @@ func (s *sequences) run(ctx context.Context) error {
 	for {
 		select {
 		case <-tick.C:
-			s.saveAll(ctx, false)
+			_ = s.saveAll(ctx, false) // logged there; the next tick tries again
 		case <-ctx.Done():
-			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-			defer cancel()
-			return s.saveAll(last, true)
+			return s.lastWords(ctx)
 		}
 	}
+}
+
+func (s *sequences) lastWords(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	return s.saveAll(ctx, true)
 }
 
 func (s *sequences) saveAll(ctx context.Context, complete bool) error {

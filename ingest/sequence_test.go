@@ -2,7 +2,6 @@ package ingest
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"net/http"
 	"strconv"
@@ -45,7 +44,7 @@ func TestSeenIsBounded(t *testing.T) {
 }
 
 func newSeq(e *fakeEngine) *sequences {
-	return newSequences(DefaultConfig(), e, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	return newSequences(DefaultConfig(), e, slog.New(slog.DiscardHandler))
 }
 
 func (s *sequences) put(spool string, from, to int) {

@@ -22,8 +22,8 @@ import (
 )
 
 // request2 makes n samples at t, of which the first bad ones have no metric name.
-func request2(t testing.TB, n, bad int, at int64) []byte {
-	t.Helper()
+func request2(tb testing.TB, n, bad int, at int64) []byte {
+	tb.Helper()
 	st := writev2.NewSymbolTable()
 	req := &writev2.Request{}
 	for i := range n {
@@ -36,16 +36,16 @@ func request2(t testing.TB, n, bad int, at int64) []byte {
 	req.Symbols = st.Symbols()
 	b, err := req.Marshal()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return b
 }
 
-func zstdOf(t testing.TB, b []byte) []byte {
-	t.Helper()
+func zstdOf(tb testing.TB, b []byte) []byte {
+	tb.Helper()
 	e, err := zstd.NewWriter(nil)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return e.EncodeAll(b, nil)
 }
@@ -226,7 +226,9 @@ func TestSlowClient(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	fmt.Fprintf(c, "POST /api/v1/write HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nhalf")
+	if _, err := io.WriteString(c, "POST /api/v1/write HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nhalf"); err != nil {
+		t.Fatal(err)
+	}
 	if err := c.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
 		t.Fatal(err)
 	}

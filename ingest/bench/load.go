@@ -147,7 +147,7 @@ func spanRequest(batch uint64) ([]byte, error) {
 	ra.PutStr("container.id", "0123456789abcdef")
 	ra.PutStr("service.version", "1.2.3")
 	spans := rs.ScopeSpans().AppendEmpty().Spans()
-	now := uint64(time.Now().UnixNano()) //nolint:gosec // after 1970
+	now := uint64(time.Now().UnixNano())
 	for i := range uint64(spansOfBatch) {
 		s := spans.AppendEmpty()
 		var trace pcommon.TraceID
@@ -168,7 +168,7 @@ func spanRequest(batch uint64) ([]byte, error) {
 		a.PutInt("http.response.status_code", 200)
 		a.PutStr("network.peer.address", "10.0.0."+strconv.FormatUint(i%250, 10))
 		a.PutStr("user_agent.original", "Mozilla/5.0")
-		a.PutInt("messaging.batch.message_count", int64(i%100)) //nolint:gosec // small
+		a.PutInt("messaging.batch.message_count", int64(i%100))
 		a.PutBool("cache.hit", i%3 == 0)
 	}
 	b, err := ptraceotlp.NewExportRequestFromTraces(td).MarshalProto()

@@ -27,7 +27,7 @@ import (
 )
 
 func main() {
-	err := error(nil)
+	var err error
 	if dir := os.Getenv("WEIR_BENCH_DIR"); dir != "" {
 		err = serve(dir)
 	} else {
@@ -176,14 +176,14 @@ func measure(ctx context.Context) error {
 		return err
 	}
 	rows, err = measureSamples(ctx, c, rows)
-	if err = errors.Join(err, c.stop()); err != nil {
+	if err := errors.Join(err, c.stop()); err != nil {
 		return err
 	}
 	if c, err = start(ctx); err != nil {
 		return err
 	}
 	rows, err = measureSpans(ctx, c, rows)
-	if err = errors.Join(err, c.stop()); err != nil {
+	if err := errors.Join(err, c.stop()); err != nil {
 		return err
 	}
 	fmt.Printf("%d cores, %s; acknowledged after fsync; CPU time of the server process alone.\n\n", runtime.NumCPU(), runtime.Version())

@@ -60,7 +60,7 @@ func (t *translator) auditPoint(name string, p pmetric.NumberDataPoint) {
 		return
 	}
 	a := p.Attributes()
-	k := auditKey{epoch: int64(p.StartTimestamp()) / 1e6} //nolint:gosec // checked above
+	k := auditKey{epoch: int64(p.StartTimestamp()) / 1e6}
 	k.Key = cell.Key{
 		Pipeline: textOf(a, "weir.pipeline"), Stage: textOf(a, "weir.stage"), Dir: cell.Dir(textOf(a, "weir.dir")),
 		Destination: textOf(a, "weir.destination"), Group: textOf(a, "weir.group"), Reason: textOf(a, "weir.reason"),
@@ -73,7 +73,7 @@ func (t *translator) auditPoint(name string, p pmetric.NumberDataPoint) {
 		t.cells[k] = c
 		t.order = append(t.order, k)
 	}
-	v := uint64(p.IntValue()) //nolint:gosec // fingerprints use all 64 bits
+	v := uint64(p.IntValue())
 	switch name {
 	case "weir.audit.messages":
 		if p.IntValue() < 0 {

@@ -92,7 +92,7 @@ func (d *SpanDecoder) resourceSpans(parent *pbuf.Reader) error {
 				}
 				return err
 			case 2:
-				res.dropped = uint32(r.Num) //nolint:gosec // protobuf uint32
+				res.dropped = uint32(r.Num)
 			}
 			return nil
 		})
@@ -175,7 +175,7 @@ func (d *SpanDecoder) span(parent *pbuf.Reader, res *resource, scope string) err
 			err = d.keepAttr(&r)
 		case 10, 12, 14:
 			want = pbuf.WireVarint
-			s.Dropped += uint32(r.Num) //nolint:gosec // protobuf uint32
+			s.Dropped += uint32(r.Num)
 		case 11:
 			err = d.event(&r, &s)
 		case 13:
@@ -248,7 +248,7 @@ func (d *SpanDecoder) event(parent *pbuf.Reader, s *store.Span) error {
 			a, err = d.attr(r, 0)
 			e.Attrs = append(e.Attrs, a)
 		case 4:
-			s.Dropped += uint32(r.Num) //nolint:gosec // protobuf uint32
+			s.Dropped += uint32(r.Num)
 		}
 		return err
 	})
@@ -272,7 +272,7 @@ func (d *SpanDecoder) link(parent *pbuf.Reader, s *store.Span) error {
 			a, err = d.attr(r, 0)
 			l.Attrs = append(l.Attrs, a)
 		case 5:
-			s.Dropped += uint32(r.Num) //nolint:gosec // protobuf uint32
+			s.Dropped += uint32(r.Num)
 		}
 		return err
 	})
@@ -389,11 +389,11 @@ func (d *SpanDecoder) composite(b []byte, r *pbuf.Reader, depth int) ([]byte, er
 			}
 			b = append(appendString(b, a.Key), ':')
 		} else {
-			if err = d.part(); err != nil {
+			if err := d.part(); err != nil {
 				return err
 			}
 			a.Kind, a.Str = store.AttrJSON, "null"
-			if err = d.value(e, &a, depth+1); err != nil {
+			if err := d.value(e, &a, depth+1); err != nil {
 				return err
 			}
 		}
@@ -408,7 +408,7 @@ func appendAttr(b []byte, a store.Attr) []byte {
 	case store.AttrString:
 		return appendString(b, a.Str)
 	case store.AttrInt:
-		return appendInt(b, int64(a.Num)) //nolint:gosec // bits
+		return appendInt(b, int64(a.Num))
 	case store.AttrFloat:
 		return appendFloat(b, math.Float64frombits(a.Num))
 	case store.AttrBool:

@@ -64,9 +64,9 @@ func nativeBuckets(b pmetric.ExponentialHistogramDataPointBuckets, down int) (sp
 	emit := func(idx int, n uint64) {
 		switch gap := idx - last - 1; {
 		case len(spans) == 0:
-			spans = append(spans, histogram.Span{Offset: int32(idx), Length: 0}) //nolint:gosec // offset was int32
+			spans = append(spans, histogram.Span{Offset: int32(idx), Length: 0})
 		case gap > holes:
-			spans = append(spans, histogram.Span{Offset: int32(gap), Length: 0}) //nolint:gosec // between int32s
+			spans = append(spans, histogram.Span{Offset: int32(gap), Length: 0})
 		default:
 			for range gap {
 				deltas = append(deltas, -prev)
@@ -74,8 +74,8 @@ func nativeBuckets(b pmetric.ExponentialHistogramDataPointBuckets, down int) (sp
 				spans[len(spans)-1].Length++
 			}
 		}
-		deltas = append(deltas, int64(n)-prev) //nolint:gosec // counts fit
-		prev = int64(n)                        //nolint:gosec // counts fit
+		deltas = append(deltas, int64(n)-prev)
+		prev = int64(n)
 		spans[len(spans)-1].Length++
 		last = idx
 	}

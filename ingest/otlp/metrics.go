@@ -106,7 +106,7 @@ type batch struct {
 func (b *batch) ref(s string) uint32 {
 	r, ok := b.index[s]
 	if !ok {
-		r = uint32(len(b.b.Symbols)) //nolint:gosec // bounded by the body
+		r = uint32(len(b.b.Symbols))
 		b.b.Symbols = append(b.b.Symbols, s)
 		b.index[s] = r
 	}
@@ -256,7 +256,8 @@ func points(m pmetric.Metric) int {
 // labels returns the sorted labels of a point without the name; ok false when they were rejected.
 // Attributes win over nothing: a resource label of the same name stays.
 func (t *translator) labels(attrs pcommon.Map) (ls []label, ok bool) {
-	ls = append(t.scratch[:0], t.res.labels...)
+	ls = t.scratch[:0]
+	ls = append(ls, t.res.labels...)
 	fixed := len(ls)
 	for k, v := range attrs.All() {
 		n := t.labelName(k)
@@ -314,7 +315,7 @@ func (t *translator) times(ts, start pcommon.Timestamp) (ms, startMS int64, ok b
 	if start > ts {
 		start = 0
 	}
-	return int64(ts) / 1e6, int64(start) / 1e6, true //nolint:gosec // checked above
+	return int64(ts) / 1e6, int64(start) / 1e6, true
 }
 
 func (t *translator) numbers(ps pmetric.NumberDataPointSlice) {

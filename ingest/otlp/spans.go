@@ -89,8 +89,8 @@ func FromTraces(td ptrace.Traces) Spans {
 				s := store.Span{
 					Trace: store.TraceID(sp.TraceID()), ID: store.SpanID(sp.SpanID()), Parent: store.SpanID(sp.ParentSpanID()),
 					Service: res.service, Node: res.node, Container: res.container, Resource: res.attrs,
-					Name: valid(sp.Name()), Scope: valid(ss.Scope().Name()), Kind: spanKind(uint64(sp.Kind())), //nolint:gosec // spanKind checks
-					Status: spanStatus(uint64(sp.Status().Code())), StatusMsg: valid(sp.Status().Message()), TraceState: valid(sp.TraceState().AsRaw()), //nolint:gosec // spanStatus checks
+					Name: valid(sp.Name()), Scope: valid(ss.Scope().Name()), Kind: spanKind(uint64(sp.Kind())),
+					Status: spanStatus(uint64(sp.Status().Code())), StatusMsg: valid(sp.Status().Message()), TraceState: valid(sp.TraceState().AsRaw()),
 					Attrs:   attrsOf(sp.Attributes()),
 					Dropped: sp.DroppedAttributesCount() + sp.DroppedEventsCount() + sp.DroppedLinksCount() + res.dropped,
 				}
@@ -140,20 +140,20 @@ func clip(s string) string {
 	return s
 }
 
-func clampTime(ns uint64) int64 { return int64(min(ns, math.MaxInt64)) } //nolint:gosec // just clamped
+func clampTime(ns uint64) int64 { return int64(min(ns, math.MaxInt64)) }
 
 func spanKind(v uint64) store.SpanKind {
 	if v > uint64(store.KindConsumer) {
 		return store.KindUnspecified
 	}
-	return store.SpanKind(v) //nolint:gosec // just checked
+	return store.SpanKind(v)
 }
 
 func spanStatus(v uint64) store.SpanStatus {
 	if v > uint64(store.StatusError) {
 		return store.StatusUnset
 	}
-	return store.SpanStatus(v) //nolint:gosec // just checked
+	return store.SpanStatus(v)
 }
 
 func attrsOf(m pcommon.Map) []store.Attr {
@@ -173,7 +173,7 @@ func attrOf(k string, v pcommon.Value) store.Attr {
 	case pcommon.ValueTypeStr:
 		a.Str = valid(v.Str())
 	case pcommon.ValueTypeInt:
-		a.Kind, a.Num = store.AttrInt, uint64(v.Int()) //nolint:gosec // bits
+		a.Kind, a.Num = store.AttrInt, uint64(v.Int())
 	case pcommon.ValueTypeDouble:
 		a.Kind, a.Num = store.AttrFloat, math.Float64bits(v.Double())
 	case pcommon.ValueTypeBool:

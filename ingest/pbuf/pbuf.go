@@ -87,11 +87,11 @@ func (r *Reader) Next() (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		if n > uint64(r.End-r.Pos) { //nolint:gosec // pos never passes end
+		if n > uint64(r.End-r.Pos) {
 			return false, ErrCut
 		}
 		r.From = r.Pos
-		r.Pos += int(n) //nolint:gosec // bounded by the line above
+		r.Pos += int(n)
 	default:
 		return false, ErrGroup
 	}
@@ -121,7 +121,7 @@ func (r *Reader) Need(wire int) error {
 }
 
 // Unzigzag decodes a signed varint.
-func Unzigzag(v uint64) int64 { return int64(v>>1) ^ -int64(v&1) } //nolint:gosec // the definition of zigzag
+func Unzigzag(v uint64) int64 { return int64(v>>1) ^ -int64(v&1) }
 
 // Varints appends the values of a repeated varint field, packed or not.
 func Varints[T any](r *Reader, dst []T, conv func(uint64) T) ([]T, error) {

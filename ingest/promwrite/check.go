@@ -2,6 +2,7 @@ package promwrite
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -34,12 +35,12 @@ func (d *Decoder) close(m marks, md metadata.Metadata) {
 		d.refs, d.smp, d.hist, d.exem = d.refs[:m.refs], d.smp[:m.smp], d.hist[:m.hist], d.exem[:m.exem]
 		return
 	}
-	// The three-index slices keep an append by the store from running into the next series.
+	// Clip keeps an append by the store from running into the next series.
 	d.Batch.Series = append(d.Batch.Series, store.BatchSeries{
 		LabelRefs:  d.refs[m.refs:len(d.refs):len(d.refs)],
-		Samples:    samples[: n-len(hists) : n-len(hists)],
-		Histograms: hists[:len(hists):len(hists)],
-		Exemplars:  exems[:len(exems):len(exems)],
+		Samples:    slices.Clip(samples),
+		Histograms: slices.Clip(hists),
+		Exemplars:  slices.Clip(exems),
 		Meta:       md,
 	})
 }

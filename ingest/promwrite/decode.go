@@ -222,7 +222,7 @@ func (d *Decoder) symbolRefs(r *pbuf.Reader, dst []uint32) ([]uint32, error) {
 		if r.Num >= n {
 			return dst, fmt.Errorf("reference %d is outside of the %d symbols", r.Num, n)
 		}
-		return append(dst, uint32(r.Num)), nil //nolint:gosec // below n
+		return append(dst, uint32(r.Num)), nil
 	}
 	if r.Wire != pbuf.WireBytes {
 		return dst, pbuf.ErrWire
@@ -241,7 +241,7 @@ func (d *Decoder) symbolRefs(r *pbuf.Reader, dst []uint32) ([]uint32, error) {
 		if v >= n {
 			return dst, fmt.Errorf("reference %d is outside of the %d symbols", v, n)
 		}
-		dst = append(dst, uint32(v)) //nolint:gosec // below n
+		dst = append(dst, uint32(v))
 	}
 	return dst, nil
 }
@@ -276,9 +276,9 @@ func (d *Decoder) sample(parent *pbuf.Reader) error {
 		case 1:
 			want, s.V = pbuf.WireFixed8, math.Float64frombits(r.Num)
 		case 2:
-			s.T = int64(r.Num) //nolint:gosec // protobuf int64
+			s.T = int64(r.Num)
 		case 3:
-			s.Start = int64(r.Num) //nolint:gosec // protobuf int64
+			s.Start = int64(r.Num)
 		default:
 			continue
 		}

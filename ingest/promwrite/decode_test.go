@@ -220,7 +220,7 @@ func checkCounts(t *testing.T, d *Decoder) {
 
 func TestDifferentialV2(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
-	for range 1000 {
+	for range 400 {
 		req := random2(r)
 		body, err := req.Marshal()
 		if err != nil {
@@ -236,7 +236,7 @@ func TestDifferentialV2(t *testing.T) {
 
 func TestDifferentialV1(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
-	for range 1000 {
+	for range 400 {
 		req := random1(r)
 		body, err := req.Marshal()
 		if err != nil {
@@ -353,7 +353,7 @@ func FuzzV1(f *testing.F) {
 // TestDamaged cuts and flips good bodies: never a panic, and errors say where.
 func TestDamaged(t *testing.T) {
 	r := rand.New(rand.NewPCG(9, 10))
-	for range 20 {
+	for range 8 {
 		b, err := random2(r).Marshal()
 		if err != nil {
 			t.Fatal(err)

@@ -57,7 +57,7 @@ func (d *Decoder) histogram(parent *pbuf.Reader, k int) error {
 	if err != nil {
 		d.Received++
 		d.reject(ReasonHistogram, 1, fmt.Sprintf("series %d: %v", k, err))
-		return nil //nolint:nilerr // counted; the rest of the request is fine
+		return nil
 	}
 	d.hist = append(d.hist, s)
 	return nil
@@ -77,7 +77,7 @@ func (h *rawHistogram) set(r *pbuf.Reader) (err error) {
 	case 3:
 		want, h.sum = pbuf.WireFixed8, math.Float64frombits(r.Num)
 	case 4:
-		h.schema = int32(pbuf.Unzigzag(r.Num & math.MaxUint32)) //nolint:gosec // protobuf sint32
+		h.schema = int32(pbuf.Unzigzag(r.Num & math.MaxUint32))
 	case 5:
 		want, h.threshold = pbuf.WireFixed8, math.Float64frombits(r.Num)
 	case 6:
@@ -105,12 +105,12 @@ func (h *rawHistogram) set(r *pbuf.Reader) (err error) {
 	case 14:
 		h.hint = r.Num
 	case 15:
-		h.t = int64(r.Num) //nolint:gosec // protobuf int64
+		h.t = int64(r.Num)
 	case 16:
 		h.custom, err = pbuf.Doubles(r, h.custom)
 		return err
 	case 17:
-		h.start = int64(r.Num) //nolint:gosec // protobuf int64
+		h.start = int64(r.Num)
 	default:
 		return nil
 	}
@@ -133,9 +133,9 @@ func span(parent *pbuf.Reader, dst []histogram.Span) ([]histogram.Span, error) {
 		}
 		switch r.Field {
 		case 1:
-			s.Offset = int32(pbuf.Unzigzag(r.Num & math.MaxUint32)) //nolint:gosec // protobuf sint32
+			s.Offset = int32(pbuf.Unzigzag(r.Num & math.MaxUint32))
 		case 2:
-			s.Length = uint32(r.Num) //nolint:gosec // protobuf uint32
+			s.Length = uint32(r.Num)
 		default:
 			continue
 		}
@@ -148,7 +148,7 @@ func span(parent *pbuf.Reader, dst []histogram.Span) ([]histogram.Span, error) {
 func (h *rawHistogram) sample() (store.HistogramSample, error) {
 	hint := histogram.UnknownCounterReset
 	if h.hint <= uint64(histogram.GaugeType) {
-		hint = histogram.CounterResetHint(h.hint) //nolint:gosec // at most 3
+		hint = histogram.CounterResetHint(h.hint)
 	}
 	s := store.HistogramSample{T: h.t, Start: h.start}
 	if h.float {
@@ -199,7 +199,7 @@ func (d *Decoder) exemplar(parent *pbuf.Reader, v2 bool) error {
 		case 2:
 			want, e.V = pbuf.WireFixed8, math.Float64frombits(r.Num)
 		case 3:
-			e.T = int64(r.Num) //nolint:gosec // protobuf int64
+			e.T = int64(r.Num)
 		default:
 			continue
 		}

@@ -111,7 +111,7 @@ func (d *Decoder) label(parent *pbuf.Reader, dst []uint32) ([]uint32, error) {
 			return dst, pbuf.ErrWire
 		}
 	}
-	n := uint32(len(d.Batch.Symbols)) //nolint:gosec // bounded above
+	n := uint32(len(d.Batch.Symbols))
 	d.Batch.Symbols = append(d.Batch.Symbols, name, value)
 	d.flags = append(d.flags, 0, 0)
 	return append(dst, n, n+1), nil

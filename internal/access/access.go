@@ -7,6 +7,7 @@ package access
 import (
 	"context"
 	"net/http"
+	"slices"
 )
 
 // Permission is what a route needs. Permissions do not include one another.
@@ -32,12 +33,7 @@ func (id Identity) May(p Permission) bool {
 	if p == Public {
 		return true
 	}
-	for _, have := range id.Permissions {
-		if have == p {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(id.Permissions, p)
 }
 
 type ctxKey struct{}

@@ -3,7 +3,6 @@ package access
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -19,7 +18,7 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
+func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 func newToken(t *testing.T, name, tenant string, p ...Permission) (token, entry string) {
 	t.Helper()
@@ -56,7 +55,7 @@ func open(t *testing.T) *Guard {
 
 var who = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 	id, _ := From(r.Context())
-	fmt.Fprintf(w, "%s@%s", id.Name, id.Tenant)
+	_, _ = fmt.Fprintf(w, "%s@%s", id.Name, id.Tenant)
 })
 
 func do(h http.Handler, method, target string, hdr ...string) *httptest.ResponseRecorder {
@@ -240,7 +239,7 @@ func TestLogin(t *testing.T) {
 	}
 	post := func(body string) *httptest.ResponseRecorder {
 		w := httptest.NewRecorder()
-		h.ServeHTTP(w, httptest.NewRequest("POST", "/api/v1/login", strings.NewReader(body)))
+		h.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/api/v1/login", strings.NewReader(body)))
 		return w
 	}
 	if w := post(`{"token":"weir_wrong"}`); w.Code != 401 || w.Header().Get("Set-Cookie") != "" {

@@ -57,7 +57,7 @@ func (g *Guard) whoami(w http.ResponseWriter, r *http.Request) {
 }
 
 func (g *Guard) cookie(r *http.Request, value string, maxAge int) *http.Cookie {
-	return &http.Cookie{
+	return &http.Cookie{ //nolint:gosec // Secure where there is TLS: on loopback there is none
 		Name: CookieName, Value: value, Path: "/", MaxAge: maxAge,
 		HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: r.TLS != nil,
 	}

@@ -71,7 +71,7 @@ func Load(path string) (*Tokens, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot open token file %q: %w; make an entry for it with `weir token`", path, err)
 	}
-	defer f.Close() //nolint:errcheck // only read
+	defer f.Close()
 	b, err := io.ReadAll(io.LimitReader(f, maxTokenFile+1))
 	if err != nil {
 		return nil, fmt.Errorf("cannot read token file %q: %w", path, err)

@@ -64,29 +64,29 @@ func (l *Line) example(format string, args ...any) {
 	}
 }
 
-// get reads JSON into out; any answer but 200 is an error, except 404 when missing is allowed.
-func (s *soak) get(ctx context.Context, path string, q url.Values, out any) (found bool, err error) {
+// get reads JSON into out; any answer but 200 is an error, except 404, which leaves out empty.
+func (s *soak) get(ctx context.Context, path string, q url.Values, out any) error {
 	u := s.cfg.Server + path
 	if len(q) > 0 {
 		u += "?" + q.Encode()
 	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, u, nil)
 	if err != nil {
-		return false, fmt.Errorf("cannot make request: %w", err)
+		return fmt.Errorf("cannot make request: %w", err)
 	}
 	code, text, err := s.do(r, 256<<20)
 	switch {
 	case err != nil:
-		return false, err
+		return err
 	case code == http.StatusNotFound:
-		return false, nil
+		return nil
 	case code != http.StatusOK:
-		return false, fmt.Errorf("cannot read %q: %d %s", u, code, text[:min(len(text), 500)])
+		return fmt.Errorf("cannot read %q: %d %s", u, code, text[:min(len(text), 500)])
 	}
 	if err := json.Unmarshal([]byte(text), out); err != nil {
-		return false, fmt.Errorf("cannot decode the answer of %q: %w", u, err)
+		return fmt.Errorf("cannot decode the answer of %q: %w", u, err)
 	}
-	return true, nil
+	return nil
 }
 
 type matrix struct {
@@ -115,7 +115,7 @@ func (s *soak) checkSamples(ctx context.Context, head entry, entries []entry) (L
 			"query": {fmt.Sprintf("%s{run=%q}[%dms]", sampleName, head.Run, chunk)},
 			"time":  {strconv.FormatFloat(float64(from+chunk)/1000, 'f', 3, 64)},
 		}
-		if _, err := s.get(ctx, "/api/v1/query", q, &m); err != nil {
+		if err := s.get(ctx, "/api/v1/query", q, &m); err != nil {
 			return line, err
 		}
 		if m.Data.ResultType != "matrix" {
@@ -212,7 +212,7 @@ func (s *soak) checkTrace(ctx context.Context, head entry, kind string, e entry,
 		} `json:"spans"`
 	}
 	id := traceID(head.Run, kind, e.Batch)
-	if _, err := s.get(ctx, "/api/v1/traces/"+hex.EncodeToString(id[:]), nil, &trace); err != nil {
+	if err := s.get(ctx, "/api/v1/traces/"+hex.EncodeToString(id[:]), nil, &trace); err != nil {
 		return err
 	}
 	count := map[string]int{}
@@ -256,7 +256,7 @@ func (s *soak) checkCells(ctx context.Context, head entry, entries []entry) (Lin
 			"pipeline": {pipelineOf(head.Run)},
 			"from":     {strconv.FormatInt(window*1000, 10)}, "to": {strconv.FormatInt(window*1000+1000, 10)},
 		}
-		if _, err := s.get(ctx, "/api/v1/audit/cells", q, &answer); err != nil {
+		if err := s.get(ctx, "/api/v1/audit/cells", q, &answer); err != nil {
 			return line, err
 		}
 		by := map[string][]cell.Cell{}
@@ -276,11 +276,11 @@ func (s *soak) checkCells(ctx context.Context, head entry, entries []entry) (Lin
 			case len(cs) > 1:
 				line.Doubled += n
 				line.example("window %d, %s is there %d times", window, stageOf(i), len(cs))
-			case cs[0].Seq < uint64(e.Batch): //nolint:gosec // positive
-				line.Missing += e.Batch - int(cs[0].Seq)           //nolint:gosec // below e.Batch
-				line.Present += max(0, n-(e.Batch-int(cs[0].Seq))) //nolint:gosec // below e.Batch
+			case cs[0].Seq < uint64(e.Batch):
+				line.Missing += e.Batch - int(cs[0].Seq)
+				line.Present += max(0, n-(e.Batch-int(cs[0].Seq)))
 				line.example("window %d, %s has snapshot %d, acknowledged was %d", window, stageOf(i), cs[0].Seq, e.Batch)
-			case cs[0].Seq == uint64(e.Batch) && cs[0].N != uint64(e.N), cs[0].N < uint64(e.N): //nolint:gosec // positive
+			case cs[0].Seq == uint64(e.Batch) && cs[0].N != uint64(e.N), cs[0].N < uint64(e.N):
 				line.Wrong += n
 				line.example("window %d, %s counts %d, acknowledged was %d", window, stageOf(i), cs[0].N, e.N)
 			default:

@@ -64,8 +64,8 @@ func encodeSpans(run, kind string, batch, n int, now time.Time) []byte {
 		}
 		s = appendBytes(s, 5, []byte("soak "+strconv.Itoa(batch)))
 		s = protowire.AppendVarint(protowire.AppendTag(s, 6, protowire.VarintType), 1)
-		s = protowire.AppendFixed64(protowire.AppendTag(s, 7, protowire.Fixed64Type), uint64(now.UnixNano()))           //nolint:gosec // after 1970
-		s = protowire.AppendFixed64(protowire.AppendTag(s, 8, protowire.Fixed64Type), uint64(now.UnixNano())+1_000_000) //nolint:gosec // after 1970
+		s = protowire.AppendFixed64(protowire.AppendTag(s, 7, protowire.Fixed64Type), uint64(now.UnixNano()))
+		s = protowire.AppendFixed64(protowire.AppendTag(s, 8, protowire.Fixed64Type), uint64(now.UnixNano())+1_000_000)
 		s = appendBytes(s, 9, keyValue("soak.run", run))
 		scope = appendBytes(scope, 2, s)
 	}
@@ -87,11 +87,11 @@ func stageOf(i int) string { return "stage-" + strconv.Itoa(i) }
 
 // encodeCells makes snapshot number batch of the cells of one window, each counting n messages so far.
 func encodeCells(head entry, batch int, window int64, stages, n int) ([]byte, error) {
-	b := cell.Batch{Auditor: cell.Auditor{Node: "weir-soak", Epoch: head.Epoch, Seq: uint64(batch), At: time.Now().UnixMilli(), FlushMS: 1000}} //nolint:gosec // positive
+	b := cell.Batch{Auditor: cell.Auditor{Node: "weir-soak", Epoch: head.Epoch, Seq: uint64(batch), At: time.Now().UnixMilli(), FlushMS: 1000}}
 	for i := range stages {
 		b.Cells = append(b.Cells, cell.Cell{
 			Key:      cell.Key{Pipeline: pipelineOf(head.Run), Stage: stageOf(i), Dir: cell.Out, Destination: "soak", Window: window, Width: 60},
-			Instance: "weir-soak", Node: "weir-soak", Epoch: head.Epoch, Seq: uint64(batch), Counts: cell.Counts{N: uint64(n)}, //nolint:gosec // positive
+			Instance: "weir-soak", Node: "weir-soak", Epoch: head.Epoch, Seq: uint64(batch), Counts: cell.Counts{N: uint64(n)},
 		})
 	}
 	out, err := json.Marshal(b)

@@ -98,7 +98,7 @@ func (s *soak) killLoop(ctx context.Context, p *process) (*exec.Cmd, error) {
 			return nil, err
 		}
 		final := p.kills >= s.cfg.Kills
-		life := time.Duration(rand.Int64N(int64(s.cfg.MaxUptime))) //nolint:gosec // chance, not secret
+		life := time.Duration(rand.Int64N(int64(s.cfg.MaxUptime)))
 		if final {
 			life = startLimit
 		}
@@ -137,7 +137,7 @@ func (p *process) start() (*exec.Cmd, <-chan struct{}, error) {
 		return nil, nil, fmt.Errorf("cannot open log of the %s: %w", p.name, err)
 	}
 	// Not CommandContext: a killed process is what is tested, and the last one outlives this function.
-	c := exec.Command(p.command[0], p.command[1:]...) //nolint:gosec,noctx // the command is what the user asks for
+	c := exec.Command(p.command[0], p.command[1:]...) //nolint:noctx // the command is what the user asks for
 	c.Stdout, c.Stderr = f, f
 	if err := c.Start(); err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("cannot start the %s %q: %w", p.name, p.command, err), f.Close())

@@ -40,7 +40,10 @@ func openLedger(path string, head entry) (*ledger, map[string]int, error) {
 			return nil, nil, fmt.Errorf("cannot make ledger %q: %w", path, err)
 		}
 		l := &ledger{f: f, head: head}
-		return l, map[string]int{}, l.add(head)
+		if err := l.add(head); err != nil {
+			return nil, nil, errors.Join(err, f.Close())
+		}
+		return l, map[string]int{}, nil
 	case err != nil:
 		return nil, nil, err
 	case old.head.Size != head.Size:

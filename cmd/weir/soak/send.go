@@ -44,14 +44,12 @@ func (s *soak) makers(head entry) (map[string]maker, error) {
 			lastT = max(time.Now().UnixMilli(), lastT+1) // no two batches at one time: each has samples of its own
 			body := encodeSamples(rw, series, n, lastT)
 			// Both compressions of remote write 2.0, in turn.
-			form, packed := "snappy", []byte(nil)
+			form, pack := "snappy", func(b []byte) []byte { return snappy.Encode(nil, b) }
 			if n%2 == 0 {
-				form, packed = "zstd", enc.EncodeAll(body, nil)
-			} else {
-				packed = snappy.Encode(nil, body)
+				form, pack = "zstd", func(b []byte) []byte { return enc.EncodeAll(b, nil) }
 			}
 			return request{
-				s.cfg.Server + "/api/v1/write", packed,
+				s.cfg.Server + "/api/v1/write", pack(body),
 				[]string{"Content-Type", "application/x-protobuf;proto=io.prometheus.write.v2.Request", "Content-Encoding", form, "X-Prometheus-Remote-Write-Version", "2.0.0"},
 				entry{Kind: Samples, Batch: n, T: lastT, N: len(series)},
 				len(series),

@@ -128,13 +128,13 @@ func (r Report) OK() bool {
 func (r Report) String() string {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "kind\tbatches\tacknowledged\tpresent\tmissing\tdoubled\twrong\t")
+	_, _ = fmt.Fprintln(w, "kind\tbatches\tacknowledged\tpresent\tmissing\tdoubled\twrong\t")
 	for _, l := range r.Lines {
 		if !r.Checked {
-			fmt.Fprintf(w, "%s\t%d\t%d\t-\t-\t-\t-\t\n", l.Kind, l.Batches, l.Acknowledged)
+			_, _ = fmt.Fprintf(w, "%s\t%d\t%d\t-\t-\t-\t-\t\n", l.Kind, l.Batches, l.Acknowledged)
 			continue
 		}
-		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t\n", l.Kind, l.Batches, l.Acknowledged, l.Present, l.Missing, l.Doubled, l.Wrong)
+		_, _ = fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t\n", l.Kind, l.Batches, l.Acknowledged, l.Present, l.Missing, l.Doubled, l.Wrong)
 	}
 	_ = w.Flush()
 	if r.Kills > 0 {

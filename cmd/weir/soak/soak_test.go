@@ -147,7 +147,7 @@ func killConfig(t *testing.T, kills int) Config {
 	cfg := DefaultConfig()
 	cfg.Mode, cfg.Server, cfg.Ledger = ModeKill, "http://"+addr, filepath.Join(dir, "ledger")
 	cfg.Command, cfg.Kills, cfg.MaxUptime, cfg.Rate = []string{self}, kills, 700*time.Millisecond, 40
-	cfg.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
+	cfg.Logger = slog.New(slog.DiscardHandler)
 	return cfg
 }
 
