@@ -166,7 +166,7 @@ func (b *Batch) add(s *Series, tag byte, payload []byte) {
 	b.dict.windowAdds++
 
 	ids := s.ids
-	n := 2 * s.labels.Len()
+	n := int(s.refs)
 	sizeLabels := 0
 	for _, id := range ids[:n] {
 		sizeLabels += sizeVarint(b.ref(id))
@@ -200,7 +200,7 @@ func (b *Batch) add(s *Series, tag byte, payload []byte) {
 	if sizeLabels > 0 {
 		p = append(p, tagLabelRefs)
 		p = binary.AppendUvarint(p, uint64(sizeLabels))
-		for _, id := range ids[:2*s.labels.Len()] {
+		for _, id := range ids[:s.refs] {
 			p = binary.AppendUvarint(p, uint64(b.refOf(id)))
 		}
 	}

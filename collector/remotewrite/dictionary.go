@@ -59,7 +59,7 @@ func (d *dictionary) number(v string) uint32 {
 func (d *dictionary) adopt(s *Series) {
 	s.ids = s.ids[:0]
 	if cap(s.ids) == 0 {
-		s.ids = make([]uint32, 0, 2*s.labels.Len()+2)
+		s.ids = make([]uint32, 0, int(s.refs)+2)
 	}
 	s.labels.Range(func(l labels.Label) {
 		s.ids = append(s.ids, d.number(l.Name), d.number(l.Value))

@@ -16,14 +16,15 @@ import (
 type Series struct {
 	labels     labels.Labels
 	help, unit string
-	kind       uint8 // Metadata.MetricType
+	kind       uint8  // Metadata.MetricType
+	refs       uint32 // label names and values; labels.Len walks them all
 	home       *home
 	ids        []uint32 // dictionary numbers: name, value, name, value, …, then help and unit where not empty
 }
 
 // NewSeries prepares a series. Labels must be sorted, as labels.Labels are; the series keeps them.
 func NewSeries(ls labels.Labels, m metadata.Metadata) *Series {
-	return &Series{labels: ls, help: m.Help, unit: m.Unit, kind: metricType(m.Type)}
+	return &Series{labels: ls, refs: uint32(2 * ls.Len()), help: m.Help, unit: m.Unit, kind: metricType(m.Type)}
 }
 
 // Labels returns the labels the series was made with.

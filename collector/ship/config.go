@@ -22,7 +22,9 @@ type Config struct {
 	Timeout    time.Duration     `yaml:"timeout"`     // of one request
 	MinBackoff time.Duration     `yaml:"min_backoff"` // first wait after a failure; doubles
 	MaxBackoff time.Duration     `yaml:"max_backoff"` // longest wait, unless the server asks for more with Retry-After
-	Concurrent int               `yaml:"concurrent"`  // requests under way at once; 1 for stores that refuse samples out of order
+	// Concurrent is how many requests are under way at once. One keeps the order of samples, which some stores insist on, and
+	// drains a backlog 20 times as fast as 50,000 samples/s come in when a request takes 6 ms; raise it for servers far away.
+	Concurrent int `yaml:"concurrent"`
 }
 
 // Paths are the doors by kind.
@@ -39,7 +41,7 @@ func DefaultConfig() Config {
 		URL:   "http://127.0.0.1:9480",
 		Paths: Paths{Samples: "/api/v1/write", Spans: "/v1/traces", Points: "/v1/metrics", Cells: "/api/v1/audit"},
 
-		Timeout: 30 * time.Second, MinBackoff: 250 * time.Millisecond, MaxBackoff: 30 * time.Second, Concurrent: 4,
+		Timeout: 30 * time.Second, MinBackoff: 250 * time.Millisecond, MaxBackoff: 30 * time.Second, Concurrent: 1,
 	}
 }
 

@@ -245,7 +245,7 @@ func TestServer(t *testing.T) {
 	}))
 	defer server.Close()
 	cfg := DefaultConfig()
-	cfg.URL, cfg.Timeout, cfg.MinBackoff, cfg.MaxBackoff = server.URL, 100*time.Millisecond, 2*time.Millisecond, 10*time.Millisecond
+	cfg.URL, cfg.Timeout, cfg.MinBackoff, cfg.MaxBackoff, cfg.Concurrent = server.URL, 100*time.Millisecond, 2*time.Millisecond, 10*time.Millisecond, 4
 	records := make([]Record, 40)
 	for i := range records {
 		records[i] = Record{Kind: signal.Kind(i%4 + 1), Items: 1, Body: fmt.Appendf(nil, "record-%d", i)}
