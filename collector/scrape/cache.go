@@ -56,6 +56,7 @@ type startTime struct{ ms int64 }
 type family struct {
 	name   string
 	meta   metadata.Metadata
+	known  bool                  // it has series
 	starts map[uint64]*startTime // by hash of the labels without le and quantile; nil = no _created line yet
 }
 
@@ -159,6 +160,9 @@ func (c *cache) follow(e *entry) {
 func (c *cache) add(key []byte, ls labels.Labels) *entry {
 	e := c.slab.entry(key)
 	e.family, e.member, e.typ = c.fam, c.fam.has(ls.Get(model.MetricNameLabel)), c.typ
+	if e.member {
+		e.family.known = true
+	}
 	if old := c.entries[e.key]; old != nil { // the same line under another # TYPE
 		old.dead = true
 		c.odd++
@@ -280,7 +284,7 @@ func (c *cache) describe(name string, change func(*metadata.Metadata)) {
 	}
 	c.fam = f
 	old := f.meta
-	if change(&f.meta); f.meta == old {
+	if change(&f.meta); f.meta == old || !f.known {
 		return
 	}
 	done := map[*series]bool{}
