@@ -30,7 +30,7 @@ var version = "dev"
 // series, so collecting early costs little and keeps the node's memory free.
 const (
 	memoryLimit = 256 << 20
-	gcPercent   = 40
+	gcPercent   = 25
 )
 
 func main() {
