@@ -65,13 +65,11 @@ func DefaultConfig() Config {
 	}
 }
 
-// Validate names the first value that cannot work.
+// Validate names the first value that cannot work. What to start is looked at by Run: a caller may fill it in.
 func (c Config) Validate() error {
 	switch {
 	case c.Mode != ModeSend && c.Mode != ModeCheck && c.Mode != ModeKill:
 		return fmt.Errorf("soak: mode %q is unknown: use send, check or kill", c.Mode)
-	case c.Mode == ModeKill && len(c.Command) == 0 && len(c.CollectorCommand) == 0:
-		return errors.New("soak: mode kill needs a command that starts the server or the collector")
 	case len(c.CollectorCommand) > 0 && c.Collector == "":
 		return errors.New("soak: a collector command without the URL of the collector's OTLP/HTTP door")
 	case c.Rate <= 0 || c.Rate > 10_000:
@@ -170,6 +168,9 @@ func Run(ctx context.Context, cfg Config) (Report, error) {
 	case ModeCheck:
 		return s.check(ctx)
 	case ModeKill:
+		if len(cfg.Command) == 0 && len(cfg.CollectorCommand) == 0 {
+			return Report{}, errors.New("soak: mode kill needs a command that starts the server or the collector")
+		}
 		return s.kill(ctx)
 	default:
 		return s.sendOnly(ctx)

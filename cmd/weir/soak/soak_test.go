@@ -297,9 +297,13 @@ func TestConfig(t *testing.T) {
 	if err := DefaultConfig().Validate(); err != nil {
 		t.Error(err)
 	}
+	kill := DefaultConfig()
+	kill.Mode = ModeKill
+	if _, err := Run(t.Context(), kill); err == nil || !strings.Contains(err.Error(), "needs a command") {
+		t.Errorf("kill without a command: %v", err)
+	}
 	for want, f := range map[string]func(*Config){
 		"mode":              func(c *Config) { c.Mode = "x" },
-		"command":           func(c *Config) { c.Mode = ModeKill },
 		"not a URL":         func(c *Config) { c.Server = "localhost" },
 		"rate":              func(c *Config) { c.Rate = -1 },
 		"batch":             func(c *Config) { c.Batch = 1 },
