@@ -52,17 +52,17 @@ func Bottleneck(hops []Hop, objective float64) (Stuck, bool) {
 			return describe(h), true
 		}
 	}
-	worst := -1
+	var worst *Hop
 	for i := range hops {
 		h := &hops[i]
-		if h.Known && h.Lag.Known && h.Lag.Seconds > objective && (worst < 0 || h.Lag.Seconds > hops[worst].Lag.Seconds) {
-			worst = i
+		if h.Known && h.Lag.Known && h.Lag.Seconds > objective && (worst == nil || h.Lag.Seconds > worst.Lag.Seconds) {
+			worst = h
 		}
 	}
-	if worst < 0 {
+	if worst == nil {
 		return Stuck{}, false
 	}
-	return describe(&hops[worst]), true
+	return describe(worst), true
 }
 
 func describe(h *Hop) Stuck {

@@ -63,13 +63,10 @@ func TestNoFalseLoss(t *testing.T) {
 		crash := rapid.Bool().Draw(t, "crash")
 		begin := s.now
 		for range 160 {
-			switch s.now - begin {
-			case at:
-				if crash {
-					s.crash(victim)
-				} else {
-					s.stop(victim)
-				}
+			if s.now-begin == at && crash {
+				s.crash(victim)
+			} else if s.now-begin == at {
+				s.stop(victim)
 			}
 			if s.now-begin == at+down {
 				s.restart(victim)

@@ -54,7 +54,7 @@ func (t *Table) thin(now int64) {
 			}
 		}
 		flat := i > 0 && t.points[i-1].V == p.V || i+1 < len(t.points) && t.points[i+1].V == p.V
-		if step < 0 || (p.T-last < step && !(flat && step <= 10_000)) {
+		if step < 0 || (p.T-last < step && (!flat || step > 10_000)) {
 			continue
 		}
 		kept = append(kept, p)

@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -251,9 +252,7 @@ func (s *Sum) merge(o Sum) {
 	}
 	if len(o.Reasons) > 0 {
 		m := make(map[string]int64, len(o.Reasons)+len(s.Reasons))
-		for r, n := range s.Reasons {
-			m[r] = n
-		}
+		maps.Copy(m, s.Reasons)
 		for r, n := range o.Reasons {
 			m[r] = add(m[r], n)
 		}

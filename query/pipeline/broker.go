@@ -113,11 +113,6 @@ func newBrokerBook() brokerBook {
 	return brokerBook{queues: map[queueKey]*queue{}, byName: map[string][]*queue{}, series: map[uint64]*target{}, up: map[clusterKey]sample{}}
 }
 
-func (t *tenant) loadBroker(ctx context.Context, now int64) error {
-	t.broker.until = now - 3_600_000
-	return nil
-}
-
 // readBroker takes in new polls. Samples may come a little late; every half minute a longer stretch is looked at again.
 func (t *tenant) readBroker(ctx context.Context, now int64) error {
 	b := &t.broker
@@ -130,7 +125,7 @@ func (t *tenant) readBroker(ctx context.Context, now int64) error {
 	if err != nil {
 		return fmt.Errorf("cannot read broker series: %w", err)
 	}
-	defer q.Close()
+	defer func() { _ = q.Close() }()
 	touched := map[*partition]bool{}
 	for fig, name := range figures {
 		var tg *target

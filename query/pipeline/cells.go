@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -127,9 +128,7 @@ func (t *tenant) readCells(ctx context.Context, now int64) error {
 		if err != nil {
 			return fmt.Errorf("cannot read cells of %q: %w", p.id, err)
 		}
-		for id, tl := range flow.Tallies(cells) {
-			c.tallies[id] = tl
-		}
+		maps.Copy(c.tallies, flow.Tallies(cells))
 	}
 	auditors, err := ledger.Auditors(ctx, t.id, time.UnixMilli(now).Add(-auditorMemory(t.s.cfg)))
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/weirhq/weir/internal/cell"
@@ -156,14 +157,14 @@ func (d *demo) poll() {
 		for p := range q.parts {
 			base := []string{"system", "nats", "cluster", "demo", "destination", name, "partition", fmt.Sprint(p), "node", "demo"}
 			put := func(metric string, v float64, more ...string) {
-				d.e.sample(at, v, labels.FromStrings(append(append([]string{labels.MetricName, metric}, base...), more...)...))
+				d.e.sample(at, v, labels.FromStrings(append(append([]string{model.MetricNameLabel, metric}, base...), more...)...))
 			}
 			put("weir_broker_start_offset", 0)
 			put("weir_broker_end_offset", float64(len(q.parts[p])))
 			put("weir_broker_committed_offset", float64(q.committed[p]), "group", group)
 		}
 	}
-	d.e.sample(at, 1, labels.FromStrings(labels.MetricName, "weir_broker_up", "system", "nats", "cluster", "demo"))
+	d.e.sample(at, 1, labels.FromStrings(model.MetricNameLabel, "weir_broker_up", "system", "nats", "cluster", "demo"))
 }
 
 func (d *demo) run(seconds int) {

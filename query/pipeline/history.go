@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/metadata"
 
@@ -107,10 +108,10 @@ func (b *batch) add(name string, v *float64, ls ...string) {
 	if v == nil {
 		return
 	}
-	refs := []uint32{b.symbol(labels.MetricName), b.symbol(name)}
-	for i := 0; i < len(ls); i += 2 {
-		if ls[i+1] != "" {
-			refs = append(refs, b.symbol(ls[i]), b.symbol(ls[i+1]))
+	refs := []uint32{b.symbol(model.MetricNameLabel), b.symbol(name)}
+	for pair := range slices.Chunk(ls, 2) {
+		if len(pair) == 2 && pair[1] != "" {
+			refs = append(refs, b.symbol(pair[0]), b.symbol(pair[1]))
 		}
 	}
 	b.b.Series = append(b.b.Series, store.BatchSeries{LabelRefs: refs, Samples: []store.Sample{{T: b.at, V: *v}}, Meta: help[name]})
@@ -161,7 +162,7 @@ func (t *tenant) loadHistory(ctx context.Context, now int64) error {
 	if err != nil {
 		return fmt.Errorf("cannot read %s: %w", seriesLag, err)
 	}
-	defer q.Close()
+	defer func() { _ = q.Close() }()
 	var s *spark
 	err = each(ctx, q, seriesLag, func(ls labels.Labels) bool {
 		s = nil
@@ -194,7 +195,7 @@ func (s *Service) PipelineHistory(ctx context.Context, id store.Tenant, name str
 	if err != nil {
 		return h, fmt.Errorf("cannot read the history of %q: %w", name, err)
 	}
-	defer q.Close()
+	defer func() { _ = q.Close() }()
 	only := labels.MustNewMatcher(labels.MatchEqual, "pipeline", name)
 	whole := labels.MustNewMatcher(labels.MatchEqual, "stage", "")
 	for _, c := range []struct {

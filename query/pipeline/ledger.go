@@ -93,14 +93,14 @@ func (t *tenant) loadLedger(ctx context.Context, now int64) error {
 			return fmt.Errorf("cannot read verdicts: %w", err)
 		}
 		for _, v := range vs {
-			l.take(v, now)
+			l.take(v)
 		}
 	}
 	return nil
 }
 
 // take remembers a verdict.
-func (l *ledgerBook) take(v store.Verdict, now int64) {
+func (l *ledgerBook) take(v store.Verdict) {
 	b := l.book(v.VerdictKey)
 	if v.State == flow.InFlight {
 		b.open[v.Window] = v
@@ -158,7 +158,7 @@ func (l *ledgerBook) say(v store.Verdict, now int64) {
 	} else if len(l.newVerdicts) < maxPending {
 		l.newVerdicts[v.VerdictKey] = v
 	}
-	l.take(v, now)
+	l.take(v)
 }
 
 // write hands barriers and verdicts to the store, barriers first: a verdict rests on them.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
 )
@@ -15,7 +16,7 @@ const floatSample = 1
 // first. Stale markers and NaN are left out. begin is called before the samples of a series; when it
 // returns false the series is left out.
 func each(ctx context.Context, q storage.Querier, name string, begin func(labels.Labels) bool, f func(at int64, v float64), more ...*labels.Matcher) error {
-	ms := append([]*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, labels.MetricName, name)}, more...)
+	ms := append([]*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, model.MetricNameLabel, name)}, more...)
 	set := q.Select(ctx, false, nil, ms...)
 	for set.Next() {
 		series := set.At()

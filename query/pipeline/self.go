@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -187,9 +188,7 @@ func (s *Service) Self(ctx context.Context, id store.Tenant) (answer.Self, error
 		return out, err
 	}
 	s.self.mu.Lock()
-	for k, d := range s.self.doors {
-		doors[k] = d
-	}
+	maps.Copy(doors, s.self.doors)
 	for k, d := range doors {
 		if r, ok := d.row(k, unitOf(k)); ok {
 			out.Doors = append(out.Doors, r)
@@ -237,7 +236,7 @@ func (s *Service) collectorDoors(ctx context.Context, id store.Tenant, now int64
 	if err != nil {
 		return nil, nil, fmt.Errorf("cannot read the collectors' own series: %w", err)
 	}
-	defer q.Close()
+	defer func() { _ = q.Close() }()
 	for _, f := range []struct {
 		name, part, label string
 		put               func(d *door, at int64, reason string, v float64)

@@ -283,8 +283,6 @@ func (t *tenant) load(ctx context.Context, now int64) error {
 	if err := t.loadLedger(ctx, now); err != nil {
 		return err
 	}
-	if err := t.loadBroker(ctx, now); err != nil {
-		return err
-	}
+	t.broker.until = now - 3_600_000 // the first reading takes in the last hour
 	return t.loadHistory(ctx, now)
 }

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/weirhq/weir/query/flow"
@@ -191,7 +192,7 @@ func (t *tenant) offsetVerdict(id string, in flow.Input, part string, e flow.Eve
 		v.State, v.Class = flow.RetentionLoss, "retention"
 	}
 	if len(v.Reasons) < 20 {
-		v.Reasons = append(v.Reasons[:len(v.Reasons):len(v.Reasons)], e.Sentence(in.Destination, part, in.Group))
+		v.Reasons = append(slices.Clip(v.Reasons), e.Sentence(in.Destination, part, in.Group))
 	}
 	return v
 }

@@ -39,7 +39,7 @@ func (t *tenant) readUsage(ctx context.Context, now int64) error {
 	if err != nil {
 		return fmt.Errorf("cannot read usage: %w", err)
 	}
-	defer q.Close()
+	defer func() { _ = q.Close() }()
 	sumRates := func(name string) (map[string]float64, map[string]int, error) {
 		rates, instances := map[string]float64{}, map[string]int{}
 		var service string

@@ -213,7 +213,7 @@ func (t *tenant) page(p *pipe, now int64) *answer.Pipeline {
 		row.Lag = lagAnswer(&looks[slowest], p.spark(looks[slowest].input).values())
 	}
 
-	source, sink, idle := t.ages(p, looks, now)
+	source, sink, idle := t.ages(p, looks)
 	silent := t.silent(p, now)
 	stale := slices.ContainsFunc(looks, func(l stageLook) bool { return l.stale })
 	if sink != nil {
@@ -285,7 +285,7 @@ func backlogOrFlow(backlog float64, source *float64, objective float64) bool {
 }
 
 // ages of the newest data at the sources and at the stalest sink, seconds, and whether the sources are silent.
-func (t *tenant) ages(p *pipe, looks []stageLook, now int64) (source, sink *float64, idle bool) {
+func (t *tenant) ages(p *pipe, looks []stageLook) (source, sink *float64, idle bool) {
 	for i := range looks {
 		l := &looks[i]
 		if l.age == nil {
@@ -473,8 +473,7 @@ func headline(rows []answer.PipelineRow) (answer.State, string) {
 		n[rows[i].State]++
 	}
 	worst := rows[0]
-	switch worst.State {
-	case answer.OK, answer.Idle:
+	if worst.State == answer.OK || worst.State == answer.Idle {
 		if len(rows) == 1 {
 			return worst.State, "The one pipeline is well."
 		}
