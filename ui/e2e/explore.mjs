@@ -12,14 +12,18 @@ export function tests({ base, browser }) {
         await page.waitForSelector('.cm-content');
         await page.click('.cm-content');
         await page.keyboard.type('rate(weir_collector_rec', { delay: 25 });
-        await page.waitForSelector('.cm-tooltip-autocomplete li:has-text("weir_collector_received_total")', { timeout: 8000 });
+        await page.waitForSelector('.cm-tooltip-autocomplete li:has-text("weir_collector_received_total")', {
+          timeout: 8000,
+        });
         await page.screenshot({ path: `${SHOTS}explore-completion.png` });
         await page.keyboard.press('Enter');
         await page.keyboard.type('[1m]');
         await page.keyboard.press('Escape');
         await page.click('.cm-content');
         await page.keyboard.press('Enter');
-        await page.waitForURL((u) => u.searchParams.get('q') === 'rate(weir_collector_received_total[1m])').catch(() => assert.fail(`query is ${new URL(page.url()).searchParams.get('q')}`));
+        await page
+          .waitForURL((u) => u.searchParams.get('q') === 'rate(weir_collector_received_total[1m])')
+          .catch(() => assert.fail(`query is ${new URL(page.url()).searchParams.get('q')}`));
         await page.waitForSelector('.plot canvas');
         await page.click('.seg button:text-is("Table")');
         await page.waitForSelector('table[aria-label^="Newest value"] tbody tr');

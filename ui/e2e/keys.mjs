@@ -3,7 +3,10 @@ import assert from 'node:assert/strict';
 import { openPage } from './browser.mjs';
 
 const at = (page) => new URL(page.url());
-const path = async (page, want) => page.waitForURL((u) => u.pathname === want, { timeout: 5000 }).catch(() => assert.fail(`at ${at(page).pathname}, want ${want}`));
+const path = async (page, want) =>
+  page
+    .waitForURL((u) => u.pathname === want, { timeout: 5000 })
+    .catch(() => assert.fail(`at ${at(page).pathname}, want ${want}`));
 
 export function tests({ base, browser, isMock }) {
   const on = (f) => async () => {
@@ -21,7 +24,15 @@ export function tests({ base, browser, isMock }) {
       on(async (page) => {
         await page.goto(`${base}/`);
         await page.waitForSelector('main h1');
-        for (const [key, want] of [['p', '/pipelines'], ['l', '/loss'], ['a', '/alerts'], ['e', '/explore'], ['t', '/traces'], ['s', '/self'], ['n', '/']]) {
+        for (const [key, want] of [
+          ['p', '/pipelines'],
+          ['l', '/loss'],
+          ['a', '/alerts'],
+          ['e', '/explore'],
+          ['t', '/traces'],
+          ['s', '/self'],
+          ['n', '/'],
+        ]) {
           await page.keyboard.press('g');
           await page.keyboard.press(key);
           await path(page, want);
@@ -151,7 +162,9 @@ export function tests({ base, browser, isMock }) {
         await page.waitForURL((u) => u.searchParams.get('from') === 'now-6h' && u.searchParams.get('to') === 'now');
         await page.waitForSelector('.top .chip:has-text("Last 6 hours")');
         await page.keyboard.press('[');
-        await page.waitForURL((u) => /^\d{13}$/.test(u.searchParams.get('from') ?? '') && u.searchParams.get('live') === '0');
+        await page.waitForURL(
+          (u) => /^\d{13}$/.test(u.searchParams.get('from') ?? '') && u.searchParams.get('live') === '0',
+        );
         const href = page.url();
         await page.reload();
         await page.waitForSelector('main h1');

@@ -9,7 +9,11 @@ export function tests({ base, browser, control }) {
   const moved = async (page, within = 6000) => {
     const before = await page.innerText(CELL);
     const row = await page.innerText('tr:has(a.name:text-is("orders"))');
-    await page.waitForFunction(([sel, old]) => [...document.querySelectorAll('tr')].find((r) => r.textContent.includes(sel))?.innerText !== old, ['orders', row], { timeout: within });
+    await page.waitForFunction(
+      ([sel, old]) => [...document.querySelectorAll('tr')].find((r) => r.textContent.includes(sel))?.innerText !== old,
+      ['orders', row],
+      { timeout: within },
+    );
     return before;
   };
   return [
@@ -56,7 +60,11 @@ export function tests({ base, browser, control }) {
         await page.goto(`${base}/pipelines`);
         await chip(page, 'Live');
         control.dropLines();
-        await page.waitForFunction(() => /Reconnecting|Polling/.test(document.querySelector('.top')?.textContent ?? ''), undefined, { timeout: 3000 });
+        await page.waitForFunction(
+          () => /Reconnecting|Polling/.test(document.querySelector('.top')?.textContent ?? ''),
+          undefined,
+          { timeout: 3000 },
+        );
         await chip(page, 'Live');
         await moved(page);
         await page.close();

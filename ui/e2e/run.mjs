@@ -27,7 +27,14 @@ const mock = real ? undefined : await startMock();
 const base = real ?? mock.url;
 const browser = await startBrowser();
 const only = process.argv.slice(2);
-const context = { base, browser, control: mock?.control, isMock: !real, pages: await pagesOf(base, !real), print: (text) => console.log(`      ${text}`) };
+const context = {
+  base,
+  browser,
+  control: mock?.control,
+  isMock: !real,
+  pages: await pagesOf(base, !real),
+  print: (text) => console.log(`      ${text}`),
+};
 
 let failed = 0;
 let passed = 0;
@@ -47,11 +54,18 @@ for (const { tests } of [sight, keys, live, screens, explore, trace]) {
       console.log(`ok    ${name} (${Date.now() - start} ms)`);
     } catch (e) {
       failed++;
-      console.log(`FAIL  ${name}\n      ${String(e?.message ?? e).split('\n').slice(0, 30).join('\n      ')}`);
+      console.log(
+        `FAIL  ${name}\n      ${String(e?.message ?? e)
+          .split('\n')
+          .slice(0, 30)
+          .join('\n      ')}`,
+      );
     }
   }
 }
 await browser.close();
 await mock?.close();
-console.log(`${passed} passed, ${failed} failed${left ? `, ${left} left out because they need the mock server` : ''}, ${((Date.now() - begin) / 1000).toFixed(0)} s; pictures in ${SHOTS}`);
+console.log(
+  `${passed} passed, ${failed} failed${left ? `, ${left} left out because they need the mock server` : ''}, ${((Date.now() - begin) / 1000).toFixed(0)} s; pictures in ${SHOTS}`,
+);
 process.exit(failed > 0 ? 1 : 0);

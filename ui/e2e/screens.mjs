@@ -21,7 +21,11 @@ export function tests({ base, browser, control, print }) {
         control.delay = 1500;
         await page.goto(`${base}/pipelines?live=0`);
         const skeleton = await page.waitForSelector('main .skeleton', { state: 'attached' });
-        await page.waitForFunction(() => getComputedStyle(document.querySelector('.skeleton')).opacity === '1', undefined, { timeout: 1200 });
+        await page.waitForFunction(
+          () => getComputedStyle(document.querySelector('.skeleton')).opacity === '1',
+          undefined,
+          { timeout: 1200 },
+        );
         await page.screenshot({ path: `${SHOTS}skeleton.png` });
         assert.equal(await skeleton.getAttribute('role'), 'status');
         await page.waitForSelector('tbody tr');
@@ -77,7 +81,10 @@ export function tests({ base, browser, control, print }) {
           const begin = performance.now();
           document.querySelector('nav.rail a[href^="/pipelines"]').click();
           await new Promise((done) => {
-            const look = () => (document.querySelector('main table[aria-rowcount="15001"] tbody tr a.name') ? requestAnimationFrame(() => setTimeout(done)) : requestAnimationFrame(look));
+            const look = () =>
+              document.querySelector('main table[aria-rowcount="15001"] tbody tr a.name')
+                ? requestAnimationFrame(() => setTimeout(done))
+                : requestAnimationFrame(look);
             look();
           });
           return performance.now() - begin;

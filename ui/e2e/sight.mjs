@@ -21,7 +21,14 @@ export async function axe(page) {
   const { violations } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ['violations'] }));
   return violations
     .filter((v) => v.impact === 'serious' || v.impact === 'critical')
-    .flatMap((v) => v.nodes.slice(0, 4).map((n) => `${v.id} (${v.impact}): ${n.html.slice(0, 160)} | ${n.failureSummary?.split('\n').slice(1, 2).join(' ').trim().slice(0, 200)}`));
+    .flatMap((v) =>
+      v.nodes
+        .slice(0, 4)
+        .map(
+          (n) =>
+            `${v.id} (${v.impact}): ${n.html.slice(0, 160)} | ${n.failureSummary?.split('\n').slice(1, 2).join(' ').trim().slice(0, 200)}`,
+        ),
+    );
 }
 
 export function tests({ base, browser, pages }) {
@@ -39,7 +46,11 @@ export function tests({ base, browser, pages }) {
           const text = await page.innerText('main');
           assert.ok(text.trim().length > 20, `${where}: the page is empty`);
           await page.screenshot({ path: `${SHOTS}${p.name}-${look.scheme}-${look.width}.png` });
-          const wide = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth, document.querySelector('main').scrollWidth - document.querySelector('main').clientWidth]);
+          const wide = await page.evaluate(() => [
+            document.documentElement.scrollWidth,
+            innerWidth,
+            document.querySelector('main').scrollWidth - document.querySelector('main').clientWidth,
+          ]);
           if (wide[0] > wide[1]) found.push(`${where}: the page is ${wide[0]} px wide in a window of ${wide[1]}`);
           if (wide[2] > 0) found.push(`${where}: main scrolls sideways by ${wide[2]} px`);
           for (const f of await axe(page)) found.push(`${where}: ${f}`);

@@ -16,14 +16,19 @@ export function tests({ base, browser, print }) {
           const begin = performance.now();
           document.querySelector(`a[href*="${id}"]`).click();
           await new Promise((done) => {
-            const look = () => (document.querySelector('.span-row') ? requestAnimationFrame(() => setTimeout(done)) : requestAnimationFrame(look));
+            const look = () =>
+              document.querySelector('.span-row')
+                ? requestAnimationFrame(() => setTimeout(done))
+                : requestAnimationFrame(look);
             look();
           });
           return performance.now() - begin;
         }, BIG);
         const rows = await page.getAttribute('[role=treegrid]', 'aria-rowcount');
         assert.equal(rows, '100000');
-        print(`trace of 100,000 spans: ${Math.round(ms)} ms from the click to painted rows, fetch included (bar: 2,000 ms)`);
+        print(
+          `trace of 100,000 spans: ${Math.round(ms)} ms from the click to painted rows, fetch included (bar: 2,000 ms)`,
+        );
         const { fps, slowest } = await page.evaluate(async () => {
           const box = document.querySelector('[role=treegrid]');
           let frames = 0;
@@ -64,9 +69,14 @@ export function tests({ base, browser, print }) {
         await page.keyboard.press('b');
         await page.waitForSelector('.span-detail h2:has-text("POST /orders")');
         await page.keyboard.press('h');
-        await page.waitForFunction(() => document.querySelector('[role=treegrid]').getAttribute('aria-rowcount') === '1');
+        await page.waitForFunction(
+          () => document.querySelector('[role=treegrid]').getAttribute('aria-rowcount') === '1',
+        );
         await page.keyboard.press('h');
-        await page.waitForFunction((n) => Number(document.querySelector('[role=treegrid]').getAttribute('aria-rowcount')) === n, all);
+        await page.waitForFunction(
+          (n) => Number(document.querySelector('[role=treegrid]').getAttribute('aria-rowcount')) === n,
+          all,
+        );
         const before = await page.innerText('.ticks');
         await page.keyboard.press('w');
         await page.keyboard.press('d');

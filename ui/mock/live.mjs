@@ -92,7 +92,8 @@ export function serveLive(server, control) {
       if (m.op === 'unsub') return void subs.delete(m.id);
       if (m.op !== 'sub') return;
       // The crowd of 15,000 comes by HTTP alone: the mock would spend its seconds on differences.
-      if (control.many && m.topic === 'pipelines') return send({ id: m.id, kind: 'error', error: 'not while there is a crowd' });
+      if (control.many && m.topic === 'pipelines')
+        return send({ id: m.id, kind: 'error', error: 'not while there is a crowd' });
       const t = Date.now();
       if (m.topic === 'query') {
         try {

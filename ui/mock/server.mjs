@@ -111,7 +111,10 @@ function file(path, response) {
 /** As many pipelines as asked for: the page must stay quick with 15,000. */
 function many(n) {
   const base = answers.pipelines(Date.now());
-  const rows = Array.from({ length: n }, (_, i) => ({ ...base.pipelines[i % base.pipelines.length], id: `group-${String(i).padStart(5, '0')}` }));
+  const rows = Array.from({ length: n }, (_, i) => ({
+    ...base.pipelines[i % base.pipelines.length],
+    id: `group-${String(i).padStart(5, '0')}`,
+  }));
   const counts = {};
   for (const r of rows) counts[r.state] = (counts[r.state] ?? 0) + 1;
   return { ...base, pipelines: rows, counts };

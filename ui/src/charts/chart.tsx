@@ -93,7 +93,6 @@ function Numbers({ title, times, lines, format, zone, height = 206 }: Props) {
   const picked: number[] = [];
   for (let i = times.length - 1; i >= 0; i -= every) picked.push(i);
   return (
-    // biome-ignore lint/a11y/noNoninteractiveTabindex: a scrolling region must be reachable by key
     <div
       className="scroll"
       style={{ maxHeight: height, overflowY: 'auto' }}

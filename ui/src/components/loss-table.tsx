@@ -61,7 +61,6 @@ export function LossTable({ rows, zone, cursor, open, span, short }: Props) {
         </thead>
         <tbody>
           {rows.map((r, i) => (
-            // biome-ignore lint/a11y/useKeyWithClickEvents: the button in the row and j, k, Enter do the same
             <tr
               key={r.id}
               className={i === cursor ? 'go sel tall' : 'go tall'}

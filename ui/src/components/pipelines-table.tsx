@@ -53,7 +53,6 @@ function LongTable({ rows, cursor, open, sort, onSort }: Props) {
   const before = items[0]?.start ?? 0;
   const after = virtual.getTotalSize() - (items[items.length - 1]?.end ?? 0);
   return (
-    // biome-ignore lint/a11y/noNoninteractiveTabindex: a scrolling region must be reachable by key
     <section
       className="scroll"
       style={{ maxHeight: 'calc(100vh - 190px)', overflowY: 'auto' }}
@@ -136,7 +135,6 @@ const Row = memo(function Row({
 }) {
   const lag = row.lag;
   return (
-    // biome-ignore lint/a11y/useKeyWithClickEvents: the row's link and the keys j, k, Enter do the same
     <tr
       className={on ? 'go sel' : 'go'}
       data-row={index}

@@ -1,7 +1,17 @@
 import { type CSSProperties, type ReactNode, useEffect, useRef, useState } from 'react';
 
 /** A box that scrolls sideways; while it does, the keyboard can reach and move it. */
-export function Scroll({ label, className = '', style, children }: { label: string; className?: string; style?: CSSProperties; children: ReactNode }) {
+export function Scroll({
+  label,
+  className = '',
+  style,
+  children,
+}: {
+  label: string;
+  className?: string;
+  style?: CSSProperties;
+  children: ReactNode;
+}) {
   const box = useRef<HTMLDivElement>(null);
   const [over, setOver] = useState(false);
   useEffect(() => {

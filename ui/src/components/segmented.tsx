@@ -16,7 +16,6 @@ export function Segmented({
   onChange: (value: string) => void;
 }) {
   return (
-    // biome-ignore lint/a11y/useSemanticElements: a fieldset cannot be laid out as one line of buttons
     <div className="seg" role="group" aria-label={label}>
       {choices.map((c) => (
         <button type="button" key={c.value} aria-pressed={c.value === value} onClick={() => onChange(c.value)}>

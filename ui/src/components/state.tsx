@@ -30,29 +30,29 @@ export const toneOf = (state: string | undefined): Tone =>
   TONES[(state ?? '').replace(/\(.*/, '').trim().toUpperCase()] ?? 'unk';
 
 export function Shape({ tone, size = 11 }: { tone: Tone; size?: number }) {
-  const common = { width: size, height: size, viewBox: '0 0 12 12', 'aria-hidden': true as const };
+  const common = { width: size, height: size, viewBox: '0 0 12 12' };
   switch (tone) {
     case 'ok':
       return (
-        <svg {...common}>
+        <svg {...common} aria-hidden>
           <circle cx="6" cy="6" r="4.800" fill="var(--ok)" />
         </svg>
       );
     case 'late':
       return (
-        <svg {...common}>
+        <svg {...common} aria-hidden>
           <path d="M6 .6 11.800 11.200H.2Z" fill="var(--late)" />
         </svg>
       );
     case 'lose':
       return (
-        <svg {...common}>
+        <svg {...common} aria-hidden>
           <path d="M1.800 1.800 10.200 10.200M10.200 1.800 1.800 10.200" stroke="var(--lose)" strokeWidth="2.800" />
         </svg>
       );
     default:
       return (
-        <svg {...common}>
+        <svg {...common} aria-hidden>
           <path
             d="M6 1 11 6 6 11 1 6Z"
             fill="none"

@@ -44,7 +44,6 @@ export function TraceTable({ rows, zone, cursor, open }: Props) {
           {rows.map((t, i) => {
             const services = list(t.services);
             return (
-              // biome-ignore lint/a11y/useKeyWithClickEvents: the row's link and j, k, Enter do the same
               <tr
                 key={t.id}
                 className={i === cursor ? 'go sel' : 'go'}

@@ -28,7 +28,8 @@ export function duration(seconds: Num): string {
 /** A duration on an axis, where values are round: `0`, `0.2 s`, `15 s`, `4 m`, `1 h 30 m`. */
 export function durationTick(seconds: number): string {
   if (seconds === 0) return '0';
-  if (seconds < 60) return seconds < 0.1 ? `${trimZero((seconds * 1e3).toFixed(1))}${NB}ms` : `${trimZero(seconds.toFixed(1))}${NB}s`;
+  if (seconds < 60)
+    return seconds < 0.1 ? `${trimZero((seconds * 1e3).toFixed(1))}${NB}ms` : `${trimZero(seconds.toFixed(1))}${NB}s`;
   if (seconds < 3600) return seconds % 60 === 0 ? `${seconds / 60}${NB}m` : duration(seconds);
   if (seconds < 86_400) return seconds % 3600 === 0 ? `${seconds / 3600}${NB}h` : duration(seconds);
   return seconds % 86_400 === 0 ? `${seconds / 86_400}${NB}d` : duration(seconds);

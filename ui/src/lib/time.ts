@@ -63,7 +63,8 @@ export function rangeLabel(from: string, to: string, zone: string): string {
       ['m', 'minute'],
     ] as const) {
       const size = UNIT[unit] as number;
-      if (ms >= size && ms % size === 0 && !(word === 'day' && ms === size)) return `Last ${ms / size} ${word}${ms === size ? '' : 's'}`;
+      if (ms >= size && ms % size === 0 && !(word === 'day' && ms === size))
+        return `Last ${ms / size} ${word}${ms === size ? '' : 's'}`;
     }
     return `Last ${formatSpan(ms)}`;
   }

@@ -13,7 +13,6 @@ export function Modal({ label, close, children }: { label: string; close: () => 
     };
   }, []);
   return (
-    // biome-ignore lint/a11y/useKeyWithClickEvents: the click is on the backdrop; Escape does the same by key
     <dialog
       ref={ref}
       aria-label={label}

@@ -78,7 +78,6 @@ export function Palette({
       />
       <div role="listbox" id={id} aria-label="Found" className="palette-list">
         {shown.map((c, i) => (
-          // biome-ignore lint/a11y/useKeyWithClickEvents: keys go to the combobox, as the pattern says
           <div
             key={c.id}
             id={`${id}-${i}`}

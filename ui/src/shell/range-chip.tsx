@@ -70,7 +70,6 @@ function Menu({
         : '';
   return (
     <div className="menu" role="dialog" aria-label="Time range">
-      {/* biome-ignore lint/a11y/useSemanticElements: a fieldset cannot wrap its buttons like this */}
       <div className="row" style={{ gap: 6 }} role="group" aria-label="Quick ranges">
         {QUICK.map((q, i) => (
           <button

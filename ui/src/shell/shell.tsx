@@ -81,16 +81,9 @@ export function Shell() {
 
   return (
     <div className="app">
-      <a
-        className="skip"
-        href="#main"
-        onClick={(e) => {
-          e.preventDefault();
-          main.current?.focus();
-        }}
-      >
+      <button type="button" className="skip" onClick={() => main.current?.focus()}>
         Skip to the page
-      </a>
+      </button>
       <Go to="/" className="brand" aria-label="weir, to the page Now">
         <svg width="22" height="18" viewBox="0 0 22 18" aria-hidden>
           <path

@@ -4,8 +4,8 @@ import { type Alert, type Alerts, list } from '../../api/types';
 import { useClock } from '../../components/clock';
 import { Go } from '../../components/link';
 import { useRows } from '../../components/rows';
-import { Scroll } from '../../components/scroll';
 import { NothingMatches, Screen } from '../../components/screen';
+import { Scroll } from '../../components/scroll';
 import { Segmented } from '../../components/segmented';
 import { State } from '../../components/state';
 import { useTitle } from '../../components/title';
@@ -92,7 +92,6 @@ function Table({ alerts, cursor, open }: { alerts: readonly Alert[]; cursor: num
         </thead>
         <tbody>
           {alerts.map((a, i) => (
-            // biome-ignore lint/a11y/useKeyWithClickEvents: the row's link and j, k, Enter do the same
             <tr
               key={a.id}
               className={i === cursor ? 'go sel tall' : 'go tall'}

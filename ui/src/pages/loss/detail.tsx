@@ -160,7 +160,6 @@ function Windows({
         All windows{' '}
         <span className="mut">newest first{windows.length > MOST ? `, ${MOST} of ${windows.length}` : ''}</span>
       </summary>
-      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: a scrolling region must be reachable by key */}
       <div
         className="scroll"
         style={{ maxHeight: 260, overflowY: 'auto' }}

@@ -20,8 +20,8 @@ export function History({ data, id }: { data: Pipeline; id: string }) {
   const zoom = (from: number, to: number) => set({ from: String(from), to: String(to), live: false }, 'push');
   return (
     <Screen answer={answer} what="history" bones={[260]}>
-        {(h) => <Charts series={list(h.series)} data={data} marks={marks} zone={view.tz} zoom={zoom} />}
-      </Screen>
+      {(h) => <Charts series={list(h.series)} data={data} marks={marks} zone={view.tz} zoom={zoom} />}
+    </Screen>
   );
 }
 
@@ -31,11 +31,25 @@ type Marks = { at: number; text: string }[];
 const isLag = (s: Series) => s.name.startsWith('lag');
 const isRate = (s: Series) => s.name === 'in' || s.name === 'out' || (s.unit.endsWith('/s') && !isLag(s));
 
-function Charts({ series, data, marks, zone, zoom }: { series: readonly Series[]; data: Pipeline; marks: Marks; zone: string; zoom: Zoom }) {
+function Charts({
+  series,
+  data,
+  marks,
+  zone,
+  zoom,
+}: {
+  series: readonly Series[];
+  data: Pipeline;
+  marks: Marks;
+  zone: string;
+  zoom: Zoom;
+}) {
   const { slowest, state } = data;
   const parts = useMemo(() => {
     const late = state === 'LATE';
-    const lags = align(series.filter(isLag), (s, i) => (late && nameOf(s) === slowest ? { colour: '--late' } : look(i)));
+    const lags = align(series.filter(isLag), (s, i) =>
+      late && nameOf(s) === slowest ? { colour: '--late' } : look(i),
+    );
     const rates = align(series.filter(isRate), (_s, i) => look(i));
     const rest = series.filter((s) => !isLag(s) && !isRate(s) && s.unit === 's');
     return { lags, rates, fresh: align(rest, (_s, i) => look(i)) };
@@ -44,9 +58,25 @@ function Charts({ series, data, marks, zone, zoom }: { series: readonly Series[]
   const common = { zone, marks, onRange: zoom };
   return (
     <div className="cols">
-      <Chart title={slowest ? `Lag of ${slowest}` : 'Lag'} sub={`worst partition${error ? `, ${error}` : ''}`} {...parts.lags} format={duration} seconds {...common} />
+      <Chart
+        title={slowest ? `Lag of ${slowest}` : 'Lag'}
+        sub={`worst partition${error ? `, ${error}` : ''}`}
+        {...parts.lags}
+        format={duration}
+        seconds
+        {...common}
+      />
       <Chart title="Throughput" sub="records per second" {...parts.rates} format={rate} legend {...common} />
-      {parts.fresh.lines.length > 0 ? <Chart title="Age of the data at the sink" {...parts.fresh} format={duration} seconds height={150} {...common} /> : null}
+      {parts.fresh.lines.length > 0 ? (
+        <Chart
+          title="Age of the data at the sink"
+          {...parts.fresh}
+          format={duration}
+          seconds
+          height={150}
+          {...common}
+        />
+      ) : null}
       <Forecast data={data} />
     </div>
   );

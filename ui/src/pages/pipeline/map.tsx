@@ -39,7 +39,8 @@ export function FlowMap({ nodes, edges, chosen, choose }: Props) {
     return () => observer.disconnect();
   }, []);
   const shape =
-    nodes.map((n) => `${n.id}|${widthOf(n)}|${n.stuck}`).join('\n') + edges.map((e) => `${e.from}>${e.to}${lagText(e) ? ' lag' : ''}`).join('\n');
+    nodes.map((n) => `${n.id}|${widthOf(n)}|${n.stuck}`).join('\n') +
+    edges.map((e) => `${e.from}>${e.to}${lagText(e) ? ' lag' : ''}`).join('\n');
   // biome-ignore lint/correctness/useExhaustiveDependencies: places change with the shape, not with each number
   const placed = useMemo(
     () =>
@@ -64,7 +65,6 @@ export function FlowMap({ nodes, edges, chosen, choose }: Props) {
   );
   const oldest = Math.max(0, ...nodes.map((n) => n.age ?? 0));
   return (
-    // biome-ignore lint/a11y/noNoninteractiveTabindex: a scrolling region must be reachable by key
     <div
       className="map-scroll"
       ref={host}
@@ -72,7 +72,6 @@ export function FlowMap({ nodes, edges, chosen, choose }: Props) {
       role="region"
       aria-label="Map of the pipeline, scrolls sideways"
     >
-      {/* biome-ignore lint/a11y/noSvgWithoutTitle: named by aria-label */}
       <svg
         className="map"
         width={placed.width}
@@ -205,7 +204,6 @@ function Place({
     node.lost > 0 ? `${count(node.lost)} lost in 24 h` : '',
   ];
   return (
-    // biome-ignore lint/a11y/useSemanticElements: a button cannot be drawn inside SVG
     <g
       className="node"
       role="button"

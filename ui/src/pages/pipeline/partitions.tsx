@@ -1,7 +1,7 @@
 // Partitions as each group reads them: skew shows as one long bar among short ones.
 import type { PartitionRow } from '../../api/types';
-import { State, toneOf } from '../../components/state';
 import { Scroll } from '../../components/scroll';
+import { State, toneOf } from '../../components/state';
 import { count, duration, percent } from '../../lib/format';
 
 const MOST = 500;

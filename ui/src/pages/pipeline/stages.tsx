@@ -1,6 +1,6 @@
 import { list, type StageRow } from '../../api/types';
-import { State } from '../../components/state';
 import { Scroll } from '../../components/scroll';
+import { State } from '../../components/state';
 import { count, DASH, rate, spanDuration } from '../../lib/format';
 
 const COLUMNS = ['In /s', 'Out /s', 'In', 'Out', 'Filtered', 'Dead-lettered', 'Dropped', 'Lost', 'p50', 'p99'];

@@ -43,7 +43,6 @@ export function Waterfall({ ref, model, rows, shown, chosen, hits, folded, choos
   return (
     <div className="waterfall">
       <Ticks shown={shown} />
-      {/* biome-ignore lint/a11y/useSemanticElements: a table cannot be virtual over 100,000 rows with bars */}
       <div className="rows" role="treegrid" aria-label="Spans" aria-rowcount={rows.length} tabIndex={0} ref={box}>
         <div role="rowgroup" style={{ height: virtual.getTotalSize(), position: 'relative' }}>
           {virtual.getVirtualItems().map((item) => {
@@ -113,9 +112,6 @@ const Row = memo(
     const labelLeft = right > 78;
     const colour = `var(${PALETTE[(model.service[index] as number) % PALETTE.length]})`;
     return (
-      // biome-ignore lint/a11y/useFocusableInteractive: the grid has the focus, j and k move the choice
-      // biome-ignore lint/a11y/useKeyWithClickEvents: keys are bound on the page
-      // biome-ignore lint/a11y/useSemanticElements: part of a virtual treegrid
       <div
         className={`span-row${on ? ' on' : ''}${hit ? ' hit' : ''}`}
         role="row"
@@ -126,9 +122,11 @@ const Row = memo(
         style={{ transform: `translateY(${top}px)` }}
         onClick={() => choose(index)}
       >
-        {/* biome-ignore lint/a11y/useSemanticElements: part of a virtual treegrid */}
-        {/* biome-ignore lint/a11y/useFocusableInteractive: the grid has the focus */}
-        <div role="gridcell" className="span-name" style={{ paddingLeft: `calc(8px + ${Math.min(s.depth, 24)} * var(--indent))` }}>
+        <div
+          role="gridcell"
+          className="span-name"
+          style={{ paddingLeft: `calc(8px + ${Math.min(s.depth, 24)} * var(--indent))` }}
+        >
           {children > 0 ? (
             <button
               type="button"
@@ -151,8 +149,6 @@ const Row = memo(
           {failed ? <span className="bad">× failed</span> : null}
           {isFolded ? <span className="mut">+{children}</span> : null}
         </div>
-        {/* biome-ignore lint/a11y/useSemanticElements: part of a virtual treegrid */}
-        {/* biome-ignore lint/a11y/useFocusableInteractive: the grid has the focus */}
         <div role="gridcell" className="span-bar">
           {s.wait > 0 ? (
             <span className="wait" style={{ left: `${pos(s.start - s.wait)}%`, width: `${(s.wait / width) * 100}%` }} />

@@ -1,0 +1,127 @@
+import { cleanup, fireEvent, render, screen } from '@testing-library/react';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { ApiError } from '../api/client';
+import type { RibbonCell } from '../api/types';
+import { buckets, Ribbon } from './ribbon';
+import { Screen } from './screen';
+import { Sparkline } from './sparkline';
+import { State, toneOf } from './state';
+import { Tabs } from './tabs';
+
+afterEach(cleanup);
+
+describe('state', () => {
+  it('never draws what it does not know as OK', () => {
+    for (const s of ['UNKNOWN', 'UNKNOWN(auditor silent)', '', undefined, 'NO_COMMIT', 'something new', 'IDLE'])
+      expect(toneOf(s)).toBe('unk');
+  });
+  it('knows every state and verdict of the API', () => {
+    const want = {
+      OK: 'ok',
+      DRAINING: 'ok',
+      LATE: 'late',
+      LOSING: 'lose',
+      LOSS: 'lose',
+      PROBABLE_LOSS: 'lose',
+      RETENTION_LOSS: 'lose',
+      SKIPPED: 'lose',
+      MIXED: 'lose',
+      DUPLICATES: 'late',
+      ANOMALY: 'late',
+      IN_FLIGHT: 'ok',
+      FILTERED: 'ok',
+    };
+    for (const [s, tone] of Object.entries(want)) expect([s, toneOf(s)]).toEqual([s, tone]);
+  });
+  it('says the word beside the shape', () => {
+    const { container } = render(<State state="RETENTION_LOSS" />);
+    expect(container.textContent).toBe('RETENTION LOSS');
+    expect(container.querySelector('svg')?.getAttribute('aria-hidden')).toBe('true');
+    expect(render(<State state="" />).container.textContent).toBe('NO DATA');
+  });
+});
+
+describe('ribbon', () => {
+  const cells: RibbonCell[] = Array.from({ length: 600 }, (_, i) => ({
+    window: i * 60,
+    state: i === 250 ? 'LOSS' : i === 251 ? 'UNKNOWN' : 'OK',
+    lost: i === 250 ? 7 : 0,
+  }));
+  it('shows the worst of the windows in a cell and loses no lost record', () => {
+    const parts = buckets(cells, 120);
+    expect(parts).toHaveLength(120);
+    expect(parts.filter((p) => p.state === 'LOSS')).toEqual([{ from: 15_000, state: 'LOSS', lost: 7 }]);
+    expect(parts.reduce((n, p) => n + p.lost, 0)).toBe(7);
+  });
+  it('hatches loss and says it in words', () => {
+    const { container } = render(<Ribbon cells={cells} zone="UTC" />);
+    expect(screen.getByRole('img').getAttribute('aria-label')).toContain('loss in 1 of 120 parts');
+    expect(
+      [...container.querySelectorAll('rect')].filter((r) => r.getAttribute('fill')?.startsWith('url(#')),
+    ).toHaveLength(1);
+  });
+});
+
+describe('sparkline', () => {
+  it('leaves holes where the lag is not known', () => {
+    const { container } = render(<Sparkline values={[1, 2, -1, -1, 3, 4]} state="OK" />);
+    expect(container.querySelector('path')?.getAttribute('d')?.match(/M/g)).toHaveLength(2);
+    expect(render(<Sparkline values={[-1, -1]} state="OK" />).container.textContent).toBe('–');
+  });
+});
+
+describe('screen', () => {
+  const base = {
+    data: undefined as string | undefined,
+    error: null as Error | null,
+    isPending: false,
+    isPlaceholderData: false,
+    refetch: vi.fn(),
+  };
+  const show = (answer: Partial<typeof base>) =>
+    render(
+      <Screen answer={{ ...base, ...answer }} what="pipelines" bones={[10, 20]}>
+        {(d) => <p>{d}</p>}
+      </Screen>,
+    );
+  it('shows bones while nothing is there', () => {
+    show({});
+    expect(screen.getByRole('status', { name: 'Loading pipelines' }).children).toHaveLength(2);
+  });
+  it('says the cause and tries again', () => {
+    const refetch = vi.fn();
+    show({ error: new ApiError(503, 'cannot read the store', '/api/v1/pipelines'), refetch });
+    expect(screen.getByRole('alert').textContent).toContain('cannot read the store');
+    expect(screen.getByRole('alert').textContent).toContain('/api/v1/pipelines');
+    fireEvent.click(screen.getByRole('button', { name: 'Try again' }));
+    expect(refetch).toHaveBeenCalledOnce();
+  });
+  it('keeps the old answer beside an error of the next one', () => {
+    show({ data: 'old', error: new ApiError(0, 'cannot reach the weir server', '') });
+    expect(screen.getByText('old')).toBeTruthy();
+    expect(screen.getByRole('alert').textContent).toContain('newer pipelines');
+  });
+  it('dims old data while another range loads', () => {
+    const { container } = show({ data: 'old', isPlaceholderData: true });
+    expect(container.querySelector('.dimmed')?.getAttribute('aria-busy')).toBe('true');
+  });
+  it('tells a refusal from an error', () => {
+    show({ error: new ApiError(403, 'forbidden', '/x') });
+    expect(screen.queryByRole('alert')).toBeNull();
+    expect(screen.getByRole('status').textContent).toContain('You may not see');
+  });
+});
+
+describe('tabs', () => {
+  it('move by arrows and wrap', () => {
+    const change = vi.fn();
+    render(
+      <Tabs label="Views" tabs={['Map', 'Stages']} value="Map" onChange={change}>
+        panel
+      </Tabs>,
+    );
+    fireEvent.keyDown(screen.getByRole('tab', { name: 'Map' }), { key: 'ArrowLeft' });
+    expect(change).toHaveBeenCalledWith('Stages');
+    expect(screen.getByRole('tabpanel', { name: 'Map' }).textContent).toBe('panel');
+  });
+});
