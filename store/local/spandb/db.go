@@ -250,16 +250,20 @@ func (db *DB) list() []*tenant {
 	return out
 }
 
+// cutRetry is the pause after a failed cut: a full disk is not filled again every second.
+const cutRetry = 10 * time.Second
+
 // cutDue turns heads that are old or large enough into blocks.
 func (db *DB) cutDue(now time.Time) {
 	for _, t := range db.list() {
 		spans, bytes, born := t.headSize()
 		due := bytes >= db.cfg.HeadBytes || spans > 0 && now.UnixNano()-born >= int64(db.cfg.BlockAge)
-		if !due && !t.hasFrozen() {
+		if !due && !t.hasFrozen() || now.Before(t.retryAt) {
 			continue
 		}
 		if err := t.cut(due); err != nil {
 			db.m.cutErrors.Inc()
+			t.retryAt = now.Add(cutRetry)
 			db.log.Error("cannot cut span block", "tenant", string(t.name), "error", err)
 		}
 	}

@@ -28,6 +28,7 @@ type tenant struct {
 	log   *wal
 
 	cutting sync.Mutex // held by who cuts a block or removes one
+	retryAt time.Time  // when Run may cut again after an error; only Run uses it
 
 	mu     sync.RWMutex
 	head   *head
