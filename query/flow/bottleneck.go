@@ -20,6 +20,7 @@ type Hop struct {
 	Out           float64 // records per second it takes
 	Known         bool    // offsets or counts tell its lag
 	Stalled       float64 // seconds since it last took something while there was something to take; 0 = it moves
+	Poison        bool    // it is handed new records while one old record is never acknowledged
 	BackPressured bool    // what it writes cannot be put out
 	Drain         float64 // seconds
 	Partitions    []HopPartition
@@ -35,7 +36,7 @@ type HopPartition struct {
 // Stuck is the stage that holds the data up.
 type Stuck struct {
 	Stage    string
-	Class    string // stalled, skew, slow, draining, late
+	Class    string // poison, stalled, skew, slow, draining, late
 	Sentence string
 }
 
@@ -69,6 +70,9 @@ func describe(h *Hop) Stuck {
 	s := Stuck{Stage: h.Stage, Class: "late"}
 	hot := hotPartitions(h.Partitions)
 	switch {
+	case h.Stalled > 0 && h.Poison:
+		s.Class = "poison"
+		s.Sentence = fmt.Sprintf("%s goes on but has not acknowledged its oldest record for %s: it fails again and again.", h.Stage, Age(h.Stalled))
 	case h.Stalled > 0:
 		s.Class = "stalled"
 		s.Sentence = fmt.Sprintf("%s has taken nothing for %s; %s arrive and %s records wait.", h.Stage, Age(h.Stalled), Rate(h.In), Count(whole(h.Backlog)))

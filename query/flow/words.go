@@ -28,9 +28,9 @@ func Count(n int64) string {
 func scaled(rate, ref float64) (text, unit string) {
 	ref = math.Max(math.Abs(ref), math.Abs(rate))
 	switch {
-	case ref >= 1e6:
+	case ref >= 999_950:
 		return strconv.FormatFloat(rate/1e6, 'f', 1, 64), "M/s"
-	case ref >= 1000:
+	case ref >= 999.5:
 		return strconv.FormatFloat(rate/1e3, 'f', 1, 64), "k/s"
 	case ref >= 10:
 		return strconv.FormatFloat(rate, 'f', 0, 64), "/s"

@@ -65,6 +65,11 @@ type member struct {
 	// computed at the last poll
 	at       int64
 	handed   int64 // deliveries at the poll before
+	movedAt  int64 // poll at which the commit last went forward
+	moved    float64
+	reach    float64 // delivered position then
+	gap      float64 // usual time between commits, seconds, at the upper end; 0 = not known
+	poison   bool
 	lag      flow.TimeLag
 	in, out  flow.Slope
 	records  float64
@@ -120,6 +125,7 @@ func (t *tenant) readBroker(ctx context.Context, now int64) error {
 	if now-b.wide > 30_000 {
 		from = max(min(from, b.until-300_000), now-3_600_000)
 		b.wide = now
+		b.prune(now, t.s.cfg.Forget.Milliseconds())
 	}
 	q, err := t.s.engine.Metrics().Querier(t.id, from, now)
 	if err != nil {
@@ -332,27 +338,40 @@ func (m *member) compute(p *partition) {
 		}
 	}
 	m.drain = flow.Drain(m.records, in, out)
+	if m.committed.v != m.moved {
+		if m.movedAt > 0 {
+			m.gap = math.Max(float64(now-m.movedAt)/1000, m.gap*0.9)
+		}
+		m.movedAt, m.moved, m.reach = now, m.committed.v, m.delivered.v
+	}
+	patience := float64(stallAfter) // commits come in steps: wait longer than they usually take
+	if m.gap > 0 {
+		patience = math.Max(minStall, 3*m.gap)
+	}
 	m.stalled = 0
 	if since, ok := table.Reached(committed); ok && m.records > 0 {
 		if there, ok := p.End.Reached(committed + 1); ok {
-			m.stalled = float64(now-max(since, there)) / 1000
+			if m.stalled = float64(now-max(since, there)) / 1000; m.stalled < patience {
+				m.stalled = 0
+			}
 		}
 	}
+	m.poison = m.stalled > 0 && m.delivered.at == now && m.delivered.v > m.reach && m.redelivered.v > 0
 }
 
 // lagOf adds up the partitions of a destination as one group reads them.
 type groupLag struct {
-	known             bool
-	at                int64 // newest poll
-	lag               flow.TimeLag
-	records, drain    float64
-	in, out           float64
-	ratesKnown        bool
-	slope             flow.Slope
-	trend             string
-	stalled           float64
-	pending, retained float64
-	parts             []flow.HopPartition
+	known          bool
+	at             int64 // newest poll
+	lag            flow.TimeLag
+	records, drain float64
+	in, out        float64
+	ratesKnown     bool
+	slope          flow.Slope
+	trend          string
+	stalled        float64
+	poison         bool
+	parts          []flow.HopPartition
 }
 
 func (q *queue) lagOf(group string) groupLag {
@@ -375,12 +394,9 @@ func (q *queue) lagOf(group string) groupLag {
 		g.ratesKnown = g.ratesKnown && m.in.Known() && m.out.Known()
 		g.in += math.Max(m.in.Rate, 0)
 		g.out += math.Max(m.out.Rate, 0)
-		g.pending += m.unacked.v
 		if m.records > 0 {
 			g.stalled = math.Min(g.stalled, m.stalled)
-		}
-		if p.retention > 0 {
-			g.retained = p.retention
+			g.poison = g.poison || m.poison
 		}
 		g.parts = append(g.parts, flow.HopPartition{Name: fp.Name, Backlog: m.records, In: m.in.Rate})
 		if total == nil {
@@ -391,7 +407,7 @@ func (q *queue) lagOf(group string) groupLag {
 			total[i].Y += m.backlogs[j].Y
 		}
 	}
-	if math.IsInf(g.stalled, 0) || g.stalled < stallAfter {
+	if math.IsInf(g.stalled, 0) {
 		g.stalled = 0
 	}
 	g.lag = flow.Worst(lags)
@@ -401,8 +417,44 @@ func (q *queue) lagOf(group string) groupLag {
 	return g
 }
 
-// stallAfter is how long a group must have taken nothing to be called stalled, seconds: longer than usual commit intervals.
-const stallAfter = 15
+// How long a group must have taken nothing to be called stalled, seconds: while its usual commit interval
+// is not known, and at least.
+const (
+	stallAfter = 15
+	minStall   = 5
+)
+
+// prune forgets partitions and groups that the broker no longer tells about.
+func (b *brokerBook) prune(now, forget int64) {
+	for k, q := range b.queues {
+		newest := int64(0)
+		for _, p := range q.parts {
+			newest = max(newest, p.end.at)
+		}
+		for name, p := range q.parts {
+			gone := now-p.end.at > forget || newest-p.end.at > 600_000
+			for g, m := range p.groups {
+				if gone || now-m.committed.at > forget || p.end.at-m.committed.at > 3_600_000 {
+					delete(p.groups, g)
+					delete(p.Groups, g)
+				}
+			}
+			if gone {
+				delete(q.parts, name)
+				q.flow.Partitions = slices.DeleteFunc(q.flow.Partitions, func(o *flow.QueuePartition) bool { return o == p.QueuePartition })
+			}
+		}
+		if len(q.parts) == 0 {
+			delete(b.queues, k)
+			b.byName[k.destination] = slices.DeleteFunc(b.byName[k.destination], func(o *queue) bool { return o == q })
+		}
+	}
+	for h, tg := range b.series {
+		if tg.p != nil && (tg.q.parts[tg.p.Name] != tg.p || tg.m != nil && tg.p.groups[tg.m.group] != tg.m) {
+			delete(b.series, h)
+		}
+	}
+}
 
 // queueFor finds the destination that a group reads; of several of the same name the one whose broker knows the group.
 func (b *brokerBook) queueFor(destination, group string) *queue {

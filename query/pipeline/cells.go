@@ -20,6 +20,7 @@ type cellBook struct {
 	tallies map[string]*flow.Tally
 	audit   *flow.Audit
 	epochs  map[string]int64 // newest epoch of each auditor, by node
+	old     map[string]bool  // pipelines whose cells were read only to know what they look like
 	width   int64
 	wide    int64 // when the last long reading was
 	begun   bool
@@ -90,6 +91,9 @@ func (r *rate) perSecond(now int64) *float64 {
 	return &v
 }
 
+// maxQuiet bounds how many quiet pipelines are looked up when the process begins.
+const maxQuiet = 500
+
 // maxExtra bounds how many pipelines with old open windows are read apart in one evaluation.
 const maxExtra = 50
 
@@ -115,6 +119,21 @@ func (t *tenant) readCells(ctx context.Context, now int64) error {
 		return fmt.Errorf("cannot read cells: %w", err)
 	}
 	c.tallies = flow.Tallies(cells)
+	c.old = map[string]bool{}
+	if !c.begun { // pipelines that were quiet in the last hour: their graph and newest data
+		for id := range t.pipes {
+			if c.tallies[id] != nil || len(c.old) >= maxQuiet {
+				continue
+			}
+			cells, err := ledger.Cells(ctx, t.id, store.CellQuery{Pipeline: id, From: time.UnixMilli(now).Add(-t.s.cfg.Forget), To: ahead})
+			if err != nil {
+				return fmt.Errorf("cannot read cells of %q: %w", id, err)
+			}
+			for id, tl := range flow.Tallies(cells) {
+				c.tallies[id], c.old[id] = tl, true
+			}
+		}
+	}
 	extra := 0
 	for _, p := range t.pipes {
 		if p.oldest == 0 || p.oldest >= from || !p.cells {

@@ -2,9 +2,13 @@ package pipeline
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -348,6 +352,9 @@ func TestStalledSink(t *testing.T) {
 	d.sink = 0
 	d.run(30)
 	p := d.want(answer.Late, "sink")
+	if !strings.HasPrefix(p.Sentence, "sink has taken nothing for 29 s; 1.0 k/s arrive and 30,000 records wait.") {
+		t.Errorf("sentence %q", p.Sentence)
+	}
 	if p.Lag.Messages == nil || *p.Lag.Messages != 30_000 {
 		t.Errorf("lag %v", p.Lag.Messages)
 	}
@@ -456,6 +463,24 @@ func TestIdle(t *testing.T) {
 	}
 }
 
+// After a restart a pipeline that was quiet for hours is still known, and IDLE.
+func TestQuietPipelineSurvivesRestart(t *testing.T) {
+	d := newDemo(t, demoConfig())
+	d.rate = 100
+	d.run(60)
+	d.rate = 0
+	d.run(90)
+	d.now += 2 * 3600 // the server was running: derived series go on
+	d.second()
+	d.run(10)
+	d.s = New(demoConfig(), d.e, slog.New(slog.DiscardHandler), metrics.NewSet(), Extras{})
+	d.run(3)
+	p := d.want(answer.Idle, "")
+	if len(p.Stages) != 3 || p.Freshness == nil || *p.Freshness < 7200 {
+		t.Errorf("%d stages, freshness %v", len(p.Stages), p.Freshness)
+	}
+}
+
 // Another process goes on where this one ended: nothing is judged anew, nothing is forgotten.
 func TestRestartOfTheServer(t *testing.T) {
 	d := newDemo(t, demoConfig())
@@ -525,5 +550,137 @@ func TestStoreAway(t *testing.T) {
 	d.run(30)
 	if len(d.e.verdicts) <= n {
 		t.Error("verdicts are written again")
+	}
+}
+
+// Pages are read while the loop evaluates.
+func TestReadersBesideTheLoop(t *testing.T) {
+	d := newDemo(t, demoConfig())
+	d.rate = 50
+	d.run(15)
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	for range 3 {
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				from, to := time.Unix(demoStart, 0), time.Unix(demoStart+600, 0)
+				p, err1 := d.s.Pipeline(ctx, store.DefaultTenant, "orders")
+				l, err2 := d.s.Loss(ctx, store.DefaultTenant, from, to, "")
+				_, err3 := d.s.Self(ctx, store.DefaultTenant)
+				_, err4 := d.s.Now(ctx, store.DefaultTenant)
+				_, err5 := d.s.PipelineHistory(ctx, store.DefaultTenant, "orders", from, to, time.Second)
+				if err := errors.Join(err1, err2, err3, err4, err5); err != nil || len(p.Nodes) == 0 || len(l.Rows) == 0 {
+					t.Errorf("%v, %d nodes, %d rows", err, len(p.Nodes), len(l.Rows))
+					return
+				}
+				if _, err := json.Marshal(p); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	d.run(40)
+	cancel()
+	wg.Wait()
+}
+
+func TestUnknownNames(t *testing.T) {
+	d := newDemo(t, demoConfig())
+	d.rate = 10
+	d.run(3)
+	ctx := context.Background()
+	from, to := time.Unix(demoStart, 0), time.Unix(d.now, 0)
+	if _, err := d.s.Pipeline(ctx, store.DefaultTenant, "nope"); !errors.Is(err, store.ErrNotFound) {
+		t.Error(err)
+	}
+	if _, err := d.s.PipelineHistory(ctx, store.DefaultTenant, "nope", from, to, time.Second); !errors.Is(err, store.ErrNotFound) {
+		t.Error(err)
+	}
+	if _, err := d.s.PipelineHistory(ctx, store.DefaultTenant, "orders", from, to, 0); !errors.Is(err, store.ErrInvalid) {
+		t.Error(err)
+	}
+	if _, err := d.s.LossDetail(ctx, store.DefaultTenant, "x", from, to); !errors.Is(err, store.ErrInvalid) {
+		t.Error(err)
+	}
+	if _, err := d.s.LossDetail(ctx, store.DefaultTenant, "a~b~c~d~e~f", from, to); !errors.Is(err, store.ErrNotFound) {
+		t.Error(err)
+	}
+	k := store.VerdictKey{Pipeline: "a~b/c", Kind: store.EdgeBalance, From: "x y,z", Destination: "%7E", Group: "", To: "ö"}
+	if got, ok := idKey(idOf(k)); !ok || got != k {
+		t.Errorf("%q reads back as %+v", idOf(k), got)
+	}
+}
+
+// Without any count, offsets alone make a pipeline, and retention a loss.
+func TestOffsetsOnly(t *testing.T) {
+	e := newFake()
+	s := New(demoConfig(), e, slog.New(slog.DiscardHandler), metrics.NewSet(), Extras{})
+	put := func(at int64, name string, v float64, more ...string) {
+		e.sample(at*1000, v, labels.FromStrings(append([]string{model.MetricNameLabel, name, "system", "kafka", "cluster", "c", "destination", "logs", "partition", "0"}, more...)...))
+	}
+	for i := range int64(100) {
+		now := demoStart + i
+		end, start := i*100, max(0, (i-60)*100)
+		put(now, "weir_broker_start_offset", float64(start))
+		put(now, "weir_broker_end_offset", float64(end))
+		put(now, "weir_broker_committed_offset", float64(min(end, 1000)), "group", "reader") // stops at 1,000
+		s.Evaluate(context.Background(), time.Unix(now, 0))
+	}
+	s.Evaluate(context.Background(), time.Unix(demoStart+102, 0)) // losses are told at the next settlement
+	p, err := s.Pipeline(context.Background(), store.DefaultTenant, "logs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// 9,900 written, 60 s kept: 3,900 is the oldest; what lay between 1,000 and there is gone.
+	if p.State != answer.Losing || p.Lost24h != 2900 || p.Level != flow.L0 {
+		t.Errorf("%s lost %d level %s: %s", p.State, p.Lost24h, p.Level, p.Sentence)
+	}
+	if !strings.Contains(p.Sentence, "2,900 records") || !strings.Contains(p.Sentence, "reader has taken nothing") {
+		t.Errorf("sentence %q", p.Sentence)
+	}
+}
+
+func TestSelf(t *testing.T) {
+	d := newDemo(t, demoConfig())
+	d.rate = 10
+	d.set.GetOrCreateCounter(`weir_ingest_received_total{door="audit"}`).Set(100)
+	d.set.GetOrCreateCounter(`weir_ingest_stored_total{door="audit"}`).Set(90)
+	d.set.GetOrCreateCounter(`weir_ingest_dropped_total{door="audit",reason="too \"old\", a}"}`).Set(10)
+	for i := range int64(60) {
+		d.run(1)
+		put := func(name string, v float64, more ...string) {
+			d.e.sample(d.now*1000, v, labels.FromStrings(append([]string{model.MetricNameLabel, name, "node", "n1"}, more...)...))
+		}
+		put("weir_collector_received_total", float64(1000+i*10), "door", "statsd_udp")
+		put("weir_collector_accepted_total", float64(990+i*10), "door", "statsd_udp")
+		put("weir_collector_dropped_total", 10, "door", "statsd_udp", "reason", "parse")
+		put("weir_collector_received_total", float64(500), "door", "scrape")
+		put("weir_collector_accepted_total", float64(450), "door", "scrape")
+		put("weir_spool_appended_items_total", float64(70+i), "signal", "cells")
+		put("weir_spool_delivered_items_total", float64(60+i), "signal", "cells")
+		put("weir_spool_pending_items", 10, "signal", "cells")
+	}
+	s, err := d.s.Self(context.Background(), store.DefaultTenant)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]answer.DoorRow{}
+	for _, r := range s.Doors {
+		got[r.Part+" "+r.Door] = r
+	}
+	if r := got["ingest audit"]; !r.Balanced || r.Received != 100 || r.Unit != "cells" || len(r.Dropped) != 1 {
+		t.Errorf("ingest %+v", r)
+	}
+	if r := got["collector statsd_udp"]; !r.Balanced || r.Diff != 0 || r.Rate == nil || math.Abs(*r.Rate-10) > 0.01 {
+		t.Errorf("statsd %+v", r)
+	}
+	if r := got["spool cells"]; !r.Balanced || r.Spooled != 10 {
+		t.Errorf("spool %+v", r)
+	}
+	if r := got["collector scrape"]; r.Balanced || r.Diff != 50 || s.Balanced {
+		t.Errorf("a leak stays visible: %+v", r)
+	}
+	if len(s.Store) == 0 || len(s.Collectors) != 1 || s.Version != "test" {
+		t.Errorf("%+v", s)
 	}
 }

@@ -25,6 +25,9 @@ func (t *tenant) build(now int64) *view {
 	v := &view{at: now, pages: make(map[string]*answer.Pipeline, len(t.pipes)), completeness: t.completeness(now)}
 	v.changes = lastChanges(t.log, nil)
 	for _, p := range t.pipes {
+		if len(p.topo.Stages)+len(p.offsets) == 0 {
+			continue // only its name is known, from an earlier process
+		}
 		page := t.page(p, now)
 		page.Completeness = v.completeness
 		v.pages[p.id] = page
@@ -362,7 +365,7 @@ func hopsOf(looks []stageLook) []flow.Hop {
 		l := &looks[i]
 		out = append(out, flow.Hop{
 			Stage: l.Name, Instances: len(l.Instances), Lag: l.lag.lag, Backlog: l.lag.records, Trend: l.lag.trend, Slope: l.lag.slope,
-			In: l.lag.in, Out: l.lag.out, Known: l.lag.known, Stalled: l.lag.stalled, Drain: l.lag.drain, Partitions: l.lag.parts,
+			In: l.lag.in, Out: l.lag.out, Known: l.lag.known, Stalled: l.lag.stalled, Poison: l.lag.poison, Drain: l.lag.drain, Partitions: l.lag.parts,
 		})
 	}
 	return out
