@@ -8,7 +8,7 @@ BIN       := bin
 TOOLS     := .tools
 LINT      := $(TOOLS)/golangci-lint-v2.15.0
 FUMPT     := $(TOOLS)/gofumpt-v0.12.0
-GOBUILD   := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
+GOBUILD   := CGO_ENABLED=0 go build -ldflags '$(LDFLAGS)'
 GO_FILES  := $(shell find . -name '*.go' -not -path './ui/node_modules/*' -not -path './.git/*')
 UI_FILES  := $(shell find ui/src ui/public ui/index.html ui/package-lock.json ui/vite.config.ts -type f 2>/dev/null)
 # Packages small enough that the race detector pays for its time.
@@ -106,6 +106,22 @@ $(LINT):
 $(FUMPT):
 	GOBIN=$(CURDIR)/$(TOOLS) go install mvdan.cc/gofumpt@v0.12.0
 	@mv $(TOOLS)/gofumpt $@
+
+.PHONY: docs
+docs: ## Regenerate the configuration reference
+	CGO_ENABLED=0 go test ./cmd/weir -run ConfigurationReference -update-docs
+
+.PHONY: bench-statsd bench-scrape bench-ingest bench-spans bench-freshness
+bench-statsd: ## P1, P2: statsd receive and aggregate
+	go run ./collector/statsd/bench
+bench-scrape: ## P3: scrape and ship
+	go run ./collector/scrape/bench
+bench-ingest: ## P5, P9: remote write and spans over HTTP, acknowledged after fsync
+	go run ./ingest/bench
+bench-spans: ## P9, P10: the span store alone
+	go run ./store/local/spandb/bench
+bench-freshness: build ## P12: datagram received to value on an open page
+	go run ./deploy/bench freshness
 
 .PHONY: clean
 clean: ## Remove what was built

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -112,7 +113,7 @@ func newApp(cfg Config, logger *slog.Logger) (a *app, err error) {
 		return nil, err
 	}
 	if cfg.Collector.Enabled {
-		if a.collector, err = collector.New(cfg.Collector.Config, part(logger, "collector"), metrics.NewSet()); err != nil {
+		if a.collector, err = collector.New(cfg.Collector.Config, version, part(logger, "collector"), metrics.NewSet()); err != nil {
 			return nil, err
 		}
 	}
@@ -138,8 +139,43 @@ func listen(name, addr string) (net.Listener, error) {
 
 func part(l *slog.Logger, name string) *slog.Logger { return l.With("part", name) }
 
-// tenants lists whose pipelines are evaluated: those that the store holds data of.
-func (a *app) tenants() []store.Tenant { return a.pipelines.Tenants() }
+// newPipelines tells the evaluation what it cannot read from the store.
+func (a *app) newPipelines() *pipeline.Service {
+	return pipeline.New(a.cfg.Pipelines, a.engine, part(a.logger, "pipelines"), a.set, pipeline.Extras{
+		Collectors: func() []pipeline.CollectorInfo {
+			var out []pipeline.CollectorInfo
+			for _, c := range a.ingest.Collectors() {
+				out = append(out, pipeline.CollectorInfo{Tenant: c.Tenant, Node: c.Node, Epoch: c.Epoch, LastSeen: c.LastSeen, Gaps: int64(c.Gaps)})
+			}
+			return out
+		},
+		Tenants: a.ingestTenants,
+		Ingest:  a.set,
+		Version: version,
+	})
+}
+
+// ingestTenants are those whose collectors were heard of.
+func (a *app) ingestTenants() []store.Tenant {
+	seen := map[store.Tenant]bool{}
+	var out []store.Tenant
+	for _, c := range a.ingest.Collectors() {
+		if !seen[c.Tenant] {
+			seen[c.Tenant] = true
+			out = append(out, c.Tenant)
+		}
+	}
+	return out
+}
+
+// tenants lists whose pipelines are judged by the alerts: the default one and those with collectors.
+func (a *app) tenants() []store.Tenant {
+	out := a.ingestTenants()
+	if !slices.Contains(out, store.DefaultTenant) {
+		out = append(out, store.DefaultTenant)
+	}
+	return out
+}
 
 func (a *app) routes(src source) []access.Route {
 	rec := &recorder{}

@@ -1,0 +1,216 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"sort"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/weirhq/weir/collector"
+)
+
+var updateDocs = flag.Bool("update-docs", false, "write docs/configuration.md")
+
+// The configuration reference is what the source says: keys, defaults, and the comments of the fields.
+func TestConfigurationReferenceIsCurrent(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("# Configuration\n\nGenerated from the source by `go test ./cmd/weir -run Reference -update-docs`. Durations are written like `10s`, sizes in bytes.\n" +
+		"An unknown key is an error that names its line. `weir check FILE` explains a file.\n\n## weir\n\n| key | default | meaning |\n|---|---|---|\n")
+	cfg := defaultConfig()
+	cfg.Collector.Config = collector.Config{} // has a table of its own
+	comments := fieldComments(t)
+	writeKeys(&b, reflect.ValueOf(cfg), "", comments)
+	b.WriteString("\n## weir-collector\n\nIn the all-in-one process the same keys stand below `collector:`.\n\n| key | default | meaning |\n|---|---|---|\n")
+	writeKeys(&b, reflect.ValueOf(collector.DefaultConfig()), "", comments)
+	got := b.String()
+	const file = "../../docs/configuration.md"
+	if *updateDocs {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(want) != got {
+		t.Error("docs/configuration.md is out of date: run `make docs`")
+	}
+	for i, line := range strings.Split(got, "\n") {
+		if strings.HasPrefix(line, "| `") && strings.HasSuffix(line, "|  |") {
+			t.Errorf("docs/configuration.md:%d: a key without a meaning: %s", i+1, line)
+		}
+	}
+}
+
+func writeKeys(b *strings.Builder, v reflect.Value, prefix string, comments map[string]string) {
+	ty := v.Type()
+	for i := range ty.NumField() {
+		f := ty.Field(i)
+		tag, opts, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+		if tag == "-" || !f.IsExported() {
+			continue
+		}
+		if opts == "inline" {
+			if !v.Field(i).IsZero() {
+				writeKeys(b, v.Field(i), prefix, comments)
+			} else {
+				fmt.Fprintf(b, "| `%s…` | | the collector's keys, see below |\n", prefix)
+			}
+			continue
+		}
+		key := prefix + tag
+		meaning := comments[ty.PkgPath()+"."+ty.Name()+"."+f.Name]
+		ft := f.Type
+		switch {
+		case ft.Kind() == reflect.Struct && ft != reflect.TypeFor[time.Time]():
+			writeKeys(b, v.Field(i), key+".", comments)
+		case ft.Kind() == reflect.Slice && ft.Elem().Kind() == reflect.Struct:
+			fmt.Fprintf(b, "| `%s` | `[]` | %s |\n", key, orList(meaning))
+			writeKeys(b, reflect.New(ft.Elem()).Elem(), key+"[].", comments)
+		case ft.Kind() == reflect.Map && ft.Elem().Kind() == reflect.Struct:
+			fmt.Fprintf(b, "| `%s` | `{}` | %s |\n", key, orList(meaning))
+			writeKeys(b, reflect.New(ft.Elem()).Elem(), key+".NAME.", comments)
+		default:
+			fmt.Fprintf(b, "| `%s` | `%v` | %s |\n", key, shown(v.Field(i)), meaning)
+		}
+	}
+}
+
+func orList(s string) string {
+	if s == "" {
+		return "a list, see below"
+	}
+	return s
+}
+
+func shown(v reflect.Value) string {
+	if d, ok := v.Interface().(time.Duration); ok {
+		return short(d)
+	}
+	if v.Kind() == reflect.String {
+		return fmt.Sprintf("%q", v.String())
+	}
+	if v.Kind() == reflect.Slice && v.Len() == 0 {
+		return "[]"
+	}
+	if v.Kind() == reflect.Map && v.Len() == 0 {
+		return "{}"
+	}
+	return fmt.Sprint(v.Interface())
+}
+
+// fieldComments reads the comments of all struct fields of the house: "package/path.Type.Field" → text.
+func fieldComments(t *testing.T) map[string]string {
+	t.Helper()
+	root := filepath.Join("..", "..")
+	out := map[string]string{}
+	for _, dir := range []string{"alerts", "cmd/weir", "collector", "ingest", "internal", "query", "store"} {
+		err := filepath.WalkDir(filepath.Join(root, dir), func(p string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() || !strings.HasSuffix(p, ".go") || strings.HasSuffix(p, "_test.go") {
+				return err
+			}
+			f, err := parser.ParseFile(token.NewFileSet(), p, nil, parser.ParseComments)
+			if err != nil {
+				return err
+			}
+			rel, err := filepath.Rel(root, filepath.Dir(p))
+			if err != nil {
+				return err
+			}
+			pkg := module + filepath.ToSlash(rel)
+			ast.Inspect(f, func(n ast.Node) bool {
+				ts, ok := n.(*ast.TypeSpec)
+				if !ok {
+					return true
+				}
+				st, ok := ts.Type.(*ast.StructType)
+				if !ok {
+					return true
+				}
+				last := ""
+				for _, field := range st.Fields.List {
+					text := oneLine(field.Doc.Text() + " " + field.Comment.Text())
+					if text == "" && field.Doc == nil {
+						text = last // a comment above several fields speaks of them all
+					}
+					if field.Doc != nil {
+						last = text
+					}
+					for _, name := range field.Names {
+						out[pkg+"."+ts.Name.Name+"."+name.Name] = text
+					}
+				}
+				return true
+			})
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return out
+}
+
+func oneLine(s string) string {
+	return strings.ReplaceAll(strings.Join(strings.Fields(s), " "), "|", "\\|")
+}
+
+var seriesName = regexp.MustCompile("[\"`](weir_[a-z0-9_]+)[\"`{]")
+
+// Every series weir makes is named in the documentation.
+func TestMetricsReferenceIsComplete(t *testing.T) {
+	root := filepath.Join("..", "..")
+	var docs strings.Builder
+	for _, f := range []string{"metrics.md", "wire.md", "metrics-host.md"} {
+		b, err := os.ReadFile(filepath.Join(root, "docs", f))
+		if err != nil {
+			t.Fatal(err)
+		}
+		docs.Write(b)
+	}
+	named := map[string]string{}
+	for _, dir := range []string{"alerts", "cmd/weir", "collector", "ingest", "internal", "query", "store"} {
+		err := filepath.WalkDir(filepath.Join(root, dir), func(p string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() || !strings.HasSuffix(p, ".go") || strings.HasSuffix(p, "_test.go") || strings.Contains(filepath.ToSlash(p), "/bench/") {
+				return err
+			}
+			b, err := os.ReadFile(p)
+			if err != nil {
+				return err
+			}
+			for _, m := range seriesName.FindAllStringSubmatch(string(b), -1) {
+				named[m[1]] = p
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(named) < 40 {
+		t.Fatalf("found only %d names of series", len(named))
+	}
+	names := make([]string, 0, len(named))
+	for n := range named {
+		names = append(names, n)
+	}
+	sort.Strings(names)
+	missing := slices.DeleteFunc(names, func(n string) bool {
+		return regexp.MustCompile(`\b`+n+`\b`).MatchString(docs.String()) || strings.HasSuffix(n, "_")
+	})
+	if len(missing) > 0 {
+		t.Errorf("docs/metrics.md does not name:\n%s", strings.Join(missing, "\n"))
+	}
+}
