@@ -94,11 +94,11 @@ func randomTraces(r *rand.Rand) ptrace.Traces {
 	return td
 }
 
-func encode(t testing.TB, td ptrace.Traces) []byte {
-	t.Helper()
+func encode(tb testing.TB, td ptrace.Traces) []byte {
+	tb.Helper()
 	b, err := ptraceotlp.NewExportRequestFromTraces(td).MarshalProto()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return b
 }
