@@ -26,13 +26,13 @@ type Config struct {
 	Forget       time.Duration        `yaml:"forget"`        // a stage, group or auditor unheard of this long is forgotten
 	MaxPipelines int                  `yaml:"max_pipelines"` // per tenant; further ones are counted and not shown
 	Offsets      bool                 `yaml:"offsets_only"`  // show groups no application counts for, from offsets alone
-	Objectives   map[string]Objective `yaml:"objectives"`    // by pipeline
+	Objectives   map[string]Objective `yaml:"objectives"`    // by pipeline, where the common lag and freshness are not right
 }
 
 // Objective overrides the objectives of one pipeline; 0 keeps the common one.
 type Objective struct {
-	Lag       time.Duration `yaml:"lag"`
-	Freshness time.Duration `yaml:"freshness"`
+	Lag       time.Duration `yaml:"lag"`       // of this pipeline; 0: pipelines.lag
+	Freshness time.Duration `yaml:"freshness"` // of this pipeline; 0: pipelines.freshness
 }
 
 // DefaultConfig evaluates every second and calls a pipeline late after a minute.

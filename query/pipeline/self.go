@@ -279,20 +279,14 @@ func (s *Service) collectorDoors(ctx context.Context, id store.Tenant, now int64
 
 func (s *Service) collectorRows(id store.Tenant, now int64, versions map[string]string) []answer.CollectorRow {
 	t := s.tenant(id)
-	silent, heard := map[string]bool{}, map[string]bool{}
+	silent := map[string]bool{}
 	t.mu.Lock()
 	if a := t.cells.audit; a != nil {
 		for _, g := range a.Silent() {
 			silent[g.Node] = true
 		}
 	}
-	for n := range t.cells.epochs {
-		heard[n] = true
-	}
-	epochs := map[string]int64{}
-	for n, e := range t.cells.epochs {
-		epochs[n] = e
-	}
+	epochs := maps.Clone(t.cells.epochs)
 	t.mu.Unlock()
 	out := []answer.CollectorRow{}
 	known := map[string]bool{}
@@ -309,7 +303,7 @@ func (s *Service) collectorRows(id store.Tenant, now int64, versions map[string]
 			out = append(out, r)
 		}
 	}
-	for n := range heard {
+	for n := range epochs {
 		if known[n] {
 			continue
 		}

@@ -1,0 +1,122 @@
+package pipeline
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/weirhq/weir/query/answer"
+	"github.com/weirhq/weir/query/flow"
+	"github.com/weirhq/weir/store"
+)
+
+// lastChanges merges two lists, newest first, at most 20.
+func lastChanges(a, b []answer.Change) []answer.Change {
+	out := append(slices.Clone(a), b...)
+	slices.SortStableFunc(out, func(x, y answer.Change) int { return cmp.Or(-cmp.Compare(x.At, y.At), strings.Compare(x.Text, y.Text)) })
+	out = slices.CompactFunc(out, func(x, y answer.Change) bool { return x == y })
+	if out == nil {
+		out = []answer.Change{}
+	}
+	return out[:min(len(out), 20)]
+}
+
+// completeness is the share of auditors that are heard in time, and what is missing.
+func (t *tenant) completeness(now int64) answer.Completeness {
+	c := answer.Completeness{Missing: []string{}}
+	if a := t.cells.audit; a != nil && a.Known > 0 {
+		share := float64(a.Known-a.Quiet) / float64(a.Known)
+		c.Share = &share
+		for _, g := range a.Silent() {
+			c.Missing = append(c.Missing, g.Sentence(now))
+		}
+	}
+	if f := t.s.extras.Collectors; f != nil {
+		for _, col := range f() {
+			if col.Tenant != "" && col.Tenant != t.id || col.Gaps == 0 {
+				continue
+			}
+			c.Missing = append(c.Missing, fmt.Sprintf("%s records of the spool of %s never arrived.", flow.Count(col.Gaps), col.Node))
+		}
+	}
+	for ck, up := range t.broker.up {
+		name := strings.TrimSpace(ck.system + " " + ck.cluster)
+		switch {
+		case now-up.at > t.s.cfg.Forget.Milliseconds():
+		case now-up.at > staleAfter:
+			c.Missing = append(c.Missing, fmt.Sprintf("No offsets of %s for %s.", name, flow.Age(float64(now-up.at)/1000)))
+		case up.v == 0:
+			c.Missing = append(c.Missing, "The broker "+name+" does not answer.")
+		}
+	}
+	slices.Sort(c.Missing)
+	return c
+}
+
+// losing says whether a settled loss is recent, and where.
+func (t *tenant) losing(p *pipe, now int64) (bool, string) {
+	var worst *book
+	var most, ofUp, from int64
+	for _, b := range t.ledger.byPipe[p.id] {
+		lost, up, since := b.recentLoss(now, t.s.cfg.Losing.Milliseconds())
+		if lost > most {
+			worst, most, ofUp, from = b, lost, up, since
+		}
+	}
+	if worst == nil {
+		return false, ""
+	}
+	what := flow.Count(most) + " records"
+	if ofUp > 0 {
+		what = flow.Percent(float64(most)/float64(ofUp)) + ", " + what
+	}
+	at := time.Unix(from, 0).UTC().Format("15:04:05")
+	if worst.key.Kind == store.EdgeBalance {
+		return true, fmt.Sprintf("%s loses %s since %s.", worst.key.To, what, at)
+	}
+	return true, fmt.Sprintf("%s lost on the way %s, since %s.", what, where(worst.key), at)
+}
+
+// where names a balance: the stage, or the way from stage over queue to stage.
+func where(k store.VerdictKey) string {
+	if k.Kind == store.EdgeBalance {
+		return k.To
+	}
+	parts := []string{}
+	for _, s := range []string{strings.ReplaceAll(k.From, ",", " + "), k.Destination, k.To} {
+		if s != "" {
+			parts = append(parts, s)
+		}
+	}
+	return strings.Join(parts, " → ")
+}
+
+// headline is the state of the whole and the sentence of the Now page.
+func headline(rows []answer.PipelineRow) (answer.State, string) {
+	if len(rows) == 0 {
+		return answer.Unknown, "Nothing is known yet: no application counts and no broker is read."
+	}
+	n := map[answer.State]int{}
+	for i := range rows {
+		n[rows[i].State]++
+	}
+	worst := rows[0]
+	if worst.State == answer.OK || worst.State == answer.Idle {
+		if len(rows) == 1 {
+			return worst.State, "The one pipeline is well."
+		}
+		return answer.OK, fmt.Sprintf("All %d pipelines are well.", len(rows))
+	}
+	var parts []string
+	for _, s := range []struct {
+		state answer.State
+		text  string
+	}{{answer.Losing, "losing data"}, {answer.Late, "late"}, {answer.Unknown, "unknown"}, {answer.Draining, "catching up"}} {
+		if n[s.state] > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n[s.state], s.text))
+		}
+	}
+	return worst.State, fmt.Sprintf("%s of %d. %s: %s", flow.List(parts), len(rows), worst.ID, worst.Sentence)
+}
