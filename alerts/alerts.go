@@ -24,19 +24,19 @@ import (
 
 // Config of the two built-in rules and the webhook.
 type Config struct {
-	Interval     time.Duration `yaml:"interval"`
-	LateFor      time.Duration `yaml:"late_for"`   // a pipeline must be late this long before it pages
-	LosingFor    time.Duration `yaml:"losing_for"` // a settled loss is a fact: no wait by default
-	KeepResolved time.Duration `yaml:"keep_resolved"`
-	MaxAlerts    int           `yaml:"max_alerts"`
+	Interval     time.Duration `yaml:"interval"`      // between evaluations, at least 100ms
+	LateFor      time.Duration `yaml:"late_for"`      // a pipeline must be late this long before it pages
+	LosingFor    time.Duration `yaml:"losing_for"`    // a settled loss is a fact: no wait by default
+	KeepResolved time.Duration `yaml:"keep_resolved"` // how long an alert that has ended is still listed
+	MaxAlerts    int           `yaml:"max_alerts"`    // per tenant, of all states; no further alert begins beyond it
 	Webhook      Webhook       `yaml:"webhook"`
 }
 
 // Webhook is where notifications go; an empty URL means nowhere.
 type Webhook struct {
-	URL       string        `yaml:"url"`
-	TokenFile string        `yaml:"token_file"`
-	Timeout   time.Duration `yaml:"timeout"`
+	URL       string        `yaml:"url"`        // takes POSTs in Alertmanager's webhook form; empty: nobody is told
+	TokenFile string        `yaml:"token_file"` // bearer token for the webhook, read for each request; empty: none
+	Timeout   time.Duration `yaml:"timeout"`    // of one request, at least 100ms
 	// ExternalURL is where people reach this server; notifications link to it.
 	ExternalURL string `yaml:"external_url"`
 }

@@ -20,11 +20,11 @@ import (
 
 // Config bounds what queries may cost.
 type Config struct {
-	Timeout     time.Duration `yaml:"timeout"`
-	MaxSamples  int           `yaml:"max_samples"`
-	Concurrency int           `yaml:"concurrency"`
-	Lookback    time.Duration `yaml:"lookback"`
-	MaxLength   int           `yaml:"max_length"` // of an expression, bytes
+	Timeout     time.Duration `yaml:"timeout"`     // of one query, at least 100ms
+	MaxSamples  int           `yaml:"max_samples"` // one query may hold in memory at a time
+	Concurrency int           `yaml:"concurrency"` // queries that run at once; further ones wait
+	Lookback    time.Duration `yaml:"lookback"`    // how old the newest sample of a series may be to count as its value
+	MaxLength   int           `yaml:"max_length"`  // of an expression, bytes
 }
 
 // DefaultConfig returns the bounds that suit one machine.

@@ -1,21 +1,18 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"path/filepath"
 	"time"
 
-	"go.yaml.in/yaml/v3"
-
 	"github.com/weirhq/weir/alerts"
 	"github.com/weirhq/weir/collector"
 	"github.com/weirhq/weir/ingest"
 	"github.com/weirhq/weir/internal/access"
+	"github.com/weirhq/weir/internal/strictyaml"
 	"github.com/weirhq/weir/query"
 	"github.com/weirhq/weir/query/live"
 	"github.com/weirhq/weir/query/pipeline"
@@ -24,7 +21,7 @@ import (
 
 // Config is the whole configuration file. Each part is described beside its user.
 type Config struct {
-	DataDir   string          `yaml:"data_dir"`
+	DataDir   string          `yaml:"data_dir"` // folder of everything weir keeps; one process at a time
 	Log       LogConfig       `yaml:"log"`
 	HTTP      HTTPConfig      `yaml:"http"`
 	Auth      access.Config   `yaml:"auth"`
@@ -45,7 +42,7 @@ type LogConfig struct {
 
 // HTTPConfig says where the server listens.
 type HTTPConfig struct {
-	Listen string `yaml:"listen"`
+	Listen string `yaml:"listen"` // pages, API and HTTP doors; beyond loopback only with auth.token_file
 	// OTLPGRPC is the server's own OTLP gRPC door, for senders without a collector; empty: none.
 	// In the all-in-one process the collector owns 4317.
 	OTLPGRPC string        `yaml:"otlp_grpc"`
@@ -54,7 +51,7 @@ type HTTPConfig struct {
 
 // CollectorConfig is the collector that runs inside the server's process.
 type CollectorConfig struct {
-	Enabled          bool `yaml:"enabled"`
+	Enabled          bool `yaml:"enabled"` // false: server only, as `weir server`
 	collector.Config `yaml:",inline"`
 }
 
@@ -84,9 +81,7 @@ func loadConfig(file string) (Config, error) {
 	if err != nil {
 		return cfg, fmt.Errorf("cannot read the configuration: %w", err)
 	}
-	d := yaml.NewDecoder(bytes.NewReader(b))
-	d.KnownFields(true)
-	if err := d.Decode(&cfg); err != nil && !errors.Is(err, io.EOF) {
+	if err := strictyaml.Decode(b, &cfg); err != nil {
 		return cfg, fmt.Errorf("cannot use %q: %w", file, err)
 	}
 	return cfg, nil

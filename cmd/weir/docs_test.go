@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"slices"
 	"sort"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -25,13 +26,16 @@ var updateDocs = flag.Bool("update-docs", false, "write docs/configuration.md")
 // The configuration reference is what the source says: keys, defaults, and the comments of the fields.
 func TestConfigurationReferenceIsCurrent(t *testing.T) {
 	var b strings.Builder
-	b.WriteString("# Configuration\n\nGenerated from the source by `go test ./cmd/weir -run Reference -update-docs`. Durations are written like `10s`, sizes in bytes.\n" +
-		"An unknown key is an error that names its line. `weir check FILE` explains a file.\n\n## weir\n\n| key | default | meaning |\n|---|---|---|\n")
+	b.WriteString("# Configuration\n\nGenerated from the source by `make docs`. Durations are written like `10s`, sizes in bytes. `[]` is an entry of a list, `NAME` a name of your choice.\n" +
+		"An unknown key is an error that names its line. `weir check FILE` and `weir-collector -check -config FILE` explain a file or say what is wrong with it.\n\n" +
+		"## weir\n\n| key | default | meaning |\n|---|---|---|\n")
 	cfg := defaultConfig()
+	cfg.fill()
 	cfg.Collector.Config = collector.Config{} // has a table of its own
 	comments := fieldComments(t)
 	writeKeys(&b, reflect.ValueOf(cfg), "", comments)
-	b.WriteString("\n## weir-collector\n\nIn the all-in-one process the same keys stand below `collector:`.\n\n| key | default | meaning |\n|---|---|---|\n")
+	b.WriteString("\n## weir-collector\n\nIn the all-in-one process the same keys stand below `collector:`; what they leave out is derived from the server's keys there:\n" +
+		"`data_dir` is `DATA_DIR/collector`, `statsd.unix` is `DATA_DIR/statsd.sock`, `server.url` is the address of `http.listen`.\n\n| key | default | meaning |\n|---|---|---|\n")
 	writeKeys(&b, reflect.ValueOf(collector.DefaultConfig()), "", comments)
 	got := b.String()
 	const file = "../../docs/configuration.md"
@@ -99,6 +103,9 @@ func shown(v reflect.Value) string {
 	if d, ok := v.Interface().(time.Duration); ok {
 		return short(d)
 	}
+	if v.Kind() == reflect.Float64 {
+		return strconv.FormatFloat(v.Float(), 'f', -1, 64)
+	}
 	if v.Kind() == reflect.String {
 		return fmt.Sprintf("%q", v.String())
 	}
@@ -121,7 +128,8 @@ func fieldComments(t *testing.T) map[string]string {
 			if err != nil || d.IsDir() || !strings.HasSuffix(p, ".go") || strings.HasSuffix(p, "_test.go") {
 				return err
 			}
-			f, err := parser.ParseFile(token.NewFileSet(), p, nil, parser.ParseComments)
+			fset := token.NewFileSet()
+			f, err := parser.ParseFile(fset, p, nil, parser.ParseComments)
 			if err != nil {
 				return err
 			}
@@ -139,8 +147,13 @@ func fieldComments(t *testing.T) map[string]string {
 				if !ok {
 					return true
 				}
-				last := ""
+				last, end := "", token.NoPos
+				keys := keysOf(st)
 				for _, field := range st.Fields.List {
+					if field.Doc != nil || end.IsValid() && fset.Position(field.Pos()).Line > fset.Position(end).Line+1 {
+						last = "" // a blank line ends what a comment speaks of
+					}
+					end = field.End()
 					text := oneLine(field.Doc.Text() + " " + field.Comment.Text())
 					if text == "" && field.Doc == nil {
 						text = last // a comment above several fields speaks of them all
@@ -149,7 +162,7 @@ func fieldComments(t *testing.T) map[string]string {
 						last = text
 					}
 					for _, name := range field.Names {
-						out[pkg+"."+ts.Name.Name+"."+name.Name] = text
+						out[pkg+"."+ts.Name.Name+"."+name.Name] = inKeys(text, keys)
 					}
 				}
 				return true
@@ -161,6 +174,45 @@ func fieldComments(t *testing.T) map[string]string {
 		}
 	}
 	return out
+}
+
+// keysOf maps the fields of a struct to their keys.
+func keysOf(st *ast.StructType) map[string]string {
+	keys := map[string]string{}
+	for _, f := range st.Fields.List {
+		if f.Tag == nil {
+			continue
+		}
+		key, _, _ := strings.Cut(reflect.StructTag(strings.Trim(f.Tag.Value, "`")).Get("yaml"), ",")
+		for _, n := range f.Names {
+			if key != "" && key != "-" {
+				keys[n.Name] = key
+			}
+		}
+	}
+	return keys
+}
+
+var (
+	fieldList = regexp.MustCompile(`^[A-Z]\w*((, | and | or |, or | with )[A-Z]\w*)*`)
+	fieldName = regexp.MustCompile(`\b[A-Z]\w*\b`)
+	manyHumps = regexp.MustCompile(`[a-z0-9][A-Z]`)
+)
+
+// inKeys puts keys where a comment says names of fields: at its beginning, and wherever a name cannot be a plain word.
+func inKeys(text string, keys map[string]string) string {
+	head := len(fieldList.FindString(text))
+	var b strings.Builder
+	at := 0
+	for _, m := range fieldName.FindAllStringIndex(text, -1) {
+		key, ok := keys[text[m[0]:m[1]]]
+		if !ok || m[0] >= head && !manyHumps.MatchString(text[m[0]:m[1]]) {
+			continue
+		}
+		b.WriteString(text[at:m[0]] + "`" + key + "`")
+		at = m[1]
+	}
+	return b.String() + text[at:]
 }
 
 func oneLine(s string) string {

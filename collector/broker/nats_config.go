@@ -22,7 +22,7 @@ const (
 type NATSConfig struct {
 	// URL lists servers, comma separated: nats://a:4222,nats://b:4222.
 	URL string `yaml:"url"`
-	// Cluster is the label cluster; it must be unique among the systems of one kind.
+	// Cluster is the label cluster; it must be given and unique among the systems of one kind.
 	Cluster string `yaml:"cluster"`
 	// Domain of JetStream, when the account reaches it through a leaf node.
 	Domain string `yaml:"domain"`
@@ -32,7 +32,7 @@ type NATSConfig struct {
 	// TokenFile and TokenEnv name where the token is; it never stands in the configuration.
 	TokenFile string `yaml:"token_file"`
 	TokenEnv  string `yaml:"token_env"`
-	// User with PasswordFile or PasswordEnv.
+	// User with PasswordFile or PasswordEnv, which name where the password is.
 	User         string `yaml:"user"`
 	PasswordFile string `yaml:"password_file"`
 	PasswordEnv  string `yaml:"password_env"`
@@ -41,18 +41,20 @@ type NATSConfig struct {
 	CertFile string `yaml:"cert_file"`
 	KeyFile  string `yaml:"key_file"`
 
-	// Interval between two polls, at least 1s.
+	// Interval between two polls, at least 1s; 0: 5s.
 	Interval time.Duration `yaml:"interval"`
-	// Timeout bounds one whole poll.
+	// Timeout bounds one whole poll; 0: 10s.
 	Timeout time.Duration `yaml:"timeout"`
 
-	// Include and Exclude are shell patterns on stream names; an empty Include means all.
+	// Include and Exclude are shell patterns on stream names; an empty Include means all, no Exclude
+	// means KV_*, OBJ_* and $MQTT_*.
 	Include []string `yaml:"include"`
 	Exclude []string `yaml:"exclude"`
 	// MaxStreams and MaxGroups bound one poll; what exceeds them is counted in weir_broker_skipped_total.
+	// 0: 1000 and 10000.
 	MaxStreams int `yaml:"max_streams"`
 	MaxGroups  int `yaml:"max_groups"`
-	// Ephemeral is skip or mark.
+	// Ephemeral is what becomes of consumers without a durable name: skip (empty), or mark, a group labelled ephemeral="true".
 	Ephemeral string `yaml:"ephemeral"`
 }
 

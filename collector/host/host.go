@@ -33,14 +33,14 @@ type Resolver interface {
 
 // Config says what is read, and where.
 type Config struct {
-	Interval time.Duration `yaml:"interval"`
+	Interval time.Duration `yaml:"interval"` // between readings, at least 1s
 	// ProcRoot and CgroupRoot are /proc and /sys/fs/cgroup of the host, also when they are mounted elsewhere.
 	ProcRoot   string `yaml:"proc_root"`
 	CgroupRoot string `yaml:"cgroup_root"`
 	// Node, Containers and Pressure switch parts on.
-	Node       bool `yaml:"node"`
-	Containers bool `yaml:"containers"`
-	Pressure   bool `yaml:"pressure"`
+	Node       bool `yaml:"node"`       // CPU, memory, disks, network of the node
+	Containers bool `yaml:"containers"` // usage and limits of containers
+	Pressure   bool `yaml:"pressure"`   // PSI, of the node and of containers
 	// Discover is how often containers and processes are looked for anew.
 	Discover time.Duration `yaml:"discover"`
 	// MaxContainers and MaxProcesses bound what is read; what exceeds them is counted in weir_host_skipped_total.
@@ -55,11 +55,11 @@ type Config struct {
 
 // ProcessConfig picks the processes of a service. Exactly one of PID, PIDFile, Comm and Cmdline is given.
 type ProcessConfig struct {
-	Service string `yaml:"service"`
-	PID     int32  `yaml:"pid"`
-	PIDFile string `yaml:"pid_file"`
-	Comm    string `yaml:"comm"`    // shell pattern on the process name
-	Cmdline string `yaml:"cmdline"` // regular expression on the arguments, joined by spaces
+	Service string `yaml:"service"`  // label service; must be given
+	PID     int32  `yaml:"pid"`      // one process by its id
+	PIDFile string `yaml:"pid_file"` // one process by the file that holds its id
+	Comm    string `yaml:"comm"`     // shell pattern on the process name
+	Cmdline string `yaml:"cmdline"`  // regular expression on the arguments, joined by spaces
 }
 
 // DefaultConfig reads the node and its containers every 5 seconds.

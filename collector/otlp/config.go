@@ -28,7 +28,7 @@ type Config struct {
 	// Service is service.name for senders that give none and whose origin is unknown.
 	Service string `yaml:"service"`
 	// Receivers are further OpenTelemetry Collector receivers, by id ("type" or "type/name"), each with
-	// its own configuration as in the OpenTelemetry Collector. Which types exist is decided in factories.go.
+	// its own configuration as in the OpenTelemetry Collector. Only the types that are built in are known (factories.go); an unknown one is an error.
 	Receivers map[string]map[string]any `yaml:"receivers"`
 }
 

@@ -20,10 +20,10 @@ const (
 
 // Config lists what is scraped, and the defaults of the entries.
 type Config struct {
-	Targets []TargetConfig `yaml:"targets"`
+	Targets []TargetConfig `yaml:"targets"` // empty: nothing is scraped
 
-	Interval time.Duration `yaml:"interval"`
-	Timeout  time.Duration `yaml:"timeout"`
+	Interval time.Duration `yaml:"interval"` // between scrapes of a target, at least 1s, where its entry gives none
+	Timeout  time.Duration `yaml:"timeout"`  // of one scrape, where the entry gives none; never longer than its interval
 	// FlushInterval is how long samples are gathered before they go to the spool together.
 	FlushInterval time.Duration `yaml:"flush_interval"`
 	// BodySizeLimit bounds an answer after decompression, in bytes; SampleLimit its samples after relabelling;
@@ -39,17 +39,16 @@ type Config struct {
 
 // TargetConfig is one entry: targets that are scraped alike. Zero values mean the defaults of Config.
 type TargetConfig struct {
-	Job string `yaml:"job"`
-	// URLs are full addresses; Addresses are host:port and mean http://host:port/metrics.
-	URLs      []string `yaml:"urls"`
-	Addresses []string `yaml:"addresses"`
+	Job string `yaml:"job"` // label job; must be given
+	URLs      []string `yaml:"urls"`      // full addresses, such as https://host:port/path?query
+	Addresses []string `yaml:"addresses"` // host:port, short for http://host:port/metrics
 
-	Labels    map[string]string `yaml:"labels"`
-	Service   string            `yaml:"service"`
-	Container string            `yaml:"container"`
+	Labels    map[string]string `yaml:"labels"`    // added to every series
+	Service   string            `yaml:"service"`   // label service; empty: none
+	Container string            `yaml:"container"` // label container; empty: none
 
-	Interval time.Duration `yaml:"interval"`
-	Timeout  time.Duration `yaml:"timeout"`
+	Interval time.Duration `yaml:"interval"` // at least 1s; 0: scrape.interval
+	Timeout  time.Duration `yaml:"timeout"`  // no longer than the interval; 0: the shorter of scrape.timeout and the interval
 	// Relabel works on the target's labels, __address__, __scheme__, __metrics_path__ and __param_… among them;
 	// MetricRelabel on those of each series.
 	Relabel       []*relabel.Config `yaml:"relabel"`
@@ -58,9 +57,9 @@ type TargetConfig struct {
 	HonorLabels bool `yaml:"honor_labels"`
 	// IgnoreTimestamps overrides times that the target gives.
 	IgnoreTimestamps bool   `yaml:"ignore_timestamps"`
-	Compression      string `yaml:"compression"`
-	BodySizeLimit    int64  `yaml:"body_size_limit"`
-	SampleLimit      int    `yaml:"sample_limit"`
+	Compression      string `yaml:"compression"`     // on, off, or auto (empty): asked for unless the target is on this machine
+	BodySizeLimit    int64  `yaml:"body_size_limit"` // bytes; 0: scrape.body_size_limit
+	SampleLimit      int    `yaml:"sample_limit"`    // 0: scrape.sample_limit
 
 	// BearerTokenFile, or Username with PasswordFile; read again for each request.
 	BearerTokenFile string    `yaml:"bearer_token_file"`
@@ -71,11 +70,11 @@ type TargetConfig struct {
 
 // TLSConfig is for targets with https.
 type TLSConfig struct {
-	CAFile             string `yaml:"ca_file"`
-	CertFile           string `yaml:"cert_file"`
-	KeyFile            string `yaml:"key_file"`
-	ServerName         string `yaml:"server_name"`
-	InsecureSkipVerify bool   `yaml:"insecure_skip_verify"`
+	CAFile             string `yaml:"ca_file"`              // PEM, trusted instead of the system's certificates; empty: those
+	CertFile           string `yaml:"cert_file"`            // client certificate, PEM; together with key_file
+	KeyFile            string `yaml:"key_file"`             // its key
+	ServerName         string `yaml:"server_name"`          // name the certificate must have; empty: the host of the address
+	InsecureSkipVerify bool   `yaml:"insecure_skip_verify"` // true: believe any certificate
 }
 
 // DefaultConfig returns the defaults without a target.

@@ -29,10 +29,10 @@ type Config struct {
 
 // Paths are the doors by kind.
 type Paths struct {
-	Samples string `yaml:"samples"`
-	Spans   string `yaml:"spans"`
-	Points  string `yaml:"points"`
-	Cells   string `yaml:"cells"`
+	Samples string `yaml:"samples"` // remote write 2.0
+	Spans   string `yaml:"spans"`   // OTLP traces
+	Points  string `yaml:"points"`  // OTLP metrics
+	Cells   string `yaml:"cells"`   // audit cells, which only weir takes
 }
 
 // DefaultConfig ships to a weir server on this machine.

@@ -31,12 +31,12 @@ var (
 
 // Config bounds a spool.
 type Config struct {
-	MaxBytes     int64         `yaml:"max_bytes"`     // on disk; beyond it the oldest segment is dropped and counted
-	SegmentBytes int64         `yaml:"segment_bytes"` // size of one file, the unit of dropping
-	GroupCommit  time.Duration `yaml:"group_commit"`  // how long the first of several appenders waits for the others; at most 10ms
-	AckInterval  time.Duration `yaml:"ack_interval"`  // how often the read position is written to disk
-	Compression  string        `yaml:"compression"`   // zstd, or snappy (samples snappy, the rest gzip) for stores that know no zstd
-	MaxBodyBytes int           `yaml:"max_body_bytes"`
+	MaxBytes     int64         `yaml:"max_bytes"`      // on disk; beyond it the oldest segment is dropped and counted
+	SegmentBytes int64         `yaml:"segment_bytes"`  // size of one file, the unit of dropping
+	GroupCommit  time.Duration `yaml:"group_commit"`   // how long the first of several appenders waits for the others; at most 10ms
+	AckInterval  time.Duration `yaml:"ack_interval"`   // how often the read position is written to disk
+	Compression  string        `yaml:"compression"`    // zstd, or snappy (samples snappy, the rest gzip) for stores that know no zstd
+	MaxBodyBytes int           `yaml:"max_body_bytes"` // of one record before compression; a larger one is refused
 }
 
 // DefaultConfig holds 1 GiB in files of 16 MiB.

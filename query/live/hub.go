@@ -26,10 +26,10 @@ import (
 
 // Config bounds the hub.
 type Config struct {
-	MaxConnections   int           `yaml:"max_connections"`
+	MaxConnections   int           `yaml:"max_connections"`   // open pages; further ones get 503
 	MaxSubscriptions int           `yaml:"max_subscriptions"` // per connection
 	MaxSeries        int           `yaml:"max_series"`        // per query
-	Step             time.Duration `yaml:"step"`              // of the pages
+	Step             time.Duration `yaml:"step"`              // between two evaluations of a topic, at least 100ms; topic query has its own
 }
 
 // DefaultConfig returns bounds for one machine.

@@ -7,7 +7,7 @@ import (
 
 // Config says where spans lie and what bounds them.
 type Config struct {
-	// Dir is the folder of this database; it is made when missing.
+	// Dir is the folder of this database; it is made when missing. In weir it is always the folder spans in store.dir.
 	Dir string `yaml:"dir"`
 	// Retention is how long spans are kept after their end; 0 keeps them for ever.
 	Retention time.Duration `yaml:"retention"`
