@@ -69,6 +69,7 @@ export function Shell() {
       '[': () => shift(-0.5),
       ']': () => shift(0.5),
       'Shift++': () => shift(0, 0.5),
+      '=': () => shift(0, 0.5),
       '-': () => shift(0, 2),
       Escape: () => {
         if (rail) setRail(false);

@@ -127,7 +127,7 @@ function Bars({ w }: { w: LossWindow }) {
                 className="bar"
                 aria-hidden
                 preserveAspectRatio="none"
-                style={{ width: `${Math.max(0.4, (100 * r.n) / max) * 0.78}%` }}
+                style={{ width: `calc(var(--bar-room) * ${Math.max(0.004, r.n / max)})` }}
               >
                 <rect width="100%" height="100%" rx="3" fill={r.n > 0 ? r.fill : 'var(--line)'} />
               </svg>

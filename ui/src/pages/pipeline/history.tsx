@@ -116,7 +116,7 @@ function Forecast({ data }: { data: Pipeline }) {
           <span className="mut">not known</span>
         ) : (
           <>
-            {count(lag.messages)} records <span className="mut">{lag.trend === 'unknown' ? '' : `, ${lag.trend}`}</span>
+            {count(lag.messages)} records <span className="mut">{lag.trend === 'unknown' ? '' : lag.trend}</span>
           </>
         )}
       </div>

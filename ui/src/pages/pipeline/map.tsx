@@ -11,6 +11,7 @@ const GAP = 66;
 /** Where a lag stands under the arrow it needs more room. */
 const WIDE = 92;
 const AGE = 34;
+const SMALLEST = 0.87;
 
 const letters = (s: string, per: number) => s.length * per;
 
@@ -54,11 +55,13 @@ export function FlowMap({ nodes, edges, chosen, choose }: Props) {
   );
   // On a narrow window the stuck node must be in sight without looking for it.
   const stuck = placed.boxes.get(nodes.find((n) => n.stuck)?.id ?? '');
-  const stuckAt = stuck ? Math.round(stuck.x + stuck.width / 2) : -1;
+  const stuckAt = stuck ? Math.round((stuck.x + stuck.width / 2) * SMALLEST) : -1;
   useEffect(() => {
     const h = host.current;
     if (h && stuckAt >= 0 && h.scrollWidth > h.clientWidth) h.scrollLeft = stuckAt - h.clientWidth / 2;
   }, [stuckAt]);
+  // A little smaller is better than scrolling; much smaller could not be read.
+  const scale = room > 0 ? Math.max(SMALLEST, Math.min(1, room / placed.width)) : 1;
   const fastest = Math.max(1e-9, ...edges.map((e) => e.rate ?? 0));
   const single = nodes.every(
     (a) => nodes.filter((b) => placed.boxes.get(b.id)?.column === placed.boxes.get(a.id)?.column).length === 1,
@@ -74,8 +77,8 @@ export function FlowMap({ nodes, edges, chosen, choose }: Props) {
     >
       <svg
         className="map"
-        width={placed.width}
-        height={placed.height + AGE + 36}
+        width={placed.width * scale}
+        height={(placed.height + AGE + 36) * scale}
         viewBox={`0 -22 ${placed.width} ${placed.height + AGE + 36}`}
         role="group"
         aria-label={`Map: ${nodes.map((n) => n.name).join(', ')}`}

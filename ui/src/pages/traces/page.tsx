@@ -118,11 +118,11 @@ function SearchForm() {
     );
   };
   const fields = [
-    { key: 'service', label: 'Service', hint: 'enrich', width: 110, filter: true },
-    { key: 'name', label: 'Span name or trace id', hint: 'process orders', width: 160 },
-    { key: 'attr', label: 'Attribute', hint: 'customer.tier=gold', width: 150 },
-    { key: 'min', label: 'At least', hint: '250ms', width: 60 },
-    { key: 'max', label: 'At most', hint: '2m', width: 60 },
+    { key: 'service', label: 'Service', hint: 'enrich', width: 84, filter: true },
+    { key: 'name', label: 'Span name or trace id', hint: 'process orders', width: 120 },
+    { key: 'attr', label: 'Attribute', hint: 'customer.tier=gold', width: 130 },
+    { key: 'min', label: 'At least', hint: '250ms', width: 48 },
+    { key: 'max', label: 'At most', hint: '2m', width: 48 },
   ] as const;
   return (
     <form className="row" onSubmit={submit} style={{ gap: 8 }} aria-label="Search traces">
