@@ -1,19 +1,11 @@
 package collector
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
-	"reflect"
-	"regexp"
-	"slices"
-	"strings"
 	"time"
-
-	"go.yaml.in/yaml/v3"
 
 	"github.com/weirhq/weir/collector/audit"
 	"github.com/weirhq/weir/collector/broker"
@@ -24,6 +16,7 @@ import (
 	"github.com/weirhq/weir/collector/ship"
 	"github.com/weirhq/weir/collector/spool"
 	"github.com/weirhq/weir/collector/statsd"
+	"github.com/weirhq/weir/internal/strictyaml"
 )
 
 // Config is everything a collector can be told.
@@ -102,94 +95,11 @@ func Load(file string) (Config, error) {
 // Parse reads YAML over the defaults and validates the result.
 func Parse(raw []byte) (Config, error) {
 	c := DefaultConfig()
-	d := yaml.NewDecoder(bytes.NewReader(raw))
-	d.KnownFields(true)
-	if err := d.Decode(&c); err != nil && !errors.Is(err, io.EOF) {
-		return Config{}, explain(err)
+	if err := strictyaml.Decode(raw, &c); err != nil {
+		return Config{}, err
 	}
 	if err := c.Validate(); err != nil {
 		return Config{}, err
 	}
 	return c, nil
-}
-
-var unknownField = regexp.MustCompile(`^line (\d+): field (.+) not found in type (\S+)$`)
-
-// explain turns the decoder's words about unknown keys into ours.
-func explain(err error) error {
-	var te *yaml.TypeError
-	if !errors.As(err, &te) {
-		return err
-	}
-	known := map[string][]string{}
-	collectKeys(reflect.TypeFor[Config](), known)
-	lines := make([]string, 0, len(te.Errors))
-	for _, e := range te.Errors {
-		if m := unknownField.FindStringSubmatch(e); m != nil {
-			e = fmt.Sprintf("line %s: unknown key %q", m[1], m[2])
-			if near := nearest(m[2], known[m[3]]); near != "" {
-				e += fmt.Sprintf(", did you mean %q?", near)
-			} else if keys := known[m[3]]; len(keys) > 0 {
-				e += ", known are " + strings.Join(keys, ", ")
-			}
-		}
-		lines = append(lines, e)
-	}
-	return errors.New(strings.Join(lines, "; "))
-}
-
-// collectKeys lists the YAML keys of every struct type below t by the name of the type.
-func collectKeys(t reflect.Type, known map[string][]string) {
-	switch t.Kind() {
-	case reflect.Pointer, reflect.Slice, reflect.Array, reflect.Map:
-		collectKeys(t.Elem(), known)
-	case reflect.Struct:
-		if _, ok := known[t.String()]; ok {
-			return
-		}
-		keys := []string{}
-		for f := range t.Fields() {
-			if name, _, _ := strings.Cut(f.Tag.Get("yaml"), ","); name != "" && name != "-" {
-				keys = append(keys, name)
-			}
-		}
-		slices.Sort(keys)
-		known[t.String()] = keys
-		for f := range t.Fields() {
-			collectKeys(f.Type, known)
-		}
-	default:
-	}
-}
-
-// nearest returns the key with the fewest edits to make, when these are few.
-func nearest(word string, keys []string) string {
-	best, least := "", len(word)/3+2
-	for _, k := range keys {
-		if d := edits(word, k); d < least {
-			best, least = k, d
-		}
-	}
-	return best
-}
-
-// edits is the Levenshtein distance.
-func edits(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }
