@@ -76,8 +76,8 @@ func (s source) Alerts(ctx context.Context, t store.Tenant) (answer.Alerts, erro
 }
 
 // newApp opens listeners and storage first, because they are what most often cannot be had.
-func newApp(cfg Config, logger *slog.Logger) (a *app, err error) {
-	a = &app{cfg: cfg, logger: logger, set: metrics.NewSet()}
+func newApp(cfg Config, logger *slog.Logger) (_ *app, err error) {
+	a := &app{cfg: cfg, logger: logger, set: metrics.NewSet()}
 	var undo []func()
 	defer func() {
 		if err != nil {
@@ -113,6 +113,10 @@ func newApp(cfg Config, logger *slog.Logger) (a *app, err error) {
 		return nil, err
 	}
 	if cfg.Collector.Enabled {
+		// Port 0 is known only now.
+		if k := &cfg.Collector.Server; k.URL == "http://"+reachable(cfg.HTTP.Listen) {
+			k.URL = "http://" + reachable(a.listener.Addr().String())
+		}
 		if a.collector, err = collector.New(cfg.Collector.Config, version, part(logger, "collector"), metrics.NewSet()); err != nil {
 			return nil, err
 		}
@@ -233,10 +237,21 @@ const (
 // doors, then the evaluation, at last the store.
 func (a *app) Run(ctx context.Context) error {
 	mm := modules.NewManager(log.NewNopLogger())
-	register := func(name string, run func(context.Context) error, deps ...string) {
-		mm.RegisterModule(name, func() (services.Service, error) {
-			return services.NewBasicService(nil, run, nil).WithName(name), nil
-		})
+	// The first part that fails says why; what the others say then, and what the modules make of it, only follows from that.
+	var cause atomic.Pointer[error]
+	register := func(name string, f func(context.Context) error, deps ...string) {
+		run := func(ctx context.Context) error {
+			err := f(ctx)
+			if err != nil {
+				cause.CompareAndSwap(nil, &err)
+			}
+			return err
+		}
+		s := services.NewBasicService(nil, run, nil)
+		if name == modCollector {
+			s = startThenRun(run, a.collector.Ready())
+		}
+		mm.RegisterModule(name, func() (services.Service, error) { return s.WithName(name), nil })
 		if err := mm.AddDependency(name, deps...); err != nil {
 			// Only a name that is not registered yet can fail, which the order below rules out.
 			panic(err)
@@ -266,7 +281,6 @@ func (a *app) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("cannot assemble the server: %w", err)
 	}
-	var cause atomic.Pointer[error]
 	sm.AddListener(services.NewManagerListener(func() {
 		a.ready.Store(true)
 		a.logger.Info("weir is ready", "version", version, "address", "http://"+a.listener.Addr().String()+"/", "data_dir", a.cfg.DataDir)
@@ -293,6 +307,29 @@ func (a *app) Run(ctx context.Context) error {
 	}
 	a.logger.Info("stopped")
 	return nil
+}
+
+// startThenRun makes a service that counts as started when ready is closed.
+func startThenRun(run func(context.Context) error, ready <-chan struct{}) *services.BasicService {
+	ended := make(chan error, 1)
+	return services.NewBasicService(func(ctx context.Context) error {
+		go func() { ended <- run(ctx) }()
+		select {
+		case <-ready:
+			return nil
+		case err := <-ended:
+			ended <- nil
+			return err
+		}
+	}, func(ctx context.Context) error {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-ended:
+			ended <- nil
+			return err
+		}
+	}, func(error) error { return <-ended })
 }
 
 // serveHTTP serves the HTTP and gRPC doors.

@@ -144,6 +144,10 @@ func (c Config) Validate() error {
 		if err := c.Collector.Config.Validate(); err != nil {
 			return fmt.Errorf("collector: %w", err)
 		}
+		if own := "http://" + reachable(c.HTTP.Listen); c.Auth.HasAuth() && c.Collector.Server.URL == own && c.Collector.Server.TokenFile == "" {
+			return errors.New("collector.server.token_file is empty: with auth.token_file the collector in this process needs a token too: " +
+				"make one with `weir token collector --permissions ingest` and write it alone into a file to name here, or set collector.enabled: false")
+		}
 	}
 	return nil
 }
