@@ -59,7 +59,7 @@ func CheckListen(addr string, hasAuth bool) error {
 		return nil
 	}
 	return fmt.Errorf("cannot listen on %q without authentication, because other machines could read and write everything: "+
-		"make a token with `weir token` and name its file as access.token_file, or listen on 127.0.0.1", addr)
+		"make a token with `weir token` and name its file as auth.token_file, or listen on 127.0.0.1", addr)
 }
 
 // loopbackName does not ask DNS: a name that resolves to loopback today may not tomorrow.

@@ -26,7 +26,7 @@ var (
 	errNoToken      = errors.New("no token: send Authorization: Bearer <token>, or log in")
 	errUnknownToken = errors.New("the token is not known: it may have been removed from the token file")
 	errExpiredToken = errors.New("the token has expired: make a new one with `weir token`")
-	errForeignHost  = errors.New("the Host header names another machine: without tokens weir answers only to loopback names; add the name to access.hosts, or use a token file")
+	errForeignHost  = errors.New("the Host header names another machine: without tokens weir answers only to loopback names; add the name to auth.hosts, or use a token file")
 	errForeignSite  = errors.New("a page of another origin may not do this")
 )
 
