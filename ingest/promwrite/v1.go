@@ -37,9 +37,33 @@ func (d *Decoder) V1(body []byte, lim Limits) error {
 			if r.Wire != pbuf.WireBytes {
 				return &Error{"metadata: " + pbuf.ErrWire.Error(), r.Pos, -1}
 			}
+			if err := skipMetadata(r.Sub()); err != nil {
+				return &Error{"metadata: " + err.Error(), r.Pos, -1}
+			}
 			d.Metadata++
 		case 4, 5:
 			return &Error{fmt.Sprintf("field %d is not in 1.0: is this a 2.0 body? then send Content-Type application/x-protobuf;proto=io.prometheus.write.v2.Request", r.Field), r.Pos, -1}
+		}
+	}
+}
+
+// skipMetadata checks the form only: a record names a metric, not a series, and cannot be kept.
+func skipMetadata(r pbuf.Reader) error {
+	for {
+		ok, err := r.Next()
+		if err != nil || !ok {
+			return err
+		}
+		want := pbuf.WireBytes
+		switch r.Field {
+		case 1:
+			want = pbuf.WireVarint
+		case 2, 4, 5:
+		default:
+			continue
+		}
+		if err := r.Need(want); err != nil {
+			return err
 		}
 	}
 }
