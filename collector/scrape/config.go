@@ -39,7 +39,7 @@ type Config struct {
 
 // TargetConfig is one entry: targets that are scraped alike. Zero values mean the defaults of Config.
 type TargetConfig struct {
-	Job string `yaml:"job"` // label job; must be given
+	Job       string   `yaml:"job"`       // label job; must be given
 	URLs      []string `yaml:"urls"`      // full addresses, such as https://host:port/path?query
 	Addresses []string `yaml:"addresses"` // host:port, short for http://host:port/metrics
 
