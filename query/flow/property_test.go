@@ -190,3 +190,51 @@ func FuzzSettle(f *testing.F) {
 		q.Partitions[0].End.Recent(now, window, 30)
 	})
 }
+
+// What one stage drops silently is found in that stage, in full, once everything is settled; restarts in order
+// and late records change nothing. The counterpart of TestNoFalseLoss.
+func TestLossIsFoundWhereItHappens(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := newSim(10)
+		s.old = true
+		s.rules.Grace, s.rules.Margin = 5e9, 2e9
+		s.shuffle = rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 3))
+		s.node("n0", rapid.Int64Range(1, 5).Draw(t, "flush"))
+		s.node("n1", rapid.Int64Range(1, 5).Draw(t, "flush"))
+		length := rapid.IntRange(1, 3).Draw(t, "length")
+		for i := range length {
+			s.queue(fmt.Sprint("q", i), rapid.IntRange(1, 3).Draw(t, "partitions"), "g")
+		}
+		begin := s.now
+		late := rapid.Int64Range(0, 40).Draw(t, "late")
+		s.stages = append(s.stages, &simStage{
+			name: "src", out: "q0", rate: rapid.Int64Range(1, 8).Draw(t, "rate"), node: "n0", stopped: func(now int64) bool { return now > begin+100 },
+			late: func(i int64) int64 {
+				if i%9 == 0 {
+					return late
+				}
+				return 0
+			},
+		})
+		for i := range length {
+			out := fmt.Sprint("q", i+1)
+			if i == length-1 {
+				out = "table"
+			}
+			s.stages = append(s.stages, &simStage{name: fmt.Sprint("st", i), in: fmt.Sprint("q", i), group: "g", out: out, node: fmt.Sprint("n", i%2), capacity: 30})
+		}
+		guilty := rapid.IntRange(1, length).Draw(t, "guilty")
+		every := rapid.Int64Range(2, 20).Draw(t, "every")
+		s.stages[guilty].drop = func(i int64) bool { return i%every == 0 }
+		s.advance(220)
+		for _, st := range s.stages[1:] {
+			v, _, states := s.total(store.EdgeBalance, st.name)
+			if v.Lost != s.lost[st.name] || states[Unknown] > 0 {
+				t.Fatalf("%s lost %d, injected %d, states %v", st.name, v.Lost, s.lost[st.name], states)
+			}
+			if v, _, states := s.total(store.EdgeTransport, st.name); v.Delta != 0 || states[Loss] > 0 {
+				t.Fatalf("transport to %s: δ %d, states %v", st.name, v.Delta, states)
+			}
+		}
+	})
+}

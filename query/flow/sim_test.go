@@ -338,8 +338,11 @@ func (s *sim) settle() {
 		Queues: s.polls, Barriers: s.barriers, Changes: &s.changes, Rules: s.rules,
 		Prior: func(k store.VerdictKey) (store.Verdict, bool) { v, ok := s.verdicts[k]; return v, ok },
 		Known: func(k store.VerdictKey) (int64, bool) {
+			if s.old && k.Window > 0 {
+				return 0, true
+			}
 			w, ok := s.known[edgeName(k)]
-			return w, ok || s.old && k.Window > 0
+			return w, ok
 		},
 		Findings: s.findings,
 	})

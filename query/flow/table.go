@@ -88,7 +88,8 @@ func (t *Table) First() (Point, bool) {
 	return t.points[0], true
 }
 
-// After returns the first poll at or after a time.
+// After returns the first poll at or after a time. Of a flat run only the ends are kept: within it the
+// time asked for is as good as that of the poll that followed.
 func (t *Table) After(at int64) (Point, bool) {
 	if t.Len() == 0 {
 		return Point{}, false
@@ -96,6 +97,9 @@ func (t *Table) After(at int64) (Point, bool) {
 	i := sort.Search(len(t.points), func(i int) bool { return t.points[i].T >= at })
 	if i == len(t.points) {
 		return Point{}, false
+	}
+	if i > 0 && t.points[i-1].V == t.points[i].V {
+		return Point{at, t.points[i].V}, true
 	}
 	return t.points[i], true
 }

@@ -461,6 +461,11 @@ func TestIdle(t *testing.T) {
 	if p.Lag.Seconds == nil || *p.Lag.Seconds != 0 || p.Freshness == nil || *p.Freshness < 120 {
 		t.Errorf("lag %v freshness %v", p.Lag.Seconds, p.Freshness)
 	}
+	for k, b := range d.s.tenant(store.DefaultTenant).ledger.books {
+		if len(b.open) > 0 {
+			t.Errorf("%v: %d windows are still open although nothing flows", k, len(b.open))
+		}
+	}
 }
 
 // After a restart a pipeline that was quiet for hours is still known, and IDLE.
