@@ -116,7 +116,7 @@ func New(cfg Config, source Pipelines, catalog store.Catalog, tenants func() []s
 	return m
 }
 
-// Run evaluates until ctx ends; notifications that are due get a last few seconds.
+// Run evaluates until ctx ends; notifications that wait then are not sent.
 func (m *Manager) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { m.sender.run(ctx) })
