@@ -12,7 +12,17 @@ afterEach(cleanup);
 
 describe('state', () => {
   it('never draws what it does not know as OK', () => {
-    for (const s of ['UNKNOWN', 'UNKNOWN(auditor silent)', '', undefined, 'NO_COMMIT', 'something new', 'IDLE'])
+    for (const s of [
+      'UNKNOWN',
+      'UNKNOWN(auditor silent)',
+      '',
+      undefined,
+      'NO_COMMIT',
+      'something new',
+      'IDLE',
+      'IN_FLIGHT',
+      'IN_FLIGHT',
+    ])
       expect(toneOf(s)).toBe('unk');
   });
   it('knows every state and verdict of the API', () => {
@@ -28,7 +38,6 @@ describe('state', () => {
       MIXED: 'lose',
       DUPLICATES: 'late',
       ANOMALY: 'late',
-      IN_FLIGHT: 'ok',
       FILTERED: 'ok',
     };
     for (const [s, tone] of Object.entries(want)) expect([s, toneOf(s)]).toEqual([s, tone]);
@@ -47,15 +56,22 @@ describe('ribbon', () => {
     state: i === 250 ? 'LOSS' : i === 251 ? 'UNKNOWN' : 'OK',
     lost: i === 250 ? 7 : 0,
   }));
-  it('shows the worst of the windows in a cell and loses no lost record', () => {
-    const parts = buckets(cells, 120);
-    expect(parts).toHaveLength(120);
-    expect(parts.filter((p) => p.state === 'LOSS')).toEqual([{ from: 15_000, state: 'LOSS', lost: 7 }]);
+  const end = 600 * 60_000;
+  it('shows the worst of the windows in a part and loses no lost record', () => {
+    const parts = buckets(cells, 0, end);
+    expect(parts).toHaveLength(96);
+    expect(parts.filter((p) => p.state === 'LOSS').map((p) => p.lost)).toEqual([7]);
     expect(parts.reduce((n, p) => n + p.lost, 0)).toBe(7);
   });
+  it('stands in its place in time, and leaves the rest without a state', () => {
+    const parts = buckets([{ window: 3540, state: 'OK', lost: 0 }], 0, 3600e3);
+    expect(parts).toHaveLength(60);
+    expect(parts.map((p) => p.state).filter(Boolean)).toEqual(['OK']);
+    expect(parts[59]?.state).toBe('OK');
+  });
   it('hatches loss and says it in words', () => {
-    const { container } = render(<Ribbon cells={cells} zone="UTC" />);
-    expect(screen.getByRole('img').getAttribute('aria-label')).toContain('loss in 1 of 120 parts');
+    const { container } = render(<Ribbon cells={cells} from={0} to={end} zone="UTC" />);
+    expect(screen.getByRole('img').getAttribute('aria-label')).toContain('loss in 1 of 96 parts');
     expect(
       [...container.querySelectorAll('rect')].filter((r) => r.getAttribute('fill')?.startsWith('url(#')),
     ).toHaveLength(1);

@@ -7,6 +7,9 @@ import { State } from './state';
 
 interface Props {
   rows: readonly LossRow[];
+  /** The range of the answer, Unix ms. */
+  from: number;
+  to: number;
   zone: string;
   /** Index under the cursor. */
   cursor: number;
@@ -29,7 +32,7 @@ const LEVELS: Record<string, string> = {
 export const evidence = (level: string): string => LEVELS[level] ?? (level || 'none');
 
 /** The ledger: where, since when, how many, why. */
-export function LossTable({ rows, zone, cursor, open, span, short }: Props) {
+export function LossTable({ rows, from, to, zone, cursor, open, span, short }: Props) {
   const now = Date.now();
   return (
     <Scroll label="Loss ledger">
@@ -78,7 +81,7 @@ export function LossTable({ rows, zone, cursor, open, span, short }: Props) {
                 </button>
               </td>
               <td className="l">
-                <Ribbon cells={list(r.ribbon)} zone={zone} />
+                <Ribbon cells={list(r.ribbon)} from={from} to={to} zone={zone} />
               </td>
               <td className="l">
                 {r.since == null ? DASH : when(r.since * 1000, zone, now)}

@@ -4,48 +4,60 @@ import { useId } from 'react';
 import type { RibbonCell } from '../api/types';
 import { count, plural } from '../lib/format';
 import { when } from '../lib/time';
-import { toneOf } from './state';
+import { isQuiet, toneOf } from './state';
 
-const MOST = 120;
+const MOST = 96;
+const MINUTE = 60_000;
 
 interface Bucket {
+  /** Unix s. */
   from: number;
   state: string;
   lost: number;
 }
 
-const RANK: Record<string, number> = { lose: 5, unk: 4, late: 3, ok: 2 };
+const RANK: Record<string, number> = { lose: 5, unk: 4, late: 3, ok: 1 };
+const rank = (state: string) => (isQuiet(state) ? 2 : (RANK[toneOf(state)] ?? 0));
 
-/** At most `most` cells; a cell of many windows shows the worst of them and the sum of the lost. */
-export function buckets(cells: readonly RibbonCell[], most = MOST): Bucket[] {
-  const size = Math.max(1, Math.ceil(cells.length / most));
-  const out: Bucket[] = [];
-  for (let i = 0; i < cells.length; i += size) {
-    const part = cells.slice(i, i + size);
-    let worst = '';
-    let lost = 0;
-    for (const c of part) {
-      lost += c.lost;
-      if (c.state && (!worst || (RANK[toneOf(c.state)] ?? 0) > (RANK[toneOf(worst)] ?? 0))) worst = c.state;
-    }
-    out.push({ from: (part[0] as RibbonCell).window, state: worst, lost });
+/**
+ * The range in at most 96 equal parts, none shorter than a minute. A part of many windows shows the
+ * worst of them and the sum of the lost; a part without any has no state. Times in Unix ms.
+ */
+export function buckets(cells: readonly RibbonCell[], from: number, to: number): Bucket[] {
+  const n = Math.max(1, Math.min(MOST, Math.ceil((to - from) / MINUTE)));
+  const width = Math.max(1, to - from) / n;
+  const out: Bucket[] = Array.from({ length: n }, (_, i) => ({
+    from: Math.round((from + i * width) / 1000),
+    state: '',
+    lost: 0,
+  }));
+  for (const c of cells) {
+    // A window that began before the range still belongs to its first part.
+    const part = out[Math.max(0, Math.min(n - 1, Math.floor((c.window * 1000 - from) / width)))] as Bucket;
+    part.lost += c.lost;
+    if (c.state && (!part.state || rank(c.state) > rank(part.state))) part.state = c.state;
   }
   return out;
 }
 
 export function Ribbon({
   cells,
+  from,
+  to,
   zone,
   width = 270,
   height = 22,
 }: {
   cells: readonly RibbonCell[];
+  /** What the ribbon spans, Unix ms. */
+  from: number;
+  to: number;
   zone: string;
   width?: number;
   height?: number;
 }) {
   const id = useId();
-  const parts = buckets(cells);
+  const parts = buckets(cells, from, to);
   const step = width / Math.max(1, parts.length);
   const gap = step > 2.6 ? 1.1 : 0.4;
   return (
@@ -60,7 +72,7 @@ export function Ribbon({
     >
       <Hatch id={id} />
       {parts.map((c, i) => {
-        const tone = c.state ? toneOf(c.state) : '';
+        const tone = c.state ? (isQuiet(c.state) ? 'quiet' : toneOf(c.state)) : '';
         return (
           <rect
             key={c.from}
@@ -78,7 +90,9 @@ export function Ribbon({
                     ? 'none'
                     : tone === 'ok'
                       ? 'var(--okb)'
-                      : 'var(--line)'
+                      : tone === 'quiet'
+                        ? 'var(--unkb)'
+                        : 'var(--line)'
             }
             stroke={tone === 'unk' ? 'var(--unk)' : undefined}
             strokeDasharray={tone === 'unk' ? '2 1.5' : undefined}
@@ -105,8 +119,8 @@ export function Hatch({ id }: { id: string }) {
 
 function describe(parts: readonly Bucket[], zone: string): string {
   const losing = parts.filter((p) => p.lost > 0);
-  const unknown = parts.filter((p) => toneOf(p.state || 'x') === 'unk' && p.state).length;
-  if (parts.length === 0) return 'no windows in this range';
+  const unknown = parts.filter((p) => p.state && !isQuiet(p.state) && toneOf(p.state) === 'unk').length;
+  if (parts.every((p) => !p.state)) return 'no windows in this range';
   const tail = unknown > 0 ? `; ${plural(unknown, 'part')} unknown` : '';
   if (losing.length === 0) return `no loss in ${plural(parts.length, 'part')} of the range${tail}`;
   return `loss in ${losing.length} of ${plural(parts.length, 'part')} of the range, first ${when((losing[0] as Bucket).from * 1000, zone, Date.now())}${tail}`;

@@ -7,7 +7,6 @@ const TONES: Record<string, Tone> = {
   DRAINING: 'ok',
   EXPLAINED: 'ok',
   BALANCED: 'ok',
-  IN_FLIGHT: 'ok',
   FILTERED: 'ok',
   RESOLVED: 'ok',
   LATE: 'late',
@@ -73,13 +72,16 @@ function Quiet() {
   );
 }
 
+/** Neither good nor bad nor unknown: nothing flows, or the window is not settled yet. */
+export const isQuiet = (state: string | undefined): boolean => state === 'IDLE' || state === 'IN_FLIGHT';
+
 /** The badge: shape, word, colour. */
 export function State({ state, word }: { state: string | undefined; word?: string }) {
   const tone = toneOf(state);
   const text = word ?? (state || 'NO DATA').replace(/_/g, ' ').toUpperCase();
   return (
     <span className={`st ${tone}`}>
-      {state === 'IDLE' ? <Quiet /> : <Shape tone={tone} />}
+      {isQuiet(state) ? <Quiet /> : <Shape tone={tone} />}
       {text}
     </span>
   );

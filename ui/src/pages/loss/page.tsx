@@ -37,9 +37,11 @@ export function LossPage() {
   );
 }
 
+const isUnknown = (verdict: string) => verdict === '' || verdict.startsWith('UNKNOWN');
+
 const shows = (row: LossRow, state: string) => {
   if (state === 'loss') return toneOf(row.verdict) === 'lose';
-  if (state === 'unknown') return toneOf(row.verdict) === 'unk';
+  if (state === 'unknown') return isUnknown(row.verdict);
   return true;
 };
 
@@ -65,7 +67,7 @@ function Content({ data }: { data: Loss }) {
   });
   const label = rangeLabel(range.from, range.to, view.tz);
   const losing = all.filter((r) => toneOf(r.verdict) === 'lose').length;
-  const unknown = all.filter((r) => toneOf(r.verdict) === 'unk').length;
+  const unknown = all.filter((r) => isUnknown(r.verdict)).length;
   return (
     <>
       <div className="row base">
@@ -105,6 +107,8 @@ function Content({ data }: { data: Loss }) {
             {rows.length > 0 ? (
               <LossTable
                 rows={rows}
+                from={data.from}
+                to={data.to}
                 zone={view.tz}
                 cursor={chosen}
                 span={label.toLowerCase()}

@@ -51,21 +51,31 @@ function Charts({
       late && nameOf(s) === slowest ? { colour: '--late' } : look(i),
     );
     const rates = align(series.filter(isRate), (_s, i) => look(i));
-    const rest = series.filter((s) => !isLag(s) && !isRate(s) && s.unit === 's');
+    const rest = series.filter((s) => !isLag(s) && !isRate(s) && (s.unit === 's' || s.unit === 'seconds'));
     return { lags, rates, fresh: align(rest, (_s, i) => look(i)) };
   }, [series, state, slowest]);
   const error = bound(data.lag?.bound);
   const common = { zone, marks, onRange: zoom };
   return (
     <div className="cols">
-      <Chart
-        title={slowest ? `Lag of ${slowest}` : 'Lag'}
-        sub={`worst partition${error ? `, ${error}` : ''}`}
-        {...parts.lags}
-        format={duration}
-        seconds
-        {...common}
-      />
+      {parts.lags.lines.length > 0 ? (
+        <Chart
+          title={slowest ? `Lag of ${slowest}` : 'Lag'}
+          sub={`worst partition${error ? `, ${error}` : ''}`}
+          {...parts.lags}
+          format={duration}
+          seconds
+          {...common}
+        />
+      ) : (
+        <section className="card pad chart" aria-label="Lag">
+          <h2>Lag</h2>
+          <p className="mut">
+            Not known: no broker that weir polls carries this pipeline. Name the broker in the collector's configuration
+            and its offsets give the lag of each group.
+          </p>
+        </section>
+      )}
       <Chart title="Throughput" sub="records per second" {...parts.rates} format={rate} legend {...common} />
       {parts.fresh.lines.length > 0 ? (
         <Chart

@@ -102,7 +102,7 @@ function Content({ data, id }: { data: Pipeline; id: string }) {
         {tab === 'Stages' ? <Stages rows={stages} /> : null}
         {tab === 'Partitions' ? <Partitions rows={partitions} /> : null}
         {tab === 'Traces' ? <TracesTab rows={traceRows} service={stage} /> : null}
-        {tab === 'Loss' ? <LossTab rows={lossRows} /> : null}
+        {tab === 'Loss' ? <LossTab rows={lossRows} from={loss.data?.from ?? 0} to={loss.data?.to ?? 0} /> : null}
         {tab === 'Alerts' ? <AlertsTab rows={alerts} /> : null}
       </Tabs>
     </>

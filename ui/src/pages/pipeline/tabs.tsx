@@ -25,13 +25,15 @@ export function TracesTab({ rows, service }: { rows: readonly TraceRow[]; servic
   );
 }
 
-export function LossTab({ rows }: { rows: readonly LossRow[] }) {
+export function LossTab({ rows, from, to }: { rows: readonly LossRow[]; from: number; to: number }) {
   const [view] = useView();
   const go = useGo();
   return (
     <div className="card">
       <LossTable
         rows={rows}
+        from={from}
+        to={to}
         zone={view.tz}
         cursor={-1}
         span="last 24 hours"

@@ -105,17 +105,17 @@ function Doors({
           </thead>
           <tbody>
             {rows.map((d) => {
-              const dropped = list(d.dropped);
+              const dropped = list(d.dropped).filter((x) => x.count > 0);
               const sum = dropped.reduce((n, x) => n + x.count, 0);
               return (
                 <tr key={`${d.node} ${d.door}`}>
                   <td className="l">
                     {d.balanced ? (
-                      <span className="row" style={{ gap: 7 }}>
+                      <span className="mark">
                         <Shape tone="ok" /> balanced
                       </span>
                     ) : (
-                      <span className="row bad" style={{ gap: 7 }}>
+                      <span className="mark bad">
                         <Shape tone="lose" /> off by {count(d.diff)}
                       </span>
                     )}
@@ -129,7 +129,7 @@ function Doors({
                   <td>{count(d.stored)}</td>
                   {spool ? <td className={d.spooled > 0 ? 'warn' : undefined}>{count(d.spooled)}</td> : null}
                   <td className={sum > 0 ? 'bad' : undefined}>{count(sum)}</td>
-                  <td className="l mut">{dropped.map((x) => `${x.reason} ${count(x.count)}`).join(', ')}</td>
+                  <td className="l wrap mut">{dropped.map((x) => `${x.reason} ${count(x.count)}`).join(', ')}</td>
                 </tr>
               );
             })}
@@ -194,7 +194,7 @@ function Collectors({ rows, skew }: { rows: readonly CollectorRow[]; skew: numbe
 function amount(row: StoreRow): string {
   if (row.unit === 'bytes' || row.unit === 'B') return bytes(row.value);
   if (row.unit === 'seconds' || row.unit === 's') return duration(row.value);
-  return `${row.value > 1e7 ? rate(row.value) : value(row.value)} ${row.unit}`.trim();
+  return `${row.value > 1e7 ? rate(row.value) : value(row.value)} ${row.unit === row.name ? '' : row.unit}`.trim();
 }
 
 function Store({ rows }: { rows: readonly StoreRow[] }) {

@@ -109,7 +109,13 @@ const Row = memo(
     const pos = (t: number) => ((t - from) / width) * 100;
     const left = pos(s.start);
     const right = pos(s.start + s.duration);
+    // Beside the bar where there is room: behind it, before it (over its wait), else on it.
     const labelLeft = right > 78;
+    const labelAt = !labelLeft
+      ? { left: `${Math.max(0, right)}%` }
+      : left > 22
+        ? { right: `${Math.min(99, 100 - left)}%` }
+        : { left: `${Math.max(0, left)}%` };
     const colour = `var(${PALETTE[(model.service[index] as number) % PALETTE.length]})`;
     return (
       <div
@@ -157,14 +163,7 @@ const Row = memo(
             className={failed ? 'bar failed' : 'bar'}
             style={{ left: `${left}%`, width: `${Math.max(0.08, right - left)}%`, background: colour }}
           />
-          <span
-            className="took"
-            style={
-              labelLeft
-                ? { right: `${Math.min(99, Math.max(0, 100 - left + (s.wait > 0 ? (s.wait / width) * 100 : 0)))}%` }
-                : { left: `${Math.max(0, right)}%` }
-            }
-          >
+          <span className={labelLeft ? 'took over' : 'took'} style={labelAt}>
             {spanDuration(s.duration)}
             {s.wait > 0 ? <span className="mut"> after {spanDuration(s.wait)} waiting</span> : null}
           </span>
