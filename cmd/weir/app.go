@@ -53,6 +53,7 @@ type app struct {
 
 	listener net.Listener // HTTP
 	grpcL    net.Listener
+	table    []access.Route // what handler serves
 	handler  http.Handler
 }
 
@@ -109,7 +110,8 @@ func newApp(cfg Config, logger *slog.Logger) (_ *app, err error) {
 	a.alerts = alerts.New(cfg.Alerts, a.pipelines, a.engine.Catalog(), a.tenants, part(logger, "alerts"), a.set)
 	src := source{Service: a.pipelines, traces: trace.New(a.engine.Spans()), alerts: a.alerts}
 	a.live = live.New(cfg.Live, src, a.query, part(logger, "live"), a.set)
-	if a.handler, err = a.guard.Handler(a.routes(src)); err != nil {
+	a.table = a.routes(src)
+	if a.handler, err = a.guard.Handler(a.table); err != nil {
 		return nil, err
 	}
 	if cfg.Collector.Enabled {

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -87,6 +88,10 @@ func loadConfig(file string) (Config, error) {
 	return cfg, nil
 }
 
+// maxSocketPath is the longest path a Unix socket can be bound to. A data folder further down than that must not
+// keep everything from starting: then there is no socket, which `weir check` shows.
+const maxSocketPath = 107
+
 // fill derives what the file leaves open from what it says.
 func (c *Config) fill() {
 	if c.Store.Dir == "" || c.Store.Dir == local.DefaultConfig().Dir {
@@ -102,8 +107,8 @@ func (c *Config) fill() {
 	if k.Server.URL == "" || k.Server.URL == collector.DefaultConfig().Server.URL {
 		k.Server.URL = "http://" + reachable(c.HTTP.Listen)
 	}
-	if k.Statsd.Unix == "" {
-		k.Statsd.Unix = filepath.Join(c.DataDir, "statsd.sock")
+	if sock := filepath.Join(c.DataDir, "statsd.sock"); k.Statsd.Unix == "" && len(sock) <= maxSocketPath {
+		k.Statsd.Unix = sock
 	}
 }
 
@@ -126,6 +131,9 @@ func (c Config) Validate() error {
 	}
 	if f := c.Log.Format; f != "text" && f != "json" {
 		return fmt.Errorf("log.format is %q: must be text or json", f)
+	}
+	if err := new(slog.Level).UnmarshalText([]byte(c.Log.Level)); err != nil {
+		return fmt.Errorf("log.level is %q: must be debug, info, warn or error", c.Log.Level)
 	}
 	for _, part := range []interface{ Validate() error }{c.Auth, c.Store, c.Ingest, c.Query, c.Pipelines, c.Live, c.Alerts} {
 		if err := part.Validate(); err != nil {

@@ -91,27 +91,22 @@ func serve(ctx context.Context, o overrides, withCollector bool) error {
 	if err := cfg.Validate(); err != nil {
 		return err
 	}
-	logger, err := newLogger(cfg.Log, os.Stderr)
-	if err != nil {
-		return err
-	}
-	a, err := newApp(cfg, logger)
+	a, err := newApp(cfg, newLogger(cfg.Log, os.Stderr))
 	if err != nil {
 		return err
 	}
 	return a.Run(ctx)
 }
 
-func newLogger(cfg LogConfig, w io.Writer) (*slog.Logger, error) {
+// newLogger makes the logger of a valid configuration.
+func newLogger(cfg LogConfig, w io.Writer) *slog.Logger {
 	var level slog.Level
-	if err := level.UnmarshalText([]byte(cfg.Level)); err != nil {
-		return nil, fmt.Errorf("log.level is %q: must be debug, info, warn or error", cfg.Level)
-	}
+	_ = level.UnmarshalText([]byte(cfg.Level)) // checked by Validate
 	opts := &slog.HandlerOptions{Level: level}
 	if cfg.Format == "json" {
-		return slog.New(slog.NewJSONHandler(w, opts)), nil
+		return slog.New(slog.NewJSONHandler(w, opts))
 	}
-	return slog.New(slog.NewTextHandler(w, opts)), nil
+	return slog.New(slog.NewTextHandler(w, opts))
 }
 
 type versionCmd struct{}
