@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"maps"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -87,9 +88,11 @@ type Manager struct {
 	logger  *slog.Logger
 	sender  *sender
 	failed  *metrics.Counter
+	over    *metrics.Counter
 
 	mu    sync.Mutex
 	books map[store.Tenant]*book
+	told  map[store.Tenant]bool // a notification's fate changed since the book was saved
 }
 
 // New builds a manager; tenants lists whose pipelines are judged.
@@ -97,7 +100,9 @@ func New(cfg Config, source Pipelines, catalog store.Catalog, tenants func() []s
 	m := &Manager{
 		cfg: cfg, source: source, catalog: catalog, tenants: tenants, logger: logger,
 		books:  map[store.Tenant]*book{},
+		told:   map[store.Tenant]bool{},
 		failed: set.GetOrCreateCounter("weir_alerts_evaluation_failures_total"),
+		over:   set.GetOrCreateCounter("weir_alerts_limit_exceeded_total"),
 	}
 	m.sender = newSender(cfg.Webhook, m.delivered, logger, set)
 	set.GetOrCreateGauge("weir_alerts_firing", func() float64 {
@@ -116,7 +121,7 @@ func New(cfg Config, source Pipelines, catalog store.Catalog, tenants func() []s
 	return m
 }
 
-// Run evaluates until ctx ends; notifications that wait then are not sent.
+// Run evaluates until ctx ends; notifications that wait then are sent after the next start.
 func (m *Manager) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { m.sender.run(ctx) })
@@ -159,11 +164,14 @@ func (m *Manager) evaluate(ctx context.Context, t store.Tenant, now time.Time) e
 		return err
 	}
 	m.mu.Lock()
-	notify, changed := b.step(m.cfg, rows.Pipelines, now)
+	notify, changed, left := b.step(m.cfg, rows.Pipelines, now)
+	m.over.Add(left)
 	for _, a := range notify {
 		a.Notified = m.sender.offer(t, a)
 		b.Alerts[a.ID] = a
 	}
+	changed = changed || m.told[t]
+	delete(m.told, t)
 	var body []byte
 	if changed {
 		body, err = json.Marshal(b)
@@ -183,6 +191,7 @@ func (m *Manager) delivered(t store.Tenant, id, result string) {
 		if a, ok := b.Alerts[id]; ok {
 			a.Notified = result
 			b.Alerts[id] = a
+			m.told[t] = true
 		}
 	}
 }
@@ -217,6 +226,12 @@ func (m *Manager) book(ctx context.Context, t store.Tenant) (*book, error) {
 	b.Alerts = maps.Clone(b.Alerts)
 	if b.Alerts == nil {
 		b.Alerts = map[string]answer.Alert{}
+	}
+	for id, a := range b.Alerts {
+		if a.Notified == waiting || strings.HasPrefix(a.Notified, failedTo) {
+			a.Notified = m.sender.offer(t, a)
+			b.Alerts[id] = a
+		}
 	}
 	m.books[t] = b
 	return b, nil

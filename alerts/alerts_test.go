@@ -79,7 +79,7 @@ func TestRulesFollowTheStateOfThePipeline(t *testing.T) {
 			b := &book{}
 			now := time.Unix(1_700_000_000, 0)
 			for i, s := range steps {
-				notify, _ := b.step(cfg, row(s.state), now)
+				notify, _, _ := b.step(cfg, row(s.state), now)
 				if got := words(b.list()); got != s.alerts {
 					t.Errorf("step %d (%s): alerts %q, want %q", i, s.state, got, s.alerts)
 				}
@@ -105,9 +105,9 @@ func TestResolvedAlertsAreForgottenAndTheBookIsBounded(t *testing.T) {
 	cfg.MaxAlerts = 1
 	b := &book{}
 	now := time.Unix(1_700_000_000, 0)
-	b.step(cfg, append(row(answer.Losing), answer.PipelineRow{ID: "other", State: answer.Losing}), now)
-	if n := len(b.Alerts); n != 1 {
-		t.Fatalf("%d alerts are kept, the bound is 1", n)
+	_, _, left := b.step(cfg, append(row(answer.Losing), answer.PipelineRow{ID: "other", State: answer.Losing}), now)
+	if n := len(b.Alerts); n != 1 || left != 1 {
+		t.Fatalf("%d alerts are kept and %d counted as left out, the bound is 1", n, left)
 	}
 	b.step(cfg, row(answer.OK), now.Add(time.Second))
 	b.step(cfg, row(answer.OK), now.Add(time.Second+cfg.KeepResolved+time.Millisecond))
@@ -166,6 +166,39 @@ func TestRestartDoesNotPageAgain(t *testing.T) {
 	}
 	if len(got.Alerts) != 1 || got.Alerts[0].FiredAt != now.UnixMilli() {
 		t.Errorf("after the restart %+v, want one alert fired at %d", got.Alerts, now.UnixMilli())
+	}
+}
+
+// What the webhook had not taken before a stop is sent after the next start.
+func TestUnsentNotificationsSurviveARestart(t *testing.T) {
+	cfg := DefaultConfig()
+	cfg.Webhook.URL = "http://127.0.0.1:1/" // nobody there; the first manager never runs its sender
+	cat, src := &memCatalog{}, &fixed{rows: row(answer.Losing)}
+	now := time.Unix(1_700_000_000, 0)
+	if err := manager(cfg, src, cat).evaluate(t.Context(), "default", now); err != nil {
+		t.Fatal(err)
+	}
+	second := manager(cfg, src, cat)
+	if _, err := second.Alerts(t.Context(), "default"); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(second.sender.queue); n != 1 {
+		t.Errorf("%d notifications wait after the restart, want the one that was not sent", n)
+	}
+	third := manager(cfg, src, cat)
+	if _, err := third.Alerts(t.Context(), "default"); err != nil {
+		t.Fatal(err)
+	}
+	third.delivered("default", "losing/orders", "sent")
+	if err := third.evaluate(t.Context(), "default", now.Add(time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	fourth := manager(cfg, src, cat)
+	if _, err := fourth.Alerts(t.Context(), "default"); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(fourth.sender.queue); n != 0 {
+		t.Errorf("%d notifications wait though it was sent", n)
 	}
 }
 

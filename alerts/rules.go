@@ -66,8 +66,8 @@ type book struct {
 }
 
 // step applies one evaluation at now and returns the alerts whose notification is due:
-// those that began to fire and those that ended after having fired.
-func (b *book) step(cfg Config, rows []answer.PipelineRow, now time.Time) (notify []answer.Alert, changed bool) {
+// those that began to fire and those that ended after having fired. left counts alerts there was no room for.
+func (b *book) step(cfg Config, rows []answer.PipelineRow, now time.Time) (notify []answer.Alert, changed bool, left int) {
 	if b.Alerts == nil {
 		b.Alerts = map[string]answer.Alert{}
 	}
@@ -85,6 +85,7 @@ func (b *book) step(cfg Config, rows []answer.PipelineRow, now time.Time) (notif
 				// What is not known neither fires nor ends anything.
 			case is && !active:
 				if len(b.Alerts) >= cfg.MaxAlerts {
+					left++
 					continue
 				}
 				a = answer.Alert{ID: key, Rule: r.name, Pipeline: p.ID, State: pending, Severity: r.severity, Since: at}
@@ -118,7 +119,7 @@ func (b *book) step(cfg Config, rows []answer.PipelineRow, now time.Time) (notif
 		}
 	}
 	slices.SortFunc(notify, func(x, y answer.Alert) int { return cmp.Compare(x.ID, y.ID) })
-	return notify, changed
+	return notify, changed, left
 }
 
 // list returns the alerts in the order of the page: firing, pending, resolved; newest first in each.

@@ -35,9 +35,17 @@ type sender struct {
 	sent   *metrics.Counter
 	failed *metrics.Counter
 	drops  *metrics.Counter
+
+	givenUp *metrics.Counter
 }
 
 const maxTries = 20
+
+// What the page says of a notification that was not taken yet; after a restart it is tried again.
+const (
+	waiting  = "sending"
+	failedTo = "failed: "
+)
 
 func newSender(cfg Webhook, told func(store.Tenant, string, string), logger *slog.Logger, set *metrics.Set) *sender {
 	return &sender{
@@ -50,6 +58,8 @@ func newSender(cfg Webhook, told func(store.Tenant, string, string), logger *slo
 		sent:   set.GetOrCreateCounter("weir_alerts_notifications_sent_total"),
 		failed: set.GetOrCreateCounter("weir_alerts_notification_failures_total"),
 		drops:  set.GetOrCreateCounter(`weir_alerts_notifications_dropped_total{reason="queue_full"}`),
+
+		givenUp: set.GetOrCreateCounter(`weir_alerts_notifications_dropped_total{reason="given_up"}`),
 	}
 }
 
@@ -60,10 +70,10 @@ func (s *sender) offer(t store.Tenant, a answer.Alert) string {
 	}
 	select {
 	case s.queue <- notice{tenant: t, alert: a}:
-		return "sending"
+		return waiting
 	default:
 		s.drops.Inc()
-		return "failed: too many notifications wait"
+		return failedTo + "too many notifications wait"
 	}
 }
 
@@ -92,9 +102,10 @@ func (s *sender) deliver(ctx context.Context, n notice) {
 			return
 		}
 		s.failed.Inc()
-		s.told(n.tenant, n.alert.ID, "failed: "+err.Error())
+		s.told(n.tenant, n.alert.ID, failedTo+err.Error())
 		s.logger.Warn("cannot notify the webhook", "alert", n.alert.ID, "try", try, "error", err)
 		if try == maxTries {
+			s.givenUp.Inc()
 			return
 		}
 		t := time.NewTimer(wait/2 + rand.N(wait))
