@@ -98,8 +98,8 @@ func (d *door) forget(before int64) {
 	}
 }
 
-// row makes the answer from the newest reading. It is balanced when any reading of the last minute was
-// exact, or when the difference is no more than passes in a second.
+// row makes the answer from the newest exact reading of the last minute, or, when there is none, from the
+// newest: then something is missing. Readings between two counters of a busy door need not be exact.
 func (d *door) row(k doorKey, unit string) (answer.DoorRow, bool) {
 	r := answer.DoorRow{Node: k.node, Part: k.part, Door: k.door, Unit: unit, Dropped: []answer.DropRow{}}
 	var first, last int64
@@ -119,20 +119,26 @@ func (d *door) row(k doorKey, unit string) (answer.DoorRow, bool) {
 		}
 		return x
 	}
+	exact := int64(0)
+	for at := range d.received {
+		if at > exact && diff(at) == 0 {
+			exact = at
+		}
+	}
+	if r.Balanced = exact > 0; r.Balanced {
+		last = exact
+	}
 	r.Received, r.Stored, r.Spooled, r.Diff = d.received[last], d.stored[last], d.spooled[last], diff(last)
 	for reason, n := range d.dropped[last] {
-		r.Dropped = append(r.Dropped, answer.DropRow{Reason: reason, Count: n})
+		if n != 0 {
+			r.Dropped = append(r.Dropped, answer.DropRow{Reason: reason, Count: n})
+		}
 	}
 	slices.SortFunc(r.Dropped, func(a, b answer.DropRow) int { return cmp.Compare(a.Reason, b.Reason) })
 	if last > first {
 		rate := max(0, (d.received[last]-d.received[first])/(float64(last-first)/1000))
 		r.Rate = &rate
 	}
-	least := math.Inf(1)
-	for at := range d.received {
-		least = math.Min(least, math.Abs(diff(at)))
-	}
-	r.Balanced = least == 0 || r.Rate != nil && least <= *r.Rate
 	return r, true
 }
 
