@@ -443,12 +443,13 @@ func TestScenario11Retention(t *testing.T) {
 	if v.State != RetentionLoss || v.Lost != 60_000 {
 		t.Errorf("%s %d", v.State, v.Lost)
 	}
-	// JetStream: at most 6,000 messages kept, 1,000 consumed, 9,000 sent.
+	// JetStream: at most 6,000 messages kept, 1,000 sent and consumed, then 9,000 sent: sequences 1 to 10,000,
+	// of which 4,001 to 10,000 are left.
 	var n Watch
-	n.Step(Offsets{1000, 0, 1000, 1000}, -1)
-	n.Step(Offsets{2000, 3000, 9000, 1000}, -1)
-	if readable, _ := Messages(3000, 9000, 1000); n.Lost != 2000 || readable != 6000 {
-		t.Errorf("lost %d, readable %d", n.Lost, readable)
+	n.Step(Offsets{1000, 1, 1001, 1001}, -1)
+	n.Step(Offsets{2000, 4001, 10_001, 1001}, -1)
+	if readable, _ := Messages(4001, 10_001, 1001); n.Lost != 3000 || readable != 6000 {
+		t.Errorf("lost %d, readable %d; want 3,000 and 6,000", n.Lost, readable)
 	}
 	// The floor: start 4000, commit 1000 loses 3,000; going back to 500 loses nothing more.
 	var f Watch
