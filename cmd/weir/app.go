@@ -344,7 +344,7 @@ func (a *app) serveHTTP(ctx context.Context) error {
 	go func() { failed <- srv.Serve(a.listener) }()
 	var g *grpc.Server
 	if a.grpcL != nil {
-		g = grpc.NewServer(grpc.UnaryInterceptor(a.guard.UnaryInterceptor(access.Ingest)), grpc.MaxRecvMsgSize(a.cfg.Ingest.MaxBody))
+		g = grpc.NewServer(append(a.ingest.ServerOptions(), grpc.UnaryInterceptor(a.guard.UnaryInterceptor(access.Ingest)))...)
 		a.ingest.RegisterGRPC(g)
 		go func() { failed <- g.Serve(a.grpcL) }()
 	}

@@ -7,10 +7,12 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/weirhq/weir/alerts"
 	"github.com/weirhq/weir/collector"
+	"github.com/weirhq/weir/collector/scrape"
 	"github.com/weirhq/weir/ingest"
 	"github.com/weirhq/weir/internal/access"
 	"github.com/weirhq/weir/internal/strictyaml"
@@ -109,6 +111,13 @@ func (c *Config) fill() {
 	}
 	if sock := filepath.Join(c.DataDir, "statsd.sock"); k.Statsd.Unix == "" && len(sock) <= maxSocketPath {
 		k.Statsd.Unix = sock
+	}
+	// weir keeps its own figures like anybody else's; with authentication that is the file's decision.
+	own := slices.ContainsFunc(k.Scrape.Targets, func(t scrape.TargetConfig) bool { return t.Job == "weir" })
+	if _, port, err := net.SplitHostPort(c.HTTP.Listen); err == nil && port != "0" && !own && !c.Auth.HasAuth() {
+		k.Scrape.Targets = append(slices.Clone(k.Scrape.Targets), scrape.TargetConfig{
+			Job: "weir", Addresses: []string{reachable(c.HTTP.Listen)}, Service: "weir", Interval: 15 * time.Second,
+		})
 	}
 }
 

@@ -43,7 +43,7 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		Retention:        15 * 24 * time.Hour,
-		OutOfOrderWindow: time.Hour,
+		OutOfOrderWindow: 3 * time.Hour,
 		FutureLimit:      10 * time.Minute,
 		MaxSeries:        2_000_000,
 		MaxTenants:       64,
