@@ -51,7 +51,7 @@ export function tests({ base, browser, isMock }) {
         const want = names[Math.min(1, names.length - 1)];
         await path(page, `/p/${encodeURIComponent(want)}`);
         assert.equal(at(page).searchParams.get('tz'), 'UTC', 'the zone goes along');
-        await page.waitForSelector('main h1');
+        await page.waitForSelector(`main h1:text-is("${want}")`);
         await page.keyboard.press('Escape');
         await path(page, '/pipelines');
       }),

@@ -92,7 +92,7 @@ export function tests({ base, browser, control, print }) {
         });
         print(`15,000 pipelines: ${Math.round(ms)} ms from the click to the painted list (bar: 1,000 ms)`);
         const busy = loadavg()[0] / cpus().length;
-        if (busy > 1.2)
+        if (busy > 2)
           print(`the machine is busy (load ${busy.toFixed(1)} per core): the bar is not judged in this run`);
         else assert.ok(ms <= 1000, `${ms} ms`);
         assert.deepEqual(await axe(page), []);

@@ -62,7 +62,7 @@ export function tests({ base, browser, print }) {
         print(`scrolling it: ${fps.toFixed(0)} frames per second, slowest frame ${Math.round(slowest)} ms (bar: 30)`);
         await page.screenshot({ path: `${SHOTS}trace-100k.png` });
         const busy = loadavg()[0] / cpus().length;
-        if (busy > 1.2)
+        if (busy > 2)
           print(`the machine is busy (load ${busy.toFixed(1)} per core): the bars are not judged in this run`);
         else {
           assert.ok(ms <= 2000, `${ms} ms`);

@@ -63,7 +63,7 @@ function Content({ data }: { data: Loss }) {
     // Here the cursor and the choice are one: moving shows the next row's balance at once.
     j: () => choose(rows[Math.min(rows.length - 1, chosen + 1)]),
     k: () => choose(rows[Math.max(0, chosen - 1)]),
-    Escape: () => set({ f: '', state: '' }),
+    Escape: () => (view.f || view.state ? set({ f: '', state: '' }) : false),
   });
   const label = rangeLabel(range.from, range.to, view.tz);
   const losing = all.filter((r) => toneOf(r.verdict) === 'lose').length;

@@ -39,7 +39,7 @@ function Content({ data }: { data: Pipelines }) {
   );
   const open = (row: PipelineRow | undefined) => row && go(`/p/${encodeURIComponent(row.id)}`);
   const [cursor] = useRows(shown.length, (i) => open(shown[i]));
-  useKeys({ Escape: () => set({ f: '', state: '' }) });
+  useKeys({ Escape: () => (view.f || view.state ? set({ f: '', state: '' }) : false) });
 
   if (all.length === 0)
     return (
