@@ -1,313 +1,291 @@
-// Command bench measures what scraping costs (bar P3): 50 targets × 1000 series, served and received by a
-// process of its own, so that only the scraper's CPU is counted. It prints a markdown table.
+// Command bench measures what scraping and shipping costs a node (bars P3 and P4): 50 targets × 1000 series.
+//
+// It starts the weir-collector binary as it is shipped, with its spool on disk, and another process that is the
+// targets and the remote-write receiver. Only the collector's CPU is counted, and only samples that arrived at the
+// receiver. Each target is scraped twice before the measurement begins. It prints a markdown table.
 package main
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
-	"runtime/pprof"
-	"strconv"
 	"strings"
-	"sync"
-	"sync/atomic"
-	"syscall"
 	"time"
 
-	"github.com/VictoriaMetrics/metrics"
-	kgzip "github.com/klauspost/compress/gzip"
-	"github.com/klauspost/compress/zstd"
-	"github.com/prometheus/prometheus/model/relabel"
-	"go.yaml.in/yaml/v3"
-
-	"github.com/weirhq/weir/collector/scrape"
-	"github.com/weirhq/weir/collector/signal"
+	"golang.org/x/sys/unix"
 )
+
+type options struct {
+	targets, series int
+	only            int
+	collector, dir  string
+	profile         string
+}
 
 func main() {
 	serve := flag.Bool("serve", false, "be the targets and the receiver (started by the bench itself)")
-	targets := flag.Int("targets", 50, "targets")
-	series := flag.Int("series", 1000, "series of each target")
-	runTime := flag.Duration("time", 24*time.Second, "length of the whole measurement")
-	profile := flag.String("cpuprofile", "", "write a CPU profile to this file")
-	only := flag.Int("only", -1, "measure only this line of the table")
+	churn := flag.Int("churn", 0, "with -serve: every n-th series is missing in every other answer")
+	var o options
+	flag.IntVar(&o.targets, "targets", 50, "targets")
+	flag.IntVar(&o.series, "series", 1000, "series of each target")
+	flag.StringVar(&o.collector, "collector", "", "weir-collector binary; empty: build it from ./cmd/weir-collector")
+	flag.StringVar(&o.dir, "dir", "", "where the spool's folder is made; empty: the folder for temporary files")
+	flag.StringVar(&o.profile, "cpuprofile", "", "write a CPU profile of the collector to this file; its own cost is in the figures then")
+	flag.IntVar(&o.only, "only", -1, "measure only this line of the table")
 	flag.Parse()
 	var err error
 	if *serve {
-		err = serveTargets(*targets, *series)
+		err = serveTargets(o.targets, o.series, *churn)
 	} else {
-		err = run(*targets, *series, *only, *runTime, *profile)
+		err = o.run(context.Background())
 	}
 	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
+		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-// serveTargets answers /t/<n>/metrics and takes POST /write, until standard input ends.
-func serveTargets(targets, series int) error {
-	var scrapes atomic.Uint64
-	mux := http.NewServeMux()
-	for n := range targets {
-		parts := splitBody(series, n)
-		mux.HandleFunc(fmt.Sprintf("/t/%d/metrics", n), func(w http.ResponseWriter, r *http.Request) {
-			k := scrapes.Add(1)
-			var b bytes.Buffer
-			for i, p := range parts {
-				b.WriteString(p)
-				if i < len(parts)-1 { // counters grow, gauges wander
-					fmt.Fprintf(&b, "%d", k*uint64(i+1))
-					if i%3 == 0 {
-						fmt.Fprintf(&b, ".%d", k%97)
-					}
-				}
-			}
-			w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-			if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
-				w.Header().Set("Content-Encoding", "gzip")
-				zw := kgzip.NewWriter(w)
-				_, _ = zw.Write(b.Bytes())
-				_ = zw.Close()
-				return
-			}
-			w.Header().Set("Content-Length", strconv.Itoa(b.Len()))
-			_, _ = w.Write(b.Bytes())
-		})
-	}
-	mux.HandleFunc("/write", func(w http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(io.Discard, r.Body)
-		w.WriteHeader(http.StatusNoContent)
-	})
-	ln, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
+// mode is a line of the table.
+type mode struct {
+	interval    time.Duration
+	rounds      int // scrapes of each target that count
+	compression string
+	churn       int
+	spool       string
+}
+
+var modes = []mode{
+	{5 * time.Second, 4, "off", 0, "zstd"},
+	{time.Second, 10, "off", 0, "zstd"},
+	{time.Second, 8, "off", 100, "zstd"},
+}
+
+func (o options) run(ctx context.Context) error {
+	dir, err := os.MkdirTemp(o.dir, "weir-scrape-bench-")
 	if err != nil {
 		return err
 	}
-	fmt.Println(ln.Addr())
-	srv := &http.Server{Handler: mux, ReadHeaderTimeout: time.Minute}
-	go func() {
-		_, _ = io.Copy(io.Discard, os.Stdin)
-		_ = srv.Close()
-	}()
-	if err := srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	return nil
-}
-
-// splitBody returns the text between the values of an answer, much like an application's with HTTP and runtime metrics.
-func splitBody(series, n int) []string {
-	var parts []string
-	var b strings.Builder
-	for i := range series {
-		if i%10 == 0 {
-			fmt.Fprintf(&b, "# HELP app_requests_%d_total Requests handled by kind %d.\n# TYPE app_requests_%d_total counter\n", i/10, i/10, i/10)
+	defer func() { _ = os.RemoveAll(dir) }()
+	if o.collector == "" {
+		o.collector = filepath.Join(dir, "weir-collector")
+		build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", o.collector, "./cmd/weir-collector") //nolint:gosec // our own path
+		build.Env, build.Stderr = append(os.Environ(), "CGO_ENABLED=0"), os.Stderr
+		if err := build.Run(); err != nil {
+			return fmt.Errorf("cannot build the collector: %w: run the bench in the root of the repository, or name a binary with -collector", err)
 		}
-		fmt.Fprintf(&b, "app_requests_%d_total{method=\"GET\",path=\"/api/v1/resource/%d\",code=\"200\",shard=\"%d\"} ", i/10, i%10, n%7)
-		parts = append(parts, b.String())
-		b.Reset()
-		b.WriteString("\n")
 	}
-	return append(parts, b.String())
-}
-
-// discard only counts.
-type discard struct{ samples, bodies atomic.Int64 }
-
-func (d *discard) Append(_ context.Context, _ signal.Kind, items int, _ []byte) error {
-	d.samples.Add(int64(items))
-	d.bodies.Add(1)
+	fmt.Printf("%d targets × %d series, 2 rules of metric_relabel, text format, zstd, HTTP; spool with fsync in %s; %s, %d CPUs\n\n",
+		o.targets, o.series, filepath.Dir(dir), runtime.Version(), runtime.NumCPU())
+	fmt.Println("| interval | series that come and go | samples | of them stale | CPU s | M samples/core-s | RSS MiB | peak RSS MiB | bytes/sample on the wire | requests |")
+	fmt.Println("|---|---|---|---|---|---|---|---|---|---|")
+	for i, m := range modes {
+		if o.only >= 0 && i != o.only {
+			continue
+		}
+		if err := o.measure(ctx, m, filepath.Join(dir, fmt.Sprint(i))); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
-// post compresses each body with zstd and posts it, as shipping does, but for the disk.
-type post struct {
-	discard
-	url    string
-	client *http.Client
-	pool   sync.Pool
-	wire   atomic.Int64
-}
-
-func (p *post) Append(ctx context.Context, k signal.Kind, items int, body []byte) error {
-	z := p.pool.Get().(*zipper)
-	defer p.pool.Put(z)
-	z.buf = z.enc.EncodeAll(body, z.buf[:0])
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.url, bytes.NewReader(z.buf))
+func (o options) measure(ctx context.Context, m mode, dir string) error {
+	self := exec.CommandContext(ctx, os.Args[0], "-serve", fmt.Sprint("-targets=", o.targets), fmt.Sprint("-series=", o.series), fmt.Sprint("-churn=", m.churn)) //nolint:gosec // it is this program, and ends with its standard input
+	self.Stderr = os.Stderr
+	in, err := self.StdinPipe()
 	if err != nil {
 		return err
 	}
-	req.Header.Set("Content-Encoding", "zstd")
-	resp, err := p.client.Do(req)
+	out, err := self.StdoutPipe()
 	if err != nil {
 		return err
 	}
-	_, _ = io.Copy(io.Discard, resp.Body)
-	resp.Body.Close()
-	p.wire.Add(int64(len(z.buf)))
-	return p.discard.Append(ctx, k, items, body)
-}
-
-type zipper struct {
-	enc *zstd.Encoder
-	buf []byte
-}
-
-func run(targets, series, only int, whole time.Duration, profile string) error {
-	child := exec.Command(os.Args[0], "-serve", fmt.Sprint("-targets=", targets), fmt.Sprint("-series=", series)) //nolint:noctx,gosec // it is this program, and ends with its standard input
-	child.Stderr = os.Stderr
-	in, err := child.StdinPipe()
-	if err != nil {
-		return err
-	}
-	out, err := child.StdoutPipe()
-	if err != nil {
-		return err
-	}
-	if err := child.Start(); err != nil {
+	if err := self.Start(); err != nil {
 		return fmt.Errorf("cannot start the targets: %w", err)
 	}
-	defer func() { _ = in.Close(); _ = child.Wait() }()
-	addr, err := bufio.NewReader(out).ReadString('\n')
+	defer func() { _ = in.Close(); _ = self.Wait() }()
+	server, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil {
 		return fmt.Errorf("cannot learn where the targets listen: %w", err)
 	}
-	addr = strings.TrimSpace(addr)
+	server = strings.TrimSpace(server)
 
-	fmt.Printf("%d targets × %d series, 2 rules of metric_relabel, text format; %s, GOMAXPROCS %d\n\n", targets, series, runtime.Version(), runtime.GOMAXPROCS(0))
-	fmt.Println("| interval | answer | sink | samples | CPU s | M samples/core-s | RSS MiB | live heap MiB | bytes/sample on the wire |")
-	fmt.Println("|---|---|---|---|---|---|---|---|---|")
-	type mode struct {
-		interval    time.Duration
-		compression string
-		sink        string
-		share       float64
-	}
-	modes := []mode{
-		{5 * time.Second, scrape.CompressionOff, "zstd + HTTP", 0.54},
-		{time.Second, scrape.CompressionOff, "zstd + HTTP", 0.16},
-		{time.Second, scrape.CompressionOn, "zstd + HTTP", 0.16},
-		{time.Second, scrape.CompressionOff, "discard", 0.14},
-	}
-	for i, m := range modes {
-		if only >= 0 && i != only {
-			continue
-		}
-		if only >= 0 {
-			m.share = 1
-		}
-		if err := measure(addr, targets, m.interval, m.compression, m.sink, time.Duration(float64(whole)*m.share), profile); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// measure lets every target be scraped twice before it counts: the first scrape learns the series.
-func measure(addr string, targets int, interval time.Duration, compression, sink string, length time.Duration, profile string) error {
-	var rules []*relabel.Config
-	if err := yaml.Unmarshal([]byte(`
-- {source_labels: [__name__], regex: "go_.*", action: drop}
-- {source_labels: [code], regex: "2..", target_label: class, replacement: ok}
-`), &rules); err != nil {
+	file := filepath.Join(dir, "collector.yaml")
+	if err := errors.Join(os.Mkdir(dir, 0o700), os.WriteFile(file, o.config(m, server, dir), 0o600)); err != nil {
 		return err
 	}
-	cfg := scrape.DefaultConfig()
-	t := scrape.TargetConfig{Job: "bench", Interval: interval, Timeout: interval, Compression: compression, MetricRelabel: rules, Service: "bench"}
-	for n := range targets {
-		t.URLs = append(t.URLs, fmt.Sprintf("http://%s/t/%d/metrics", addr, n))
-	}
-	cfg.Targets = []scrape.TargetConfig{t}
-	p := &post{
-		url: "http://" + addr + "/write", client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}},
-		pool: sync.Pool{New: func() any {
-			enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(1<<20))
-			if err != nil {
-				panic(err)
-			}
-			return &zipper{enc: enc}
-		}},
-	}
-	var o signal.Output = p
-	if sink == "discard" {
-		o = &p.discard
-	}
-	s, err := scrape.New(cfg, "bench", o, metrics.NewSet(), slog.New(slog.DiscardHandler))
+	internal, err := freeAddress(ctx)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	done := make(chan error, 1)
-	go func() { done <- s.Run(ctx) }()
-	wait(2*interval + 500*time.Millisecond) // the second scrape learns the comments
-	runtime.GC()
-	if profile != "" { // of the last line measured
-		f, err := os.Create(profile)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		if err := pprof.StartCPUProfile(f); err != nil {
-			return err
-		}
-		defer pprof.StopCPUProfile()
+	var complaints strings.Builder
+	c := exec.CommandContext(ctx, o.collector, "-config", file, "-listen", internal) //nolint:gosec // the binary to measure
+	c.Stderr = &complaints
+	if err := c.Start(); err != nil {
+		return fmt.Errorf("cannot start the collector %q: %w", o.collector, err)
 	}
-	cpu, n, wire := cpuTime(), p.samples.Load(), p.wire.Load()
-	wait(max(length-2*interval, interval).Truncate(interval))
-	cpu, n, wire = cpuTime()-cpu, p.samples.Load()-n, p.wire.Load()-wire
-	rss := residentMiB()
-	runtime.GC()
-	var mem runtime.MemStats
-	runtime.ReadMemStats(&mem)
-	cancel()
-	if err := <-done; err != nil {
+	running := true
+	defer func() {
+		if running {
+			_ = c.Process.Kill()
+			_ = c.Wait()
+		}
+	}()
+
+	wait(2*m.interval + 500*time.Millisecond) // the first scrape learns the series, the second the comments
+	length := time.Duration(m.rounds) * m.interval
+	profiled := make(chan error, 1)
+	go func() { profiled <- o.saveProfile(ctx, internal, length) }()
+	before, err := look(ctx, c.Process.Pid, server)
+	if err != nil {
+		return fmt.Errorf("%w; the collector says:\n%s", err, complaints.String())
+	}
+	wait(length)
+	after, err := look(ctx, c.Process.Pid, server)
+	if err != nil {
 		return err
 	}
-	for _, st := range s.Targets() {
-		if !st.Up {
-			return fmt.Errorf("target %s is down: %s", st.URL, st.Error)
-		}
+	rss, peak, err := resident(c.Process.Pid)
+	if err != nil {
+		return err
 	}
-	perSample := "-"
-	if sink != "discard" && n > 0 {
-		perSample = fmt.Sprintf("%.2f", float64(wire)/float64(n))
+	if err := <-profiled; err != nil {
+		return err
 	}
-	fmt.Printf("| %s | %s | %s | %d | %.3f | %.2f | %.1f | %.1f | %s |\n", interval, map[string]string{"on": "gzip", "off": "plain"}[compression], sink,
-		n, cpu.Seconds(), float64(n)/1e6/cpu.Seconds(), rss, float64(mem.HeapAlloc)/(1<<20), perSample)
+	running = false
+	if err := errors.Join(c.Process.Signal(os.Interrupt), c.Wait()); err != nil {
+		return fmt.Errorf("the collector failed: %w:\n%s", err, complaints.String())
+	}
+
+	got := tally{
+		after.Samples - before.Samples, after.Stale - before.Stale, after.Relabelled - before.Relabelled,
+		after.Bytes - before.Bytes, after.Requests - before.Requests,
+	}
+	want := uint64(o.targets * o.series * m.rounds)
+	if got.Relabelled < want*95/100 {
+		return fmt.Errorf("only %d relabelled samples of %d arrived; the collector says:\n%s", got.Relabelled, want, complaints.String())
+	}
+	come := "none"
+	if m.churn > 0 {
+		come = fmt.Sprintf("1 in %d", m.churn)
+	}
+	cpu := (after.cpu - before.cpu).Seconds()
+	fmt.Printf("| %s | %s | %d | %d | %.3f | %.2f | %.1f | %.1f | %.2f | %d |\n", m.interval, come, got.Samples, got.Stale,
+		cpu, float64(got.Samples)/1e6/cpu, rss, peak, float64(got.Bytes)/float64(got.Samples), got.Requests)
 	return nil
 }
 
-func wait(d time.Duration) { <-time.After(d) }
-
-// cpuTime is the user and system time of this process.
-func cpuTime() time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		panic(err)
+// config leaves all receivers on that idle here; the node's own metrics are off, since they are no part of the measurement.
+func (o options) config(m mode, server, dir string) []byte {
+	var b strings.Builder
+	fmt.Fprintf(&b, `node: bench
+data_dir: %q
+statsd: {udp: "127.0.0.1:0"}
+otlp: {grpc: "127.0.0.1:0", http: "127.0.0.1:0"}
+host: {node: false, containers: false, pressure: false}
+server: {url: "http://%s"}
+spool: {compression: %s}
+scrape:
+  targets:
+    - job: bench
+      service: bench
+      interval: %s
+      compression: %q
+      metric_relabel:
+        - {source_labels: [__name__], regex: "go_.*", action: drop}
+        - {source_labels: [code], regex: "2..", target_label: class, replacement: ok}
+      urls:
+`, dir, server, m.spool, m.interval, m.compression)
+	for n := range o.targets {
+		fmt.Fprintf(&b, "        - http://%s/t/%d/metrics\n", server, n)
 	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	return []byte(b.String())
 }
 
-func residentMiB() float64 {
-	b, err := os.ReadFile("/proc/self/status")
+type state struct {
+	tally
+	cpu time.Duration
+}
+
+// look reads the receiver's counts and the collector's CPU time at about one moment.
+func look(ctx context.Context, pid int, server string) (s state, err error) {
+	body, err := get(ctx, "http://"+server+"/tally")
 	if err != nil {
-		return 0
+		return s, err
+	}
+	if _, err := fmt.Sscan(string(body), &s.Samples, &s.Stale, &s.Relabelled, &s.Bytes, &s.Requests); err != nil {
+		return s, fmt.Errorf("cannot read the tally %q: %w", body, err)
+	}
+	// The clock of another process, user and system time in nanoseconds: clock_getcpuclockid(3).
+	var ts unix.Timespec
+	if err := unix.ClockGettime(int32(^pid<<3|2), &ts); err != nil {
+		return s, fmt.Errorf("cannot read the CPU time of process %d: %w", pid, err)
+	}
+	s.cpu = time.Duration(ts.Nano())
+	return s, nil
+}
+
+func (o options) saveProfile(ctx context.Context, internal string, length time.Duration) error {
+	if o.profile == "" {
+		return nil
+	}
+	p, err := get(ctx, fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%d", internal, int(length.Seconds())))
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(o.profile, p, 0o600)
+}
+
+func get(ctx context.Context, url string) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := http.DefaultClient.Do(req) //nolint:forbidigo // a program of its own
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s answers %s: %s", url, resp.Status, b)
+	}
+	return b, err
+}
+
+func freeAddress(ctx context.Context) (string, error) {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
+}
+
+// resident returns the memory of a process in MiB: now, and at most.
+func resident(pid int) (now, peak float64, err error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, 0, err
 	}
 	for line := range strings.Lines(string(b)) {
 		var kb float64
 		if _, err := fmt.Sscanf(line, "VmRSS: %f kB", &kb); err == nil {
-			return kb / 1024
+			now = kb / 1024
+		}
+		if _, err := fmt.Sscanf(line, "VmHWM: %f kB", &kb); err == nil {
+			peak = kb / 1024
 		}
 	}
-	return 0
+	return now, peak, nil
 }
+
+func wait(d time.Duration) { <-time.After(d) }
