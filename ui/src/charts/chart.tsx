@@ -262,7 +262,9 @@ function drawMarks(u: uPlot, { marks }: Props, colour: string, font: string): vo
   if (!marks) return;
   const { ctx } = u;
   const ratio = devicePixelRatio || 1;
-  for (const m of marks) {
+  // Newest first; a label that would cover a newer one is left out, its line stays.
+  const taken: [number, number][] = [];
+  for (const m of [...marks].sort((a, b) => b.at - a.at)) {
     const x = u.valToPos(m.at / 1000, 'x', true);
     if (x < u.bbox.left || x > u.bbox.left + u.bbox.width) continue;
     ctx.save();
@@ -277,7 +279,13 @@ function drawMarks(u: uPlot, { marks }: Props, colour: string, font: string): vo
     ctx.font = font.replace('11px', `${11 * ratio}px`);
     const right = x > u.bbox.left + u.bbox.width * 0.7;
     ctx.textAlign = right ? 'right' : 'left';
-    ctx.fillText(m.text, x + (right ? -5 : 5) * ratio, u.bbox.top + 2 * ratio);
+    const text = m.text.length > 40 ? `${m.text.slice(0, 39)}…` : m.text;
+    const width = ctx.measureText(text).width + 10 * ratio;
+    const span: [number, number] = right ? [x - width, x] : [x, x + width];
+    if (!taken.some(([a, b]) => span[0] < b && a < span[1])) {
+      taken.push(span);
+      ctx.fillText(text, x + (right ? -5 : 5) * ratio, u.bbox.top + 2 * ratio);
+    }
     ctx.restore();
   }
 }

@@ -20,15 +20,18 @@ export function LiveChip({ on, toggle }: { on: boolean; toggle: () => void }) {
   );
 }
 
+// Whole seconds: `1 s`, not `1.0 s`.
+const age = (seconds: number) => duration(seconds).replace('.0', '');
+
 function describe(
   on: boolean,
   phase: string,
   behind: number | undefined,
 ): { tone: Tone; word: string; detail: string } {
-  const age = behind === undefined ? '' : `${duration(behind)} behind`;
-  if (!on) return { tone: 'unk', word: 'Paused', detail: behind === undefined ? '' : `${duration(behind)} old` };
+  const text = behind === undefined ? '' : `${age(behind)} behind`;
+  if (!on) return { tone: 'unk', word: 'Paused', detail: behind === undefined ? '' : `${age(behind)} old` };
   if (behind === undefined) return { tone: 'unk', word: 'Waiting', detail: 'for the first answer' };
-  if (behind > STALE) return { tone: 'late', word: 'Stale', detail: `${duration(behind)} old` };
-  if (phase === 'open') return { tone: 'ok', word: 'Live', detail: age };
-  return { tone: 'late', word: phase === 'retrying' ? 'Reconnecting' : 'Polling', detail: age };
+  if (behind > STALE) return { tone: 'late', word: 'Stale', detail: `${age(behind)} old` };
+  if (phase === 'open') return { tone: 'ok', word: 'Live', detail: text };
+  return { tone: 'late', word: phase === 'retrying' ? 'Reconnecting' : 'Polling', detail: text };
 }
