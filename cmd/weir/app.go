@@ -174,13 +174,12 @@ func (a *app) ingestTenants() []store.Tenant {
 	return out
 }
 
-// tenants lists whose pipelines are judged by the alerts: the default one and those with collectors.
+// tenants lists whose pipelines are judged by the alerts: all that are evaluated, and those with collectors.
 func (a *app) tenants() []store.Tenant {
-	out := a.ingestTenants()
-	if !slices.Contains(out, store.DefaultTenant) {
-		out = append(out, store.DefaultTenant)
-	}
-	return out
+	out := append(a.ingestTenants(), a.pipelines.Tenants()...)
+	out = append(out, store.DefaultTenant)
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 func (a *app) routes(src source) []access.Route {
