@@ -36,6 +36,7 @@ type Collector struct {
 	set   *metrics.Set
 	epoch int64
 	ready chan struct{}
+	otlp  <-chan struct{} // closed when OTLP is received; nil when it never is
 	addr  addresses
 }
 
@@ -101,8 +102,16 @@ func (c *Collector) Run(ctx context.Context) (err error) {
 		start(whole, fail, runner{"audit", counter.Run}),
 		start(whole, fail, runner{"ship", shipper.Run}, runner{"spool", sp.Run}),
 	}
-	close(c.ready)
-	c.log.Info("collector runs", "node", node, "data_dir", c.cfg.DataDir, "spool", sp.ID(), "server", c.cfg.Server.URL)
+	if c.otlp != nil {
+		select {
+		case <-c.otlp:
+		case <-ctx.Done(): // or it could not start
+		}
+	}
+	if ctx.Err() == nil {
+		close(c.ready)
+		c.log.Info("collector runs", "node", node, "data_dir", c.cfg.DataDir, "spool", sp.ID(), "server", c.cfg.Server.URL)
+	}
 	<-ctx.Done()
 
 	cause := context.Cause(ctx)
@@ -135,6 +144,7 @@ func (c *Collector) receivers(ctx context.Context, node string, out signal.Outpu
 		if err != nil {
 			return nil, err
 		}
+		c.otlp = r.Started()
 		rs = append(rs, runner{"otlp", r.Run})
 	}
 	if len(c.cfg.Scrape.Targets) > 0 {

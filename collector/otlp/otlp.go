@@ -49,9 +49,10 @@ type AuditSink interface {
 
 // Receiver hosts the configured receivers.
 type Receiver struct {
-	list []instance
-	next *sink
-	log  *slog.Logger
+	list    []instance
+	next    *sink
+	log     *slog.Logger
+	started chan struct{}
 }
 
 // New builds a Receiver; nothing listens before Run. node is the host.name of senders that give none.
@@ -64,10 +65,13 @@ func New(cfg Config, node string, out signal.Output, audit AuditSink, origin Ori
 	if err != nil {
 		return nil, err
 	}
-	return &Receiver{list: list, next: newSink(cfg, node, out, audit, origin, set, log), log: log}, nil
+	return &Receiver{list: list, next: newSink(cfg, node, out, audit, origin, set, log), log: log, started: make(chan struct{})}, nil
 }
 
-// Run listens until ctx ends, lets requests in flight end, and returns when all receivers have stopped.
+// Started is closed when every receiver has started.
+func (r *Receiver) Started() <-chan struct{} { return r.started }
+
+// Run listens until ctx ends, lets requests in flight end, and returns when all receivers have stopped. Run once.
 // An error tells which receiver could not start or broke down.
 func (r *Receiver) Run(ctx context.Context) (err error) {
 	h := &host{fatal: make(chan error, 1)}
@@ -89,6 +93,7 @@ func (r *Receiver) Run(ctx context.Context) (err error) {
 			}
 		}
 	}
+	close(r.started)
 	select {
 	case <-ctx.Done():
 		return nil
