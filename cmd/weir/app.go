@@ -77,7 +77,7 @@ func (s source) Alerts(ctx context.Context, t store.Tenant) (answer.Alerts, erro
 }
 
 // newApp opens listeners and storage first, because they are what most often cannot be had.
-func newApp(cfg Config, logger *slog.Logger) (_ *app, err error) {
+func newApp(ctx context.Context, cfg Config, logger *slog.Logger) (_ *app, err error) {
 	a := &app{cfg: cfg, logger: logger, set: metrics.NewSet()}
 	var undo []func()
 	defer func() {
@@ -90,20 +90,20 @@ func newApp(cfg Config, logger *slog.Logger) (_ *app, err error) {
 	if a.guard, err = access.New(cfg.Auth, part(logger, "access"), a.set); err != nil {
 		return nil, err
 	}
-	if a.listener, err = listen("http.listen", cfg.HTTP.Listen); err != nil {
+	if a.listener, err = listen(ctx, "http.listen", cfg.HTTP.Listen); err != nil {
 		return nil, err
 	}
 	undo = append(undo, func() { a.listener.Close() })
 	if cfg.HTTP.OTLPGRPC != "" {
-		if a.grpcL, err = listen("http.otlp_grpc", cfg.HTTP.OTLPGRPC); err != nil {
+		if a.grpcL, err = listen(ctx, "http.otlp_grpc", cfg.HTTP.OTLPGRPC); err != nil {
 			return nil, err
 		}
 		undo = append(undo, func() { a.grpcL.Close() })
 	}
-	if a.engine, err = local.Open(context.Background(), cfg.Store, part(logger, "store"), a.set); err != nil {
+	if a.engine, err = local.Open(ctx, cfg.Store, part(logger, "store"), a.set); err != nil {
 		return nil, err
 	}
-	undo = append(undo, a.closeEngine)
+	undo = append(undo, func() { a.closeEngine(ctx) })
 	a.ingest = ingest.New(cfg.Ingest, a.engine, part(logger, "ingest"), a.set)
 	a.query = query.New(cfg.Query, a.engine.Metrics(), part(logger, "query"), a.set)
 	a.pipelines = a.newPipelines()
@@ -127,16 +127,16 @@ func newApp(cfg Config, logger *slog.Logger) (_ *app, err error) {
 }
 
 // closeEngine ends an engine that never ran: Run with an ended context flushes and closes.
-func (a *app) closeEngine() {
-	ctx, cancel := context.WithCancel(context.Background())
+func (a *app) closeEngine(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
 	cancel()
 	if err := a.engine.Run(ctx); err != nil {
 		a.logger.Warn("cannot close the store", "error", err)
 	}
 }
 
-func listen(name, addr string) (net.Listener, error) {
-	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", addr)
+func listen(ctx context.Context, name, addr string) (net.Listener, error) {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("cannot listen on %s %q: is another weir running, or the port taken? choose another address: %w", name, addr, err)
 	}
@@ -198,7 +198,9 @@ func (a *app) routes(src source) []access.Route {
 	fn("GET /-/ready", access.Public, func(w http.ResponseWriter, _ *http.Request) {
 		if !a.ready.Load() {
 			http.Error(w, "starting or stopping", http.StatusServiceUnavailable)
+			return
 		}
+		w.WriteHeader(http.StatusOK)
 	})
 	fn("GET /metrics", access.Query, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
@@ -360,7 +362,7 @@ func (a *app) serveHTTP(ctx context.Context) error {
 	defer cancel()
 	if err := srv.Shutdown(sctx); err != nil {
 		// Open live connections are closed by their hub; whatever else is left had its time.
-		srv.Close()
+		_ = srv.Close()
 	}
 	return nil
 }

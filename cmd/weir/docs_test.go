@@ -101,7 +101,7 @@ func orList(s string) string {
 }
 
 func shown(v reflect.Value) string {
-	if d, ok := v.Interface().(time.Duration); ok {
+	if d, ok := reflect.TypeAssert[time.Duration](v); ok {
 		return short(d)
 	}
 	if v.Kind() == reflect.Float64 {

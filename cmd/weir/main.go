@@ -91,7 +91,7 @@ func serve(ctx context.Context, o overrides, withCollector bool) error {
 	if err := cfg.Validate(); err != nil {
 		return err
 	}
-	a, err := newApp(cfg, newLogger(cfg.Log, os.Stderr))
+	a, err := newApp(ctx, cfg, newLogger(cfg.Log, os.Stderr))
 	if err != nil {
 		return err
 	}

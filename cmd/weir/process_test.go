@@ -93,7 +93,7 @@ type proc struct {
 // starts runs weir until the test ends and returns when it says that it is ready.
 func starts(t *testing.T, dir string, args ...string) *proc {
 	t.Helper()
-	p := &proc{cmd: exec.Command(binary(t), args...), done: make(chan struct{})} //nolint:noctx // stop ends it
+	p := &proc{cmd: exec.Command(binary(t), args...), done: make(chan struct{})}
 	p.cmd.Dir = dir
 	pipe, err := p.cmd.StderrPipe()
 	if err != nil {
@@ -176,7 +176,7 @@ func eventually(t *testing.T, what string, f func() bool) {
 	t.Fatalf("not within 20 s: %s", what)
 }
 
-// asks sends a request; header is name, value, name, value …
+// asks sends a request; header is name, value, name, value and so on.
 func asks(t *testing.T, method, u, body string, header ...string) (code int, text string) {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, u, strings.NewReader(body))
@@ -249,7 +249,7 @@ func otlpSpan(trace, service, name, attr string) string {
 // freePort is a port that nobody has for UDP and TCP. Somebody may take it before it is used, which is rare.
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // closed at once
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -295,7 +295,7 @@ func TestDoorsAndRestart(t *testing.T) {
 		t.Errorf("ready answers %d", code)
 	}
 
-	udp, err := net.Dial("udp", statsd) //nolint:noctx // nothing to wait for
+	udp, err := net.Dial("udp", statsd)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -385,7 +385,7 @@ func oneSentence(t *testing.T, stderr string, code int, parts ...string) {
 			t.Errorf("stderr does not name %q:\n%s", part, stderr)
 		}
 	}
-	for _, noise := range []string{"panic", "goroutine", "invalid service state", "main.", "unmarshal"} {
+	for _, noise := range []string{"panic", "goroutine", "invalid service state", "main.", "unmarshal", "weir is ready"} {
 		if strings.Contains(stderr, noise) {
 			t.Errorf("stderr holds %q:\n%s", noise, stderr)
 		}
@@ -395,16 +395,16 @@ func oneSentence(t *testing.T, stderr string, code int, parts ...string) {
 // What keeps weir from starting is said in one sentence that names it and a way out.
 func TestFailedStarts(t *testing.T) {
 	t.Parallel()
-	tcp, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // held while the test runs
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { tcp.Close() })                  // the parts of the test run after this function
-	udp, err := net.ListenPacket("udp", "127.0.0.1:0") //nolint:noctx // held while the test runs
+	t.Cleanup(func() { tcp.Close() }) // the parts of the test run after this function
+	udp, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { udp.Close() })
+	t.Cleanup(func() { _ = udp.Close() })
 	taken, takenUDP := tcp.Addr().String(), udp.LocalAddr().String()
 	const any0 = "127.0.0.1:0"
 	for name, c := range map[string]struct {

@@ -90,7 +90,7 @@ func newHouse(t *testing.T, auth bool) *house {
 	if err := cfg.Validate(); err != nil {
 		t.Fatal(err)
 	}
-	a, err := newApp(cfg, slog.New(slog.DiscardHandler))
+	a, err := newApp(t.Context(), cfg, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -239,7 +239,7 @@ func TestRoutesAreKnown(t *testing.T) {
 	got := strings.Join(lines, "\n") + "\n"
 	const file = "testdata/routes.txt"
 	if *updateRoutes {
-		if err := errors.Join(os.MkdirAll("testdata", 0o755), os.WriteFile(file, []byte(got), 0o644)); err != nil { //nolint:gosec // a golden file
+		if err := errors.Join(os.MkdirAll("testdata", 0o755), os.WriteFile(file, []byte(got), 0o644)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -332,7 +332,7 @@ func TestGRPCDoorAsksForToken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	for caller, want := range map[string]codes.Code{
 		"nobody": codes.Unauthenticated, "wrong": codes.Unauthenticated, "query": codes.PermissionDenied, "admin": codes.PermissionDenied, "ingest": codes.OK,
 	} {
@@ -442,7 +442,7 @@ func (h *house) listens(t *testing.T, caller string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer ws.Close()
+	defer func() { _ = ws.Close() }()
 	resp.Body.Close()
 	topics := []string{
 		`"now"`, `"pipelines"`, `"pipeline","key":"known"`, `"loss"`, `"self"`, `"alerts"`,
