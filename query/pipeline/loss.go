@@ -122,6 +122,8 @@ func lossRow(k store.VerdictKey, vs []store.Verdict, from, to int64) answer.Loss
 	if len(vs) == 0 {
 		r.Verdict = ""
 	}
+	// The newest windows are always in flight; they speak for the row only when no window is settled.
+	settled := slices.ContainsFunc(vs, func(v store.Verdict) bool { return v.Settled })
 	var lostUp int64
 	var worst store.Verdict
 	for _, v := range vs {
@@ -135,9 +137,11 @@ func lossRow(k store.VerdictKey, vs []store.Verdict, from, to int64) answer.Loss
 		if v.Lost > 0 {
 			lostUp += v.Up
 		}
-		if flow.Severity(v.State) > 0 && flow.Severity(v.State) >= flow.Severity(r.Verdict) {
+		switch {
+		case settled && v.State == flow.InFlight:
+		case flow.Severity(v.State) > 0 && flow.Severity(v.State) >= flow.Severity(r.Verdict):
 			r.Verdict, worst = v.State, v
-		} else if worst.State == "" {
+		case worst.State == "":
 			r.Confidence = v.Confidence
 		}
 		if v.Level > r.Level {
