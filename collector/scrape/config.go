@@ -24,7 +24,8 @@ type Config struct {
 
 	Interval time.Duration `yaml:"interval"` // between scrapes of a target, at least 1s, where its entry gives none
 	Timeout  time.Duration `yaml:"timeout"`  // of one scrape, where the entry gives none; never longer than its interval
-	// FlushInterval is how long samples are gathered before they go to the spool together.
+	// FlushInterval is how long samples are gathered before they go to the spool together. 0: a fifth of the shortest
+	// interval of all targets, at least 200ms and at most 1s; each time costs a write to disk and a request.
 	FlushInterval time.Duration `yaml:"flush_interval"`
 	// BodySizeLimit bounds an answer after decompression, in bytes; SampleLimit its samples after relabelling;
 	// LabelLimit the labels of one series. An answer beyond a limit fails as a whole.
@@ -80,7 +81,7 @@ type TLSConfig struct {
 // DefaultConfig returns the defaults without a target.
 func DefaultConfig() Config {
 	return Config{
-		Interval: 15 * time.Second, Timeout: 10 * time.Second, FlushInterval: 200 * time.Millisecond,
+		Interval: 15 * time.Second, Timeout: 10 * time.Second,
 		BodySizeLimit: 64 << 20, SampleLimit: 200_000, LabelLimit: 64, MaxTargets: 10_000, MaxConcurrent: 64,
 	}
 }
@@ -105,14 +106,26 @@ func (t TargetConfig) withDefaults(c Config) TargetConfig {
 	return t
 }
 
+// flush is how long samples are gathered.
+func (c Config) flush() time.Duration {
+	if c.FlushInterval > 0 {
+		return c.FlushInterval
+	}
+	shortest := 5 * time.Second
+	for _, t := range c.Targets {
+		shortest = min(shortest, t.withDefaults(c).Interval)
+	}
+	return max(shortest/5, 200*time.Millisecond)
+}
+
 // Validate says what cannot work, entry by entry.
 func (c Config) Validate() error {
 	var errs []error
 	if c.Interval < time.Second || c.Timeout <= 0 {
 		errs = append(errs, fmt.Errorf("scrape: interval %s must be 1s or more and timeout %s positive", c.Interval, c.Timeout))
 	}
-	if c.FlushInterval < time.Millisecond || c.FlushInterval > 10*time.Second {
-		errs = append(errs, fmt.Errorf("scrape: flush_interval %s must lie between 1ms and 10s", c.FlushInterval))
+	if c.FlushInterval != 0 && (c.FlushInterval < time.Millisecond || c.FlushInterval > 10*time.Second) {
+		errs = append(errs, fmt.Errorf("scrape: flush_interval %s must lie between 1ms and 10s, or be 0 to follow the targets", c.FlushInterval))
 	}
 	if c.BodySizeLimit <= 0 || c.SampleLimit <= 0 || c.LabelLimit <= 0 || c.MaxTargets <= 0 || c.MaxConcurrent <= 0 {
 		errs = append(errs, fmt.Errorf("scrape: body_size_limit %d, sample_limit %d, label_limit %d, max_targets %d and max_concurrent %d must be positive; leave them out for the defaults",

@@ -25,22 +25,38 @@ func (t *target) fetch(ctx context.Context, buf *buffers) (om bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("cannot ask %q: %w", t.url, err)
 	}
-	req.Header.Set("Accept", accept)
-	req.Header.Set("User-Agent", "weir-collector")
-	req.Header.Set("X-Prometheus-Scrape-Timeout-Seconds", strconv.FormatFloat(t.cfg.Timeout.Seconds(), 'f', -1, 64))
+	req.Header = http.Header{
+		"Accept": {accept}, "Accept-Encoding": {"identity"}, "User-Agent": {"weir-collector"},
+		"X-Prometheus-Scrape-Timeout-Seconds": {strconv.FormatFloat(t.cfg.Timeout.Seconds(), 'f', -1, 64)},
+	}
 	if t.gzip {
-		req.Header.Set("Accept-Encoding", "gzip")
-	} else {
-		req.Header.Set("Accept-Encoding", "identity")
+		req.Header["Accept-Encoding"] = []string{"gzip"}
 	}
 	if err := t.authorize(req); err != nil {
 		return false, err
+	}
+	if t.direct != nil {
+		resp, err := t.direct.get(ctx, req, &buf.wire)
+		if err == nil {
+			om, err = t.take(resp, buf)
+			t.direct.done(resp, &buf.wire, err == nil || resp.StatusCode != http.StatusOK)
+			return om, err
+		}
+		if !errors.Is(err, errElsewhere) {
+			return false, fmt.Errorf("cannot get %q: %w", t.url, err)
+		}
+		t.direct = nil // redirects are rare, and hold for the next scrape too
 	}
 	resp, err := t.client.Do(req)
 	if err != nil {
 		return false, err // names method and address already
 	}
 	defer resp.Body.Close()
+	return t.take(resp, buf)
+}
+
+// take reads an answer into buf.
+func (t *target) take(resp *http.Response, buf *buffers) (om bool, err error) {
 	if resp.StatusCode != http.StatusOK {
 		_, _ = io.CopyN(io.Discard, resp.Body, 4<<10) // so that the connection may be used again
 		return false, fmt.Errorf("cannot scrape %q: it answers %s", t.url, resp.Status)
@@ -116,7 +132,7 @@ func (b *buffers) read(r io.Reader, size, limit int64) error {
 	}
 	b.body = b.body[:0]
 	if want := int(size) + 1; size >= 0 && cap(b.body) < want {
-		b.body = make([]byte, 0, want)
+		b.body = make([]byte, 0, want+want/8) // the next answer is hardly ever of the same size
 	}
 	for {
 		if len(b.body) == cap(b.body) {

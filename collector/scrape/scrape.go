@@ -29,8 +29,12 @@ type Scraper struct {
 	log     *slog.Logger
 	m       account
 	slots   chan struct{} // requests under way
+	idle    chan *buffers // kept when the garbage collector empties the pool
 	buffers sync.Pool
 }
+
+// keptBuffers is how many buffers are kept between scrapes; a spread of targets seldom needs more at once.
+const keptBuffers = 2
 
 // account is the equation of docs/wire.md for door scrape (samples), and what failed.
 type account struct {
@@ -47,6 +51,7 @@ type target struct {
 	url        string
 	labels     labels.Labels
 	client     *http.Client
+	direct     *direct // instead of client where that does; nil = it does not
 	gzip       bool
 	offset     time.Duration
 	labelLimit int
@@ -79,6 +84,7 @@ type buffers struct {
 	found  found
 	points []point
 	gzip   *gzip.Reader
+	wire   wire
 }
 
 // maxKeptBuffer bounds what a buffer may hold when it is put back.
@@ -91,8 +97,8 @@ func New(cfg Config, node string, out signal.Output, set *metrics.Set, log *slog
 	}
 	c := func(name string) *metrics.Counter { return set.GetOrCreateCounter(name) }
 	s := &Scraper{
-		flush: cfg.FlushInterval, log: log, slots: make(chan struct{}, cfg.MaxConcurrent),
-		buffers: sync.Pool{New: func() any { return new(buffers) }},
+		flush: cfg.flush(), log: log, slots: make(chan struct{}, cfg.MaxConcurrent),
+		idle: make(chan *buffers, keptBuffers), buffers: sync.Pool{New: func() any { return new(buffers) }},
 		m: account{
 			received:       c(`weir_collector_received_total{door="scrape"}`),
 			accepted:       c(`weir_collector_accepted_total{door="scrape"}`),
@@ -152,6 +158,9 @@ func (s *Scraper) Run(ctx context.Context) error {
 	<-flushed
 	for _, t := range s.targets {
 		t.client.CloseIdleConnections()
+		if t.direct != nil {
+			t.direct.close()
+		}
 	}
 	return nil
 }
@@ -201,7 +210,7 @@ func timestamp(scheduled, now time.Time, interval time.Duration) int64 {
 
 // once scrapes t. The samples carry the scheduled time.
 func (s *Scraper) once(ctx context.Context, t *target, scheduled time.Time) {
-	buf := s.buffers.Get().(*buffers)
+	buf := s.borrow()
 	defer s.release(buf)
 	began := time.Now()
 	at := timestamp(scheduled, began, t.cfg.Interval)
@@ -271,6 +280,15 @@ func (s *Scraper) complain(t *target, now time.Time, err error) {
 	s.log.Warn("scrape failed", "job", t.cfg.Job, "target", t.url, "error", err)
 }
 
+func (s *Scraper) borrow() *buffers {
+	select {
+	case b := <-s.idle:
+		return b
+	default:
+		return s.buffers.Get().(*buffers)
+	}
+}
+
 func (s *Scraper) release(b *buffers) {
 	if cap(b.body) > maxKeptBuffer {
 		return
@@ -278,5 +296,9 @@ func (s *Scraper) release(b *buffers) {
 	clear(b.points)
 	b.points = b.points[:0]
 	b.found.reset()
-	s.buffers.Put(b)
+	select {
+	case s.idle <- b:
+	default:
+		s.buffers.Put(b)
+	}
 }

@@ -52,8 +52,13 @@ func (t TargetConfig) targets(node string) ([]*target, error) {
 			}
 		})
 		public := b.Labels()
+		var plain *direct
+		if final.Scheme == "http" {
+			plain = newDirect(t.Timeout, final.Hostname(), final.Port())
+		}
 		list = append(list, &target{
-			cfg: t, url: final.String(), labels: public, client: client,
+			direct: plain,
+			cfg:    t, url: final.String(), labels: public, client: client,
 			gzip:   t.Compression == CompressionOn || (t.Compression == CompressionAuto && !loopback(final.Hostname())),
 			offset: offset(public.String()+final.String(), t.Interval),
 			cache:  newCache(public, t.MetricRelabel, t.HonorLabels),
