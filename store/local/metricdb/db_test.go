@@ -146,7 +146,7 @@ func TestAppendCounts(t *testing.T) {
 	step("out of order", store.AppendResult{Samples: 1}, one(s(30*time.Minute, 7)))
 	step("out of order, other value", store.AppendResult{Rejected: rej(duplicate, 1)}, one(s(30*time.Minute, 8)))
 	step("out of order, again", store.AppendResult{Samples: 1}, one(s(30*time.Minute, 7)))
-	step("too old", store.AppendResult{Rejected: rej(tooOld, 1)}, one(s(62*time.Minute, 7)))
+	step("too old", store.AppendResult{Rejected: rej(tooOld, 1)}, one(s(cfg.OutOfOrderWindow+2*time.Minute, 7)))
 	step("before retention", store.AppendResult{Rejected: rej(tooOld, 1)}, one(s(16*24*time.Hour, 7)))
 
 	bad := &batch{}
