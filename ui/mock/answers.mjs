@@ -276,6 +276,7 @@ export function history(id, from, to, step) {
     step,
     series: [
       series(`lag ${p.slowest || 'packer'}`, 's', (t) => p.lag(t)),
+      series(`bound ${p.slowest || 'packer'}`, 's', (t) => (p.lag(t) == null ? null : (p.bound ?? 0))),
       ...queues.slice(1, 2).map((q) => series(`lag of ${q.name}`, 's', (t) => 0.1 + 0.1 * noise(q.id, t))),
       series('in', 'records/s', (t) => rates(p, t).in),
       series('out', 'records/s', (t) => rates(p, t).out),

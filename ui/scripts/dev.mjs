@@ -3,7 +3,8 @@ import { createServer } from 'vite';
 import { startMock } from '../mock/server.mjs';
 
 const target = process.env.WEIR || (await startMock()).url;
-const vite = await createServer({ server: { proxy: { '/api': { target, ws: true, changeOrigin: true } } } });
+// The server takes the live line only from its own pages, so the origin goes along changed.
+const vite = await createServer({ server: { proxy: { '/api': { target, ws: true, changeOrigin: true, headers: { origin: new URL(target).origin } } } } });
 await vite.listen();
 vite.printUrls();
 console.log(`answers come from ${target}`);

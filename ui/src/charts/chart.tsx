@@ -14,6 +14,8 @@ export interface Line {
   colour: string;
   dash?: number[];
   values: readonly (number | null | undefined)[];
+  /** The stated ± error of each value, drawn as a faint band. */
+  bounds?: readonly (number | null | undefined)[];
 }
 
 export interface Mark {
@@ -162,19 +164,30 @@ function Plot(props: Props) {
   }, [times, lines, marks]);
 
   return (
-    <div className="plot" ref={box} role="img" aria-label={summary(props)} style={{ height }} title="">
+    <div
+      className="plot"
+      ref={box}
+      role="img"
+      aria-label={summary(props)}
+      // Tests and the stopwatch of the first chart read how many values are drawn.
+      data-values={lines.reduce((n, l) => n + l.values.filter(known).length, 0)}
+      style={{ height }}
+      title=""
+    >
       <span className="sr">{title}</span>
     </div>
   );
 }
 
+const known = (v: number | null | undefined): v is number => v != null && Number.isFinite(v);
+
 /** What a screen reader hears instead of the lines. */
 function summary({ title, lines, format, times }: Props): string {
   if (times.length === 0) return `${title}: no values in this range`;
   const said = lines.slice(0, 4).map((l) => {
-    const known = l.values.filter((v): v is number => v != null && Number.isFinite(v));
-    if (known.length === 0) return `${l.name}: not known`;
-    return `${l.name}: now ${format(l.values[l.values.length - 1])}, least ${format(Math.min(...known))}, most ${format(Math.max(...known))}`;
+    const some = l.values.filter(known);
+    if (some.length === 0) return `${l.name}: not known`;
+    return `${l.name}: now ${format(l.values[l.values.length - 1])}, least ${format(Math.min(...some))}, most ${format(Math.max(...some))}`;
   });
   return `${title}. ${said.join('. ')}. The button Table shows the numbers.`;
 }
@@ -182,7 +195,7 @@ function summary({ title, lines, format, times }: Props): string {
 function data({ times, lines }: Props): uPlot.AlignedData {
   return [
     times.map((t) => t / 1000),
-    ...lines.map((l) => l.values.map((v) => (v != null && Number.isFinite(v) ? v : null))),
+    ...lines.map((l) => l.values.map((v) => (known(v) ? v : null))),
   ] as uPlot.AlignedData;
 }
 
@@ -239,10 +252,12 @@ function options(latest: { current: Props }, width: number, height: number, zone
         width: 1.7,
         dash: l.dash,
         spanGaps: false,
-        points: { show: false },
+        // A value between two holes has no line: it is drawn as a point, or it would not be seen.
+        points: { show: false, size: 4, fill: css(l.colour), filter: lonely },
       })),
     ],
     hooks: {
+      drawAxes: [(u) => drawBounds(u, latest.current)],
       draw: [(u) => drawMarks(u, latest.current, mut, font)],
       setSelect: [
         (u) => {
@@ -258,36 +273,91 @@ function options(latest: { current: Props }, width: number, height: number, zone
   };
 }
 
+/** Places of values with a hole on both sides. */
+function lonely(u: uPlot, series: number): number[] | null {
+  const values = u.data[series] ?? [];
+  const found: number[] = [];
+  for (let i = 0; i < values.length; i++)
+    if (values[i] != null && values[i - 1] == null && values[i + 1] == null) found.push(i);
+  return found.length > 0 ? found : null;
+}
+
+function drawBounds(u: uPlot, { lines, times }: Props): void {
+  const { ctx } = u;
+  for (const l of lines) {
+    if (!l.bounds?.some((b) => known(b) && b > 0)) continue;
+    ctx.save();
+    ctx.beginPath();
+    ctx.rect(u.bbox.left, u.bbox.top, u.bbox.width, u.bbox.height);
+    ctx.clip();
+    ctx.globalAlpha = 0.16;
+    ctx.fillStyle = css(l.colour);
+    for (let i = 1; i < times.length; i++) {
+      const v = [l.values[i - 1], l.values[i]];
+      const b = [l.bounds[i - 1], l.bounds[i]];
+      if (!v.every(known) || !b.every(known)) continue;
+      const x = (n: number) => u.valToPos((times[i - 1 + n] as number) / 1000, 'x', true);
+      const y = (n: number, sign: number) =>
+        u.valToPos(Math.max(0, (v[n] as number) + sign * (b[n] as number)), 'y', true);
+      ctx.beginPath();
+      ctx.moveTo(x(0), y(0, 1));
+      ctx.lineTo(x(1), y(1, 1));
+      ctx.lineTo(x(1), y(1, -1));
+      ctx.lineTo(x(0), y(0, -1));
+      ctx.fill();
+    }
+    ctx.restore();
+  }
+}
+
+const LONGEST = 40;
+
+function shorten(ctx: CanvasRenderingContext2D, text: string, room: number): string {
+  let n = Math.min(text.length, LONGEST);
+  const cut = () => (n < text.length ? `${text.slice(0, n - 1).trimEnd()}…` : text);
+  while (n > 6 && ctx.measureText(cut()).width > room) n--;
+  return cut();
+}
+
 function drawMarks(u: uPlot, { marks }: Props, colour: string, font: string): void {
   if (!marks) return;
   const { ctx } = u;
   const ratio = devicePixelRatio || 1;
-  // Newest first; a label that would cover a newer one is left out, its line stays.
-  const taken: [number, number][] = [];
-  for (const m of [...marks].sort((a, b) => b.at - a.at)) {
-    const x = u.valToPos(m.at / 1000, 'x', true);
-    if (x < u.bbox.left || x > u.bbox.left + u.bbox.width) continue;
-    ctx.save();
-    ctx.strokeStyle = colour;
-    ctx.fillStyle = colour;
-    ctx.lineWidth = ratio;
-    ctx.setLineDash([3 * ratio, 3 * ratio]);
+  const inside = marks
+    .map((m) => ({ text: m.text, x: u.valToPos(m.at / 1000, 'x', true) }))
+    .filter(({ x }) => x >= u.bbox.left && x <= u.bbox.left + u.bbox.width)
+    .sort((a, b) => b.x - a.x);
+  ctx.save();
+  ctx.strokeStyle = colour;
+  ctx.lineWidth = ratio;
+  ctx.setLineDash([3 * ratio, 3 * ratio]);
+  for (const { x } of inside) {
     ctx.beginPath();
     ctx.moveTo(x, u.bbox.top);
     ctx.lineTo(x, u.bbox.top + u.bbox.height);
     ctx.stroke();
-    ctx.font = font.replace('11px', `${11 * ratio}px`);
-    const right = x > u.bbox.left + u.bbox.width * 0.7;
-    ctx.textAlign = right ? 'right' : 'left';
-    const text = m.text.length > 40 ? `${m.text.slice(0, 39)}…` : m.text;
-    const width = ctx.measureText(text).width + 10 * ratio;
-    const span: [number, number] = right ? [x - width, x] : [x, x + width];
-    if (!taken.some(([a, b]) => span[0] < b && a < span[1])) {
-      taken.push(span);
-      ctx.fillText(text, x + (right ? -5 : 5) * ratio, u.bbox.top + 2 * ratio);
-    }
-    ctx.restore();
   }
+  ctx.font = font.replace('11px', `${11 * ratio}px`);
+  const gap = 5 * ratio;
+  // Newest first; a label that would cover a newer one is left out, its line stays.
+  const taken: [number, number][] = [];
+  for (const m of inside) {
+    const left = m.x - u.bbox.left - gap;
+    const right = u.bbox.left + u.bbox.width - m.x - gap;
+    const before = ctx.measureText(m.text).width > right && left > right;
+    const text = shorten(ctx, m.text, before ? left : right);
+    const width = ctx.measureText(text).width;
+    const x = before ? m.x - gap - width : m.x + gap;
+    if (taken.some(([a, b]) => x - gap < b && a < x + width + gap)) continue;
+    taken.push([x, x + width]);
+    // The line of an older change must not run through the words.
+    ctx.fillStyle = css('--panel');
+    ctx.fillRect(x - 2 * ratio, u.bbox.top - 9 * ratio, width + 4 * ratio, 13 * ratio);
+    ctx.fillStyle = colour;
+    ctx.textAlign = 'left';
+    ctx.fillText(text, x, u.bbox.top + 2 * ratio);
+  }
+  ctx.restore();
 }
 
 /** A small box beside the cursor with the values at its time. */

@@ -53,8 +53,9 @@ export function FlowMap({ nodes, edges, chosen, choose }: Props) {
       ),
     [shape, room],
   );
-  // On a narrow window the stuck node must be in sight without looking for it.
-  const stuck = placed.boxes.get(nodes.find((n) => n.stuck)?.id ?? '');
+  // On a narrow window the stuck or losing node must be in sight without looking for it.
+  const worst = nodes.find((n) => n.stuck) ?? nodes.find((n) => n.state === 'LOSING');
+  const stuck = placed.boxes.get(worst?.id ?? '');
   const stuckAt = stuck ? Math.round((stuck.x + stuck.width / 2) * SMALLEST) : -1;
   useEffect(() => {
     const h = host.current;

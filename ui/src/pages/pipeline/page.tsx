@@ -82,7 +82,7 @@ function Content({ data, id }: { data: Pipeline; id: string }) {
       {data.sentence ? (
         <div className={`card pad banner ${toneOf(data.state)}`}>
           <b>{firstSentence(data.sentence)}</b> {restOf(data.sentence)}{' '}
-          {data.evidence ? <span className="mut nowrap">Evidence: {data.evidence}.</span> : null}
+          {data.evidence ? <span className="mut">Evidence: {data.evidence}.</span> : null}
         </div>
       ) : null}
       <Partial completeness={data.completeness} />

@@ -1,0 +1,32 @@
+import { expect, it } from 'vitest';
+import type { Series } from '../../api/types';
+import { align, beginAtData } from './history';
+
+const HOUR = 240;
+const series = (name: string, begins: number): Series =>
+  ({
+    name,
+    unit: 's',
+    points: Array.from({ length: HOUR + 1 }, (_, i) => ({ t: i * 15_000, v: i < begins ? null : i })),
+  }) as Series;
+const look = () => ({ colour: '--s1' });
+
+it('begins all charts at the first value when there are minutes of data in an hour', () => {
+  const { a, b, since } = beginAtData({
+    a: align([series('lag enrich', 200)], look, [series('bound enrich', 200)]),
+    b: align([series('in', 210)], look),
+  });
+  expect(since).toBe(200 * 15_000);
+  expect(a.times[0]).toBe(since);
+  expect(b.times[0]).toBe(since);
+  expect(a.lines[0]?.values[0]).toBe(200);
+  expect(a.lines[0]?.bounds?.[0]).toBe(200);
+  expect(b.lines[0]?.values.slice(9, 11)).toEqual([null, 210]);
+});
+
+it('keeps the range when data covers half of it, and when there is none', () => {
+  const whole = { a: align([series('in', 120)], look) };
+  expect(beginAtData(whole)).toBe(whole);
+  const none = { a: align([series('in', 999)], look), b: align([], look) };
+  expect(beginAtData(none)).toBe(none);
+});
