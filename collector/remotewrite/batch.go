@@ -146,7 +146,7 @@ func (b *Batch) ref(n uint32) uint32 {
 	if m.gen == b.dict.gen {
 		return m.ref
 	}
-	v := b.dict.strings[n]
+	v := b.dict.home.strings[n]
 	if v == "" {
 		return 0
 	}
@@ -176,12 +176,12 @@ func (b *Batch) add(s *Series, tag byte, payload []byte) {
 	if s.kind != 0 {
 		m = append(m, tagMetaType, s.kind)
 	}
-	if s.help != "" {
+	if s.help {
 		m = append(m, tagMetaHelp)
 		m = binary.AppendUvarint(m, uint64(b.ref(ids[n])))
 		n++
 	}
-	if s.unit != "" {
+	if s.unit {
 		m = append(m, tagMetaUnit)
 		m = binary.AppendUvarint(m, uint64(b.ref(ids[n])))
 	}

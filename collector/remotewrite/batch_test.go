@@ -99,7 +99,8 @@ var types = []model.MetricType{
 func genSeries(t *rapid.T) *Series {
 	text := rapid.SampledFrom([]string{"", "a", "b", "job", "request latency", "größe", "x\x00y", "seconds"})
 	m := rapid.MapOfN(rapid.SampledFrom([]string{"__name__", "job", "le", "node", "service", "z"}), rapid.StringN(0, 12, -1), 0, 6).Draw(t, "labels")
-	return NewSeries(labels.FromMap(m), metadata.Metadata{Type: rapid.SampledFrom(types).Draw(t, "type"), Help: text.Draw(t, "help"), Unit: text.Draw(t, "unit")})
+	make := rapid.SampledFrom([]func(labels.Labels, metadata.Metadata) *Series{NewSeries, NewLeanSeries}).Draw(t, "constructor")
+	return make(labels.FromMap(m), metadata.Metadata{Type: rapid.SampledFrom(types).Draw(t, "type"), Help: text.Draw(t, "help"), Unit: text.Draw(t, "unit")})
 }
 
 func genFloat() *rapid.Generator[float64] {
@@ -121,8 +122,10 @@ func genSpans(t *rapid.T, name string) []histogram.Span {
 func TestDecodesAsWritten(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		pool := make([]*Series, rapid.IntRange(1, 8).Draw(t, "series"))
+		told := map[*Series]description{}
 		for i := range pool {
 			pool[i] = genSeries(t)
+			told[pool[i]] = *pool[i].own
 		}
 		batches := []*Batch{NewBatch(), NewBatch()}
 		model := [2][]want{{}, {}}
@@ -134,7 +137,11 @@ func TestDecodesAsWritten(t *testing.T) {
 			b := batches[k]
 			s := rapid.SampledFrom(pool).Draw(t, "one")
 			ts, start := millis.Draw(t, "t"), millis.Draw(t, "start")
-			w := want{Labels: s.Labels().String(), Meta: metadata.Metadata{Type: types[s.kind], Help: s.help, Unit: s.unit}, T: ts, Start: start}
+			d := told[s]
+			if got := s.Labels(); !labels.Equal(got, d.labels) || s.LabelCount() != got.Len() {
+				t.Fatalf("Labels says %s and %d of them, want %s", got, s.LabelCount(), d.labels)
+			}
+			w := want{Labels: d.labels.String(), Meta: metadata.Metadata{Type: types[s.kind], Help: d.help, Unit: d.unit}, T: ts, Start: start}
 			switch rapid.IntRange(0, 9).Draw(t, "op") {
 			case 0:
 				if got := len(b.AppendTo(nil)); got != b.Size() {
@@ -229,7 +236,7 @@ func TestDictionaryForgets(t *testing.T) {
 			b.Reset()
 		}
 	}
-	if n := len(b.dict.strings); n > 20_000 {
+	if n := len(b.dict.home.strings); n > 20_000 {
 		t.Errorf("dictionary holds %d strings after 60,000 series of one batch each, want few", n)
 	}
 }

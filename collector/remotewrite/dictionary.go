@@ -2,6 +2,7 @@ package remotewrite
 
 import (
 	"strings"
+	"sync"
 
 	"github.com/prometheus/prometheus/model/labels"
 )
@@ -12,16 +13,29 @@ const (
 	maxStringBytes = 64 << 20
 )
 
-// home is the identity of one life of a dictionary. Series point at it, not at the dictionary, so that a
-// forgotten series keeps no strings alive.
-type home struct{ _ byte }
+// home holds the strings of one life of a dictionary; they only become more. Series point at it: when the dictionary
+// begins another life, lean series bring their strings along as they are used, and the last one lets go of the old home.
+type home struct {
+	mu      sync.Mutex // the owner of the batch appends under it and reads without; others read under it
+	strings []string
+}
+
+// texts returns the strings of the numbers.
+func (h *home) texts(ids []uint32) []string {
+	list := make([]string, len(ids))
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for i, id := range ids {
+		list[i] = h.strings[id]
+	}
+	return list
+}
 
 // dictionary numbers strings densely and remembers per number in which generation (batch) it was last written
 // and under which reference.
 type dictionary struct {
 	home    *home
 	numbers map[string]uint32
-	strings []string
 	bytes   int
 	marks   []mark
 	gen     uint32
@@ -38,7 +52,7 @@ func (d *dictionary) clear() {
 }
 
 func (d *dictionary) startWindow() {
-	d.windowGen, d.windowAdds, d.windowNeed = int(d.gen), 0, 1024+2*len(d.strings)
+	d.windowGen, d.windowAdds, d.windowNeed = int(d.gen), 0, 1024+2*len(d.marks)
 }
 
 // number returns the dense number of v. Strings are cloned: labels share one large backing string.
@@ -46,38 +60,55 @@ func (d *dictionary) number(v string) uint32 {
 	if n, ok := d.numbers[v]; ok {
 		return n
 	}
-	n := uint32(len(d.strings))
+	n := uint32(len(d.marks))
 	v = strings.Clone(v)
 	d.numbers[v] = n
-	d.strings = append(d.strings, v)
+	d.home.mu.Lock()
+	d.home.strings = append(d.home.strings, v)
+	d.home.mu.Unlock()
 	d.marks = append(d.marks, mark{})
 	d.bytes += len(v)
 	return n
 }
 
-// adopt numbers all strings of s.
+// adopt numbers all strings of s, which come from where it was before.
 func (d *dictionary) adopt(s *Series) {
-	s.ids = s.ids[:0]
-	if cap(s.ids) == 0 {
-		s.ids = make([]uint32, 0, int(s.refs)+2)
+	if s.own == nil {
+		for i, v := range s.home.texts(s.ids) {
+			s.ids[i] = d.number(v)
+		}
+		s.home = d.home
+		return
 	}
-	s.labels.Range(func(l labels.Label) {
+	n := int(s.refs)
+	if s.help {
+		n++
+	}
+	if s.unit {
+		n++
+	}
+	if s.ids = s.ids[:0]; cap(s.ids) < n {
+		s.ids = make([]uint32, 0, n)
+	}
+	s.own.labels.Range(func(l labels.Label) {
 		s.ids = append(s.ids, d.number(l.Name), d.number(l.Value))
 	})
-	if s.help != "" {
-		s.ids = append(s.ids, d.number(s.help))
+	if s.help {
+		s.ids = append(s.ids, d.number(s.own.help))
 	}
-	if s.unit != "" {
-		s.ids = append(s.ids, d.number(s.unit))
+	if s.unit {
+		s.ids = append(s.ids, d.number(s.own.unit))
 	}
-	s.home = d.home
+	if s.home = d.home; s.lean {
+		s.own = nil
+	}
 }
 
 // next begins the next generation and drops the dictionary when it is too large or mostly out of use.
 func (d *dictionary) next() {
 	d.gen++
 	switch {
-	case len(d.strings) > maxStrings || d.bytes > maxStringBytes || d.gen == 1<<31:
+	case len(d.marks) > maxStrings || d.bytes > maxStringBytes || d.gen == 1<<31:
 		d.clear()
 	case int(d.gen)-d.windowGen >= 16 && d.windowAdds >= d.windowNeed:
 		used := 0
@@ -86,7 +117,7 @@ func (d *dictionary) next() {
 				used++
 			}
 		}
-		if 2*used < len(d.strings) {
+		if 2*used < len(d.marks) {
 			d.clear()
 			return
 		}

@@ -192,7 +192,7 @@ func (c *cache) add(key []byte, ls labels.Labels) *entry {
 		if e.member {
 			meta = e.family.meta
 		}
-		s = &series{rw: remotewrite.NewSeries(final, meta)}
+		s = &series{rw: remotewrite.NewLeanSeries(final, meta)}
 		c.series[h] = s
 	}
 	e.series = s
@@ -291,7 +291,7 @@ func (c *cache) describe(name string, change func(*metadata.Metadata)) {
 	for _, e := range c.entries {
 		if e.family == f && e.member && e.series != nil && !done[e.series] {
 			done[e.series] = true
-			e.series.rw = remotewrite.NewSeries(e.series.rw.Labels(), f.meta)
+			e.series.rw = remotewrite.NewLeanSeries(e.series.rw.Labels(), f.meta)
 		}
 	}
 }

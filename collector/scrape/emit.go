@@ -150,7 +150,7 @@ func (t *target) collect(f *found, at int64, buf *buffers) (kept int, err error)
 		if kept > t.cfg.SampleLimit {
 			return kept, fmt.Errorf("cannot take more than sample_limit %d samples of %q", t.cfg.SampleLimit, t.url)
 		}
-		if t.labelLimit > 0 && s.round == 0 && s.rw.Labels().Len() > t.labelLimit {
+		if t.labelLimit > 0 && s.round == 0 && s.rw.LabelCount() > t.labelLimit {
 			return kept, fmt.Errorf("cannot take series %s of %q: it has more than label_limit %d labels", s.rw.Labels(), t.url, t.labelLimit)
 		}
 	}
