@@ -22,6 +22,7 @@ help: ## Show this list
 build: $(BIN)/weir $(BIN)/weir-collector ## Build bin/weir (with the UI) and bin/weir-collector, static
 
 $(BIN)/weir: $(GO_FILES) go.mod go.sum ui/dist/app/index.html
+	@echo "building weir (the first time takes some minutes)"
 	$(GOBUILD) -o $@ ./cmd/weir
 
 $(BIN)/weir-collector: $(GO_FILES) go.mod go.sum
@@ -111,17 +112,25 @@ $(FUMPT):
 docs: ## Regenerate the configuration reference
 	CGO_ENABLED=0 go test ./cmd/weir -run ConfigurationReference -update-docs
 
-.PHONY: bench-statsd bench-scrape bench-ingest bench-spans bench-freshness
-bench-statsd: ## P1, P2: statsd receive and aggregate
-	go run ./collector/statsd/bench
+RECORD := go run ./deploy/bench record
+.PHONY: bench bench-statsd bench-scrape bench-ingest bench-spans bench-store bench-freshness bench-first-chart bench-kill
+bench: bench-statsd bench-scrape bench-ingest bench-spans bench-store bench-freshness bench-first-chart bench-kill ## All benchmarks; each writes its table to docs/benchmarks.md
+bench-statsd: ## P1, P2: statsd received and aggregated
+	$(RECORD) statsd -- go run ./collector/statsd/bench
 bench-scrape: ## P3: scrape and ship
-	go run ./collector/scrape/bench
-bench-ingest: ## P5, P9: remote write and spans over HTTP, acknowledged after fsync
-	go run ./ingest/bench
+	$(RECORD) scrape -- go run ./collector/scrape/bench
+bench-ingest: ## P5, P6, P9: remote write and spans over HTTP, acknowledged after fsync
+	$(RECORD) ingest -- go run ./ingest/bench
 bench-spans: ## P9, P10: the span store alone
-	go run ./store/local/spandb/bench
+	$(RECORD) spans -- go run ./store/local/spandb/bench
+bench-store: ## P5 to P8: the metric store alone
+	CGO_ENABLED=0 go test ./store/local/metricdb -run xxx -bench 'KnownSeries|NewSeries|Memory|Disk' -benchtime 20x
 bench-freshness: build ## P12: datagram received to value on an open page
-	go run ./deploy/bench freshness
+	$(RECORD) freshness -- go run ./deploy/bench freshness
+bench-first-chart: build $(BIN)/weir-demo ## U1: start of the demo to the first real chart in a browser
+	$(RECORD) first-chart -- bash deploy/ci/first-chart.sh
+bench-kill: build ## R1: kill -9 of server and collector under load, then count what is missing or doubled
+	$(RECORD) kill -- bash -c 'set -o pipefail; $(BIN)/weir soak --mode kill --kills 20 --collector-bin $(BIN)/weir-collector --markdown'
 
 .PHONY: clean
 clean: ## Remove what was built

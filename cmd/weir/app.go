@@ -119,7 +119,7 @@ func newApp(ctx context.Context, cfg Config, logger *slog.Logger) (_ *app, err e
 		if k := &cfg.Collector.Server; k.URL == "http://"+reachable(cfg.HTTP.Listen) {
 			k.URL = "http://" + reachable(a.listener.Addr().String())
 		}
-		if a.collector, err = collector.New(cfg.Collector.Config, version, part(logger, "collector"), metrics.NewSet()); err != nil {
+		if a.collector, err = collector.New(cfg.Collector.Config, version, logger, metrics.NewSet()); err != nil {
 			return nil, err
 		}
 	}

@@ -35,7 +35,7 @@ type cli struct {
 
 func main() {
 	var c cli
-	k := kong.Parse(&c, kong.Name("weir"), kong.Description("Measures the flow of data pipelines: how late, how much, what was lost and where."), kong.UsageOnError())
+	k := kong.Parse(&c, kong.Name("weir"), kong.Description("Measures the flow of data pipelines: how late, how much, what was lost and where."), kong.UsageOnError(), kong.Exit(func(code int) { os.Exit(min(code, 1)) }))
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	k.BindTo(ctx, (*context.Context)(nil))
 	k.BindTo(io.Writer(os.Stdout), (*io.Writer)(nil))

@@ -9,6 +9,8 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
+	"time"
 
 	"github.com/weirhq/weir/cmd/weir/soak"
 )
@@ -16,6 +18,7 @@ import (
 type soakCmd struct {
 	soak.Config  `embed:""`
 	Verbose      bool   `help:"Log what happens."`
+	Markdown     bool   `help:"Print the report as a Markdown table."`
 	CollectorBin string `type:"path" help:"weir-collector binary: without commands of your own, mode kill also starts and kills a collector."`
 }
 
@@ -41,7 +44,11 @@ func (c *soakCmd) Run(ctx context.Context, out io.Writer) error {
 		}()
 	}
 	report, err := soak.Run(ctx, cfg)
-	if _, werr := io.WriteString(out, report.String()); werr != nil {
+	text := report.String()
+	if c.Markdown {
+		text = markdown(report)
+	}
+	if _, werr := io.WriteString(out, text); werr != nil {
 		return werr
 	}
 	if err != nil {
@@ -91,4 +98,13 @@ otlp:
 	cfg.Collector = "http://" + addrs[2]
 	cfg.CollectorCommand = []string{c.CollectorBin, "--config", file, "--listen", ""}
 	return nil
+}
+
+func markdown(r soak.Report) string {
+	var b strings.Builder
+	b.WriteString("| kind | batches | acknowledged | present | missing | doubled | wrong | kills | slowest restart |\n|---|---|---|---|---|---|---|---|---|\n")
+	for _, l := range r.Lines {
+		fmt.Fprintf(&b, "| %s | %d | %d | %d | %d | %d | %d | %d | %s |\n", l.Kind, l.Batches, l.Acknowledged, l.Present, l.Missing, l.Doubled, l.Wrong, r.Kills, r.Restart.Round(10*time.Millisecond))
+	}
+	return b.String()
 }

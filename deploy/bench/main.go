@@ -1,6 +1,7 @@
-// Command bench measures what needs the whole product: how fresh an open page is.
+// Command bench measures what needs the whole product, how fresh an open page is, and records what the
+// benchmarks print in docs/benchmarks.md.
 //
-// It starts the weir binary with data in a temporary folder, sends it statsd datagrams that carry the time at
+// For freshness it starts the weir binary with data in a temporary folder, sends it statsd datagrams that carry the time at
 // which they were sent, and reads the values back from a live subscription, as a page does.
 package main
 
@@ -33,6 +34,7 @@ type freshnessCmd struct {
 func main() {
 	var cli struct {
 		Freshness freshnessCmd `cmd:"" help:"P12: statsd datagram received to value on an open page."`
+		Record    recordCmd    `cmd:"" help:"Run a benchmark and put its tables into docs/benchmarks.md."`
 	}
 	k := kong.Parse(&cli)
 	k.BindTo(context.Background(), (*context.Context)(nil))
