@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"math"
 	"math/bits"
+	"slices"
 
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
@@ -29,6 +30,7 @@ const (
 	tagExValue    = 2<<3 | 1
 	tagExTime     = 3 << 3
 	maxSampleSize = 9 + 11 + 11
+	maxVarint     = binary.MaxVarintLen32
 )
 
 // Batch collects samples and writes them as one request. It belongs to one goroutine. Its strings are numbered
@@ -165,57 +167,70 @@ func (b *Batch) add(s *Series, tag byte, payload []byte) {
 	}
 	b.dict.windowAdds++
 
-	ids := s.ids
-	n := int(s.refs)
-	sizeLabels := 0
+	// The lengths that go before the labels and before the whole hardly ever take more than a byte each: room for that
+	// is left, and where it was too little, all moves up.
+	const head = 4
+	ids, n := s.ids, int(s.refs)
+	start := len(b.series)
+	p := slices.Grow(b.series, head+5*len(ids)+len(payload)+maxVarint+16+2*maxVarint)[:start+head]
+	gen := b.dict.gen
 	for _, id := range ids[:n] {
-		sizeLabels += sizeVarint(b.ref(id))
-	}
-	var meta [1 + 1 + 1 + 5 + 1 + 5]byte
-	m := meta[:0]
-	if s.kind != 0 {
-		m = append(m, tagMetaType, s.kind)
-	}
-	if s.help {
-		m = append(m, tagMetaHelp)
-		m = binary.AppendUvarint(m, uint64(b.ref(ids[n])))
-		n++
-	}
-	if s.unit {
-		m = append(m, tagMetaUnit)
-		m = binary.AppendUvarint(m, uint64(b.ref(ids[n])))
-	}
-
-	size := 1 + sizeVarint(uint32(len(payload))) + len(payload)
-	if sizeLabels > 0 {
-		size += 1 + sizeVarint(uint32(sizeLabels)) + sizeLabels
-	}
-	if len(m) > 0 {
-		size += 2 + len(m)
-	}
-
-	p := b.series
-	p = append(p, tagTimeSeries)
-	p = binary.AppendUvarint(p, uint64(size))
-	if sizeLabels > 0 {
-		p = append(p, tagLabelRefs)
-		p = binary.AppendUvarint(p, uint64(sizeLabels))
-		for _, id := range ids[:s.refs] {
-			p = binary.AppendUvarint(p, uint64(b.refOf(id)))
+		m := b.dict.marks[id]
+		if m.gen != gen {
+			m.ref = b.ref(id)
+		}
+		if m.ref < 0x80 {
+			p = append(p, byte(m.ref))
+		} else {
+			p = binary.AppendUvarint(p, uint64(m.ref))
 		}
 	}
+	sizeLabels := len(p) - start - head
 	p = append(p, tag)
 	p = binary.AppendUvarint(p, uint64(len(payload)))
 	p = append(p, payload...)
-	if len(m) > 0 {
-		p = append(p, tagMetadata, byte(len(m)))
-		p = append(p, m...)
+	p = b.appendMeta(p, s, ids[n:])
+
+	size := len(p) - start - head
+	if sizeLabels > 0 {
+		size += 1 + sizeVarint(uint32(sizeLabels))
 	}
-	b.series = p
+	if sizeLabels > 0 && sizeLabels < 0x80 && size < 0x80 {
+		p[start], p[start+1], p[start+2], p[start+3] = tagTimeSeries, byte(size), tagLabelRefs, byte(sizeLabels)
+		b.series = p
+		return
+	}
+	h := append(make([]byte, 0, 2+2*maxVarint), tagTimeSeries)
+	h = binary.AppendUvarint(h, uint64(size))
+	if sizeLabels > 0 {
+		h = append(h, tagLabelRefs)
+		h = binary.AppendUvarint(h, uint64(sizeLabels))
+	}
+	b.series = slices.Replace(p, start, start+head, h...)
 }
 
-// refOf returns the reference of a string that ref has written already; the empty string has the mark's zero.
-func (b *Batch) refOf(n uint32) uint32 { return b.dict.marks[n].ref }
+// appendMeta appends the metadata of s, where it has any; ids are the numbers of its help and unit.
+func (b *Batch) appendMeta(p []byte, s *Series, ids []uint32) []byte {
+	if s.kind == 0 && len(ids) == 0 {
+		return p
+	}
+	at := len(p)
+	p = append(p, tagMetadata, 0)
+	if s.kind != 0 {
+		p = append(p, tagMetaType, s.kind)
+	}
+	if s.help {
+		p = append(p, tagMetaHelp)
+		p = binary.AppendUvarint(p, uint64(b.ref(ids[0])))
+		ids = ids[1:]
+	}
+	if s.unit {
+		p = append(p, tagMetaUnit)
+		p = binary.AppendUvarint(p, uint64(b.ref(ids[0])))
+	}
+	p[at+1] = byte(len(p) - at - 2) // 14 at most
+	return p
+}
 
 func sizeVarint(v uint32) int { return (bits.Len32(v|1) + 6) / 7 }
 

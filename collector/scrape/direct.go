@@ -30,8 +30,10 @@ type direct struct {
 	dialer *net.Dialer
 	addr   string // host:port
 	conn   net.Conn
-	stop   func() bool // ends the watch over the context of the exchange under way
-	size   int64       // bytes that may still be read of what comes before the body
+	asked  *http.Request // as it was asked last
+	text   []byte        // the same in bytes
+	stop   func() bool   // ends the watch over the context of the exchange under way
+	size   int64         // bytes that may still be read of what comes before the body
 }
 
 // wire is what a request is written from and an answer is read through; it holds nothing between two scrapes.
@@ -59,9 +61,12 @@ func (d *direct) Read(p []byte) (int, error) {
 
 // get sends the request and returns the answer, whose body ends with ctx. Then done must be called.
 func (d *direct) get(ctx context.Context, req *http.Request, w *wire) (resp *http.Response, err error) {
-	w.request.Reset()
-	if err := req.Write(&w.request); err != nil {
-		return nil, err
+	if d.asked != req {
+		w.request.Reset()
+		if err := req.Write(&w.request); err != nil {
+			return nil, err
+		}
+		d.asked, d.text = req, bytes.Clone(w.request.Bytes())
 	}
 	for {
 		reused := d.conn != nil
@@ -93,7 +98,7 @@ func (d *direct) exchange(ctx context.Context, req *http.Request, w *wire) (*htt
 	}
 	conn := d.conn
 	d.stop = context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
-	if _, err := d.conn.Write(w.request.Bytes()); err != nil {
+	if _, err := d.conn.Write(d.text); err != nil {
 		return nil, err
 	}
 	if w.reader == nil {

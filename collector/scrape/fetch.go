@@ -21,18 +21,8 @@ var errTooLarge = errors.New("answer is too large")
 
 // fetch asks the target and reads its answer into buf. om tells whether it is OpenMetrics.
 func (t *target) fetch(ctx context.Context, buf *buffers) (om bool, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, t.url, http.NoBody)
+	req, err := t.request()
 	if err != nil {
-		return false, fmt.Errorf("cannot ask %q: %w", t.url, err)
-	}
-	req.Header = http.Header{
-		"Accept": {accept}, "Accept-Encoding": {"identity"}, "User-Agent": {"weir-collector"},
-		"X-Prometheus-Scrape-Timeout-Seconds": {strconv.FormatFloat(t.cfg.Timeout.Seconds(), 'f', -1, 64)},
-	}
-	if t.gzip {
-		req.Header["Accept-Encoding"] = []string{"gzip"}
-	}
-	if err := t.authorize(req); err != nil {
 		return false, err
 	}
 	if t.direct != nil {
@@ -47,12 +37,37 @@ func (t *target) fetch(ctx context.Context, buf *buffers) (om bool, err error) {
 		}
 		t.direct = nil // redirects are rare, and hold for the next scrape too
 	}
-	resp, err := t.client.Do(req)
+	resp, err := t.client.Do(req.WithContext(ctx))
 	if err != nil {
 		return false, err // names method and address already
 	}
 	defer resp.Body.Close()
 	return t.take(resp, buf)
+}
+
+// request is what the target is asked. It is made anew where a file holds a secret, since that may change.
+func (t *target) request() (*http.Request, error) {
+	if t.asked != nil {
+		return t.asked, nil
+	}
+	req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, t.url, http.NoBody)
+	if err != nil {
+		return nil, fmt.Errorf("cannot ask %q: %w", t.url, err)
+	}
+	req.Header = http.Header{
+		"Accept": {accept}, "Accept-Encoding": {"identity"}, "User-Agent": {"weir-collector"},
+		"X-Prometheus-Scrape-Timeout-Seconds": {strconv.FormatFloat(t.cfg.Timeout.Seconds(), 'f', -1, 64)},
+	}
+	if t.gzip {
+		req.Header["Accept-Encoding"] = []string{"gzip"}
+	}
+	if err := t.authorize(req); err != nil {
+		return nil, err
+	}
+	if t.cfg.BearerTokenFile == "" && t.cfg.PasswordFile == "" {
+		t.asked = req
+	}
+	return req, nil
 }
 
 // take reads an answer into buf.

@@ -51,7 +51,8 @@ type target struct {
 	url        string
 	labels     labels.Labels
 	client     *http.Client
-	direct     *direct // instead of client where that does; nil = it does not
+	asked      *http.Request // nil = made anew for each scrape
+	direct     *direct       // instead of client where that does; nil = it does not
 	gzip       bool
 	offset     time.Duration
 	labelLimit int

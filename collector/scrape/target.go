@@ -118,9 +118,12 @@ func loopback(host string) bool {
 	return ip != nil && ip.IsLoopback()
 }
 
+// together is the step in which targets are spread. Those of one step share what waking up costs.
+const together = 100 * time.Millisecond
+
 // offset spreads targets over the interval, always the same way.
 func offset(key string, interval time.Duration) time.Duration {
-	return time.Duration(xxhash.Sum64String(key) % uint64(interval))
+	return time.Duration(xxhash.Sum64String(key) % uint64(interval)).Truncate(together)
 }
 
 // client makes the HTTP client of an entry. Its connections stay open between scrapes.
