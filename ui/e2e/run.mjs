@@ -8,6 +8,7 @@ import * as explore from './explore.mjs';
 import * as keys from './keys.mjs';
 import * as live from './live.mjs';
 import { pagesOf } from './pages.mjs';
+import * as reals from './real.mjs';
 import * as screens from './screens.mjs';
 import * as sight from './sight.mjs';
 import * as trace from './trace.mjs';
@@ -40,9 +41,10 @@ let failed = 0;
 let passed = 0;
 let left = 0;
 const begin = Date.now();
-for (const { tests } of [sight, keys, live, screens, explore, trace]) {
+for (const { tests } of [sight, keys, live, screens, explore, trace, reals]) {
   for (const [name, run, where] of tests(context)) {
     if (only.length && !only.some((o) => name.includes(o))) continue;
+    if (where === 'real' && !real) continue;
     if (where === 'mock' && real) {
       left++;
       continue;

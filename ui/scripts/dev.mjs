@@ -4,7 +4,9 @@ import { startMock } from '../mock/server.mjs';
 
 const target = process.env.WEIR || (await startMock()).url;
 // The server takes the live line only from its own pages, so the origin goes along changed.
-const vite = await createServer({ server: { proxy: { '/api': { target, ws: true, changeOrigin: true, headers: { origin: new URL(target).origin } } } } });
+const vite = await createServer({
+  server: { proxy: { '/api': { target, ws: true, changeOrigin: true, headers: { origin: new URL(target).origin } } } },
+});
 await vite.listen();
 vite.printUrls();
 console.log(`answers come from ${target}`);

@@ -30,6 +30,8 @@ function Panels({ data, row }: { data: LossDetail; row: LossRow }) {
   const named = windows.find((w) => String(w.window) === view.w);
   // Without a choice: the newest settled window that shows the trouble, else the newest settled one.
   const shown = named ?? windows.find((w) => w.settled && w.lost > 0) ?? windows.find((w) => w.settled) ?? windows[0];
+  // Windows of less than a minute are told apart by their seconds.
+  const fine = windows.some((w) => w.window % 60 !== 0);
   const reasons = list(data.reasons);
   const examples = list(data.examples);
   return (
@@ -41,7 +43,7 @@ function Panels({ data, row }: { data: LossDetail; row: LossRow }) {
           </h2>
           {shown ? (
             <span className="mut">
-              {clock(shown.window * 1000, view.tz)},{' '}
+              {(fine ? clockSeconds : clock)(shown.window * 1000, view.tz)},{' '}
               {shown.settled
                 ? `settled ${shown.settled_at > 0 ? clockSeconds(shown.settled_at, view.tz) : ''}`
                 : 'not settled yet'}

@@ -73,7 +73,7 @@ function Content({ data }: { data: Loss }) {
       <div className="row base">
         <h1>Loss</h1>
         <span className="mut">
-          in = out + filtered + dead-lettered + in flight + <b>lost</b>, per minute of event time
+          in = out + filtered + dead-lettered + in flight + <b>lost</b>, per window of event time
         </span>
         <span className="grow" />
         <Segmented

@@ -119,8 +119,8 @@ function SearchForm() {
   };
   const fields = [
     { key: 'service', label: 'Service', hint: 'enrich', width: 84, filter: true },
-    { key: 'name', label: 'Span name or trace id', hint: 'process orders', width: 120 },
-    { key: 'attr', label: 'Attribute', hint: 'customer.tier=gold', width: 130 },
+    { key: 'name', label: 'Name or trace id', hint: 'process orders', width: 104 },
+    { key: 'attr', label: 'Attribute', hint: 'customer.tier=gold', width: 122 },
     { key: 'min', label: 'At least', hint: '250ms', width: 48 },
     { key: 'max', label: 'At most', hint: '2m', width: 48 },
   ] as const;
