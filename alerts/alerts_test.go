@@ -3,7 +3,6 @@ package alerts
 import (
 	"context"
 	"encoding/json"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -145,7 +144,7 @@ func (f *fixed) Pipelines(context.Context, store.Tenant) (answer.Pipelines, erro
 }
 
 func manager(cfg Config, src Pipelines, cat store.Catalog) *Manager {
-	return New(cfg, src, cat, func() []store.Tenant { return []store.Tenant{"default"} }, slog.New(slog.NewTextHandler(io.Discard, nil)), metrics.NewSet())
+	return New(cfg, src, cat, func() []store.Tenant { return []store.Tenant{"default"} }, slog.New(slog.DiscardHandler), metrics.NewSet())
 }
 
 // What fires before a restart neither ends nor fires again by it.
@@ -260,7 +259,7 @@ func TestWebhookGivesUpInTheEndAndSaysSo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var last string
 		s := newSender(Webhook{URL: "http://127.0.0.1:1/", TokenFile: "/does/not/exist", Timeout: time.Second},
-			func(_ store.Tenant, _, result string) { last = result }, slog.New(slog.NewTextHandler(io.Discard, nil)), metrics.NewSet())
+			func(_ store.Tenant, _, result string) { last = result }, slog.New(slog.DiscardHandler), metrics.NewSet())
 		s.deliver(t.Context(), notice{tenant: "default", alert: answer.Alert{ID: "x"}})
 		if !strings.Contains(last, "cannot read the webhook's token") {
 			t.Errorf("the page says %q", last)

@@ -3,7 +3,6 @@ package query
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"strings"
 	"testing"
@@ -20,7 +19,7 @@ func engine(t *testing.T, cfg Config) (*Engine, store.Metrics) {
 	t.Helper()
 	lc := local.DefaultConfig()
 	lc.Dir = t.TempDir()
-	logger := slog.New(slog.NewTextHandler(io.Discard, nil))
+	logger := slog.New(slog.DiscardHandler)
 	eng, err := local.Open(t.Context(), lc, logger, metrics.NewSet())
 	if err != nil {
 		t.Fatal(err)

@@ -122,17 +122,17 @@ type Rejection struct {
 	Example string // the series and why, for the sender's log
 }
 
-// TraceID and SpanID are those of W3C trace context.
-type (
-	TraceID [16]byte
-	SpanID  [8]byte
-)
+// TraceID is that of W3C trace context.
+type TraceID [16]byte
 
-// SpanKind and SpanStatus have the numbers of OTLP.
-type (
-	SpanKind   uint8
-	SpanStatus uint8
-)
+// SpanID is that of W3C trace context.
+type SpanID [8]byte
+
+// SpanKind has the numbers of OTLP.
+type SpanKind uint8
+
+// SpanStatus has the numbers of OTLP.
+type SpanStatus uint8
 
 // Span kinds and states, numbered as in OTLP.
 const (

@@ -257,7 +257,7 @@ func (c *Client) audit(k key, v counts) string {
 
 func (c *Client) send(lines []line) error {
 	if c.conn == nil {
-		conn, err := net.DialTimeout(c.network, c.addr, time.Second)
+		conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(context.Background(), c.network, c.addr)
 		if err != nil {
 			return err
 		}

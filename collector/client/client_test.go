@@ -37,7 +37,7 @@ func received(t *testing.T, l *net.UnixConn) (n, sum, xor uint64, lines []string
 		if k > 1432 {
 			t.Errorf("datagram of %d bytes does not fit a packet", k)
 		}
-		for _, s := range strings.Split(string(b[:k]), "\n") {
+		for s := range strings.SplitSeq(string(b[:k]), "\n") {
 			lines = append(lines, s)
 			m := re.FindStringSubmatch(s)
 			if m == nil {

@@ -56,8 +56,8 @@ func replace(file, name, text string) error {
 		return err
 	}
 	begin, end := "<!-- bench "+name+" -->\n", "<!-- end "+name+" -->"
-	i := strings.Index(string(b), begin)
-	j := strings.Index(string(b), end)
+	i := bytes.Index(b, []byte(begin))
+	j := bytes.Index(b, []byte(end))
 	if i < 0 || j < i {
 		return fmt.Errorf("%s has no section %q", file, name)
 	}

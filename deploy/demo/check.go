@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -74,7 +75,8 @@ func (k *checker) all(ctx context.Context, hold time.Duration) error {
 
 func (k *checker) print(w io.Writer) {
 	passed, failed := 0, 0
-	fmt.Fprintf(w, "\n| scene | checked | injected or expected | weir says | after | |\n|---|---|---|---|---|---|\n")
+	var b strings.Builder
+	fmt.Fprintf(&b, "\n| scene | checked | injected or expected | weir says | after | |\n|---|---|---|---|---|---|\n")
 	for _, r := range k.results {
 		mark := "ok"
 		if r.ok {
@@ -83,9 +85,12 @@ func (k *checker) print(w io.Writer) {
 			failed++
 			mark = "WRONG"
 		}
-		fmt.Fprintf(w, "| %s | %s | %s | %s | %.1f s | %s |\n", r.scene, r.what, r.want, r.got, r.took.Seconds(), mark)
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %.1f s | %s |\n", r.scene, r.what, r.want, r.got, r.took.Seconds(), mark)
 	}
-	fmt.Fprintf(w, "\nscenes: %d passed, %d failed (%.0f s)\n", passed, failed, time.Since(k.began).Seconds())
+	fmt.Fprintf(&b, "\nscenes: %d passed, %d failed (%.0f s)\n", passed, failed, time.Since(k.began).Seconds())
+	if _, err := io.WriteString(w, b.String()); err != nil {
+		k.logger.Error("cannot print the results", "error", err)
+	}
 }
 
 // eventually asks until the answer is as wanted or patience ends; the last answer is noted either way.
@@ -266,10 +271,15 @@ func orWord(s, word string) string {
 	return s
 }
 
+// rangeOf is the query of [from, to), Unix seconds.
+func rangeOf(from, to int64) url.Values {
+	return url.Values{"from": {strconv.FormatInt(from*1000, 10)}, "to": {strconv.FormatInt(to*1000, 10)}}
+}
+
 func clock(unix int64) string { return time.Unix(unix, 0).UTC().Format("15:04:05") }
 
 func (k *checker) compare(ctx context.Context, first, last, w int64, injected map[int64]int64, kind string) (string, bool) {
-	q := url.Values{"from": {fmt.Sprint(first * 1000)}, "to": {fmt.Sprint((last + w) * 1000)}}
+	q := rangeOf(first, last+w)
 	var l answer.Loss
 	if err := k.get(ctx, "/api/v1/loss?"+q.Encode(), &l); err != nil {
 		return err.Error(), false
@@ -344,7 +354,7 @@ func (k *checker) kill(ctx context.Context, hold time.Duration) error {
 	w := int64(k.opt.Window / time.Second)
 	first, last := from.Unix()/w*w, to.Unix()/w*w
 	return k.eventually(ctx, "kill", "no false loss", "every window settled, OK or UNKNOWN, 0 lost", k.opt.Window+k.opt.Grace+45*time.Second, func(ctx context.Context) (string, bool) {
-		q := url.Values{"from": {fmt.Sprint(first * 1000)}, "to": {fmt.Sprint((last + w) * 1000)}}
+		q := rangeOf(first, last+w)
 		var l answer.Loss
 		if err := k.get(ctx, "/api/v1/loss?"+q.Encode(), &l); err != nil {
 			return err.Error(), false

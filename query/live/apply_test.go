@@ -1,5 +1,7 @@
 package live
 
+import "maps"
+
 // apply is the reader's side of diff, as the UI has it in TypeScript.
 func apply(a, patch any) any {
 	p, ok := patch.(map[string]any)
@@ -16,9 +18,7 @@ func apply(a, patch any) any {
 		return patch
 	}
 	out := make(map[string]any, len(obj))
-	for k, v := range obj {
-		out[k] = v
-	}
+	maps.Copy(out, obj)
 	for k, v := range p {
 		if v == nil {
 			delete(out, k)

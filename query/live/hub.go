@@ -123,7 +123,7 @@ func (h *Hub) serve(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return
 	}
-	c.serve(ws)
+	c.serve(ws) //nolint:contextcheck // feeds outlive the request that starts them
 }
 
 func (h *Hub) drop(c *conn) {

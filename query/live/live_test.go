@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
-	"io"
 	"log/slog"
 	"math"
 	"net/http/httptest"
@@ -47,7 +46,7 @@ type said struct {
 
 func start(t *testing.T, src api.Source, cfg Config) (dial func() *websocket.Conn, h *Hub) {
 	t.Helper()
-	h = New(cfg, src, nil, slog.New(slog.NewTextHandler(io.Discard, nil)), metrics.NewSet())
+	h = New(cfg, src, nil, slog.New(slog.DiscardHandler), metrics.NewSet())
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { defer close(done); _ = h.Run(ctx) }()
@@ -183,7 +182,7 @@ func TestSlowReaderGetsGapAndSnapshotWithoutHoles(t *testing.T) {
 	f := &feed{every: time.Second, subs: map[*subscription]struct{}{}}
 	src := &fakeSource{}
 	f.eval = &answerEval{ask: func(ctx context.Context) (any, error) { return src.Pipelines(ctx, "t") }}
-	h := New(DefaultConfig(), src, nil, slog.New(slog.NewTextHandler(io.Discard, nil)), metrics.NewSet())
+	h := New(DefaultConfig(), src, nil, slog.New(slog.DiscardHandler), metrics.NewSet())
 	c := &conn{hub: h, out: make(chan message, 3), done: make(chan struct{})}
 	s := &subscription{id: 1, conn: c, feed: f}
 	f.subs[s] = struct{}{}

@@ -30,7 +30,7 @@ func serve(t *testing.T) (url string, m store.Metrics) {
 	t.Helper()
 	cfg := local.DefaultConfig()
 	cfg.Dir = t.TempDir()
-	logger := slog.New(slog.NewTextHandler(io.Discard, nil))
+	logger := slog.New(slog.DiscardHandler)
 	eng, err := local.Open(t.Context(), cfg, logger, metrics.NewSet())
 	if err != nil {
 		t.Fatal(err)
@@ -122,7 +122,7 @@ func TestPrometheusClientReadsItsTenant(t *testing.T) {
 	if err != nil || len(series) != 1 || series[0]["service"] != "web" {
 		t.Errorf("series of b are %v, %v", series, err)
 	}
-	if v, _, err = b.Query(ctx, `orders`, end); err != nil || len(v.(model.Vector)) != 0 { //nolint:errcheck // a vector or a failed test
+	if v, _, err = b.Query(ctx, `orders`, end); err != nil || len(v.(model.Vector)) != 0 {
 		t.Errorf("b reads a's orders: %v, %v", v, err)
 	}
 	meta, err := a.Metadata(ctx, "", "")

@@ -30,9 +30,7 @@ func (b *base) consume(ctx context.Context, stream, group string, handle func(co
 	}
 	for ctx.Err() == nil {
 		if b.fault.stalled.Load() {
-			if wait(ctx, 50*time.Millisecond) != nil {
-				return nil
-			}
+			wait(ctx, 50*time.Millisecond)
 			continue
 		}
 		n := batch
@@ -44,9 +42,7 @@ func (b *base) consume(ctx context.Context, stream, group string, handle func(co
 		got, err := c.Fetch(n, jetstream.FetchMaxWait(500*time.Millisecond))
 		if err != nil {
 			b.logger.Warn("cannot fetch, trying again", "stream", stream, "error", err)
-			if wait(ctx, 200*time.Millisecond) != nil {
-				return nil
-			}
+			wait(ctx, 200*time.Millisecond)
 			continue
 		}
 		msgs := make([]jetstream.Msg, 0, n)
@@ -58,25 +54,22 @@ func (b *base) consume(ctx context.Context, stream, group string, handle func(co
 		}
 		if slow > 0 && len(msgs) > 0 {
 			pace := time.Duration(len(msgs)) * time.Second / time.Duration(slow)
-			if wait(ctx, pace-time.Since(began)) != nil {
-				return nil
-			}
+			wait(ctx, pace-time.Since(began))
 		}
 	}
 	return nil
 }
 
-func wait(ctx context.Context, d time.Duration) error {
+// wait returns after d, or when ctx ends.
+func wait(ctx context.Context, d time.Duration) {
 	if d <= 0 {
-		return ctx.Err()
+		return
 	}
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-ctx.Done():
-		return ctx.Err()
 	case <-t.C:
-		return nil
 	}
 }
 
@@ -203,7 +196,7 @@ func (b *base) settle(ctx context.Context, p passed) {
 			b.logger.Warn("the broker did not confirm, trying again", "error", err)
 			again, perr := b.js.PublishMsgAsync(p.ack.Msg())
 			if perr != nil {
-				if wait(ctx, 100*time.Millisecond) != nil {
+				if wait(ctx, 100*time.Millisecond); ctx.Err() != nil {
 					return
 				}
 				continue
