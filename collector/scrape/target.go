@@ -118,12 +118,13 @@ func loopback(host string) bool {
 	return ip != nil && ip.IsLoopback()
 }
 
-// together is the step in which targets are spread. Those of one step share what waking up costs.
-const together = 100 * time.Millisecond
+// maxStep bounds how far apart targets begin at most that might begin one after the other.
+const maxStep = 500 * time.Millisecond
 
-// offset spreads targets over the interval, always the same way.
+// offset spreads targets over the interval, always the same way, in at least ten steps. The targets of a step share what
+// it costs to wake up.
 func offset(key string, interval time.Duration) time.Duration {
-	return time.Duration(xxhash.Sum64String(key) % uint64(interval)).Truncate(together)
+	return time.Duration(xxhash.Sum64String(key) % uint64(interval)).Truncate(min(interval/10, maxStep))
 }
 
 // client makes the HTTP client of an entry. Its connections stay open between scrapes.
