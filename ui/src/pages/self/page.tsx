@@ -6,7 +6,7 @@ import { Screen } from '../../components/screen';
 import { Scroll } from '../../components/scroll';
 import { Shape, State } from '../../components/state';
 import { useTitle } from '../../components/title';
-import { bytes, count, DASH, duration, rate, value } from '../../lib/format';
+import { bytes, count, DASH, duration, plural, rate, value } from '../../lib/format';
 import { full } from '../../lib/time';
 import { useView } from '../../state/use-view';
 
@@ -30,18 +30,25 @@ const PARTS: { part: DoorRow['part']; title: string; says: string; stored: strin
 function Content({ data }: { data: Self }) {
   const doors = list(data.doors);
   const off = doors.filter((d) => !d.balanced).length;
+  const collectors = list(data.collectors);
+  const away = new Set(collectors.filter((c) => c.state === 'UNKNOWN').map((c) => c.node));
   return (
     <>
       <div className="row base">
         <h1>Self</h1>
         {doors.length === 0 ? (
           <State state="UNKNOWN" word="NOTHING RECEIVED YET" />
+        ) : data.balanced && away.size > 0 ? (
+          <State state="UNKNOWN" word={away.size === 1 ? 'COLLECTOR AWAY' : 'COLLECTORS AWAY'} />
         ) : data.balanced ? (
           <State state="OK" word="BALANCED" />
         ) : (
           <State state="LOSING" word="NOT BALANCED" />
         )}
         <span className="mut">
+          {away.size > 0
+            ? `${count(away.size)} of ${plural(collectors.length, 'collector')} silent: ${[...away].slice(0, 3).join(', ')}${away.size > 3 ? ' …' : ''}; `
+            : ''}
           received = stored + spooled + dropped{off > 0 ? `; ${off} of ${doors.length} doors are off` : ''}
         </span>
         <span className="grow" />
@@ -50,11 +57,19 @@ function Content({ data }: { data: Self }) {
       {PARTS.map((p) => {
         const rows = doors.filter((d) => d.part === p.part);
         return rows.length > 0 ? (
-          <Doors key={p.part} title={p.title} says={p.says} stored={p.stored} rows={rows} spool={p.part === 'spool'} />
+          <Doors
+            key={p.part}
+            title={p.title}
+            says={p.says}
+            stored={p.stored}
+            rows={rows}
+            away={away}
+            spool={p.part === 'spool'}
+          />
         ) : null;
       })}
       <div className="cols">
-        <Collectors rows={list(data.collectors)} skew={data.at} />
+        <Collectors rows={collectors} skew={data.at} />
         <Store rows={list(data.store)} />
       </div>
     </>
@@ -66,12 +81,15 @@ function Doors({
   says,
   stored,
   rows,
+  away,
   spool,
 }: {
   title: string;
   says: string;
   stored: string;
   rows: readonly DoorRow[];
+  /** Nodes that are silent: their figures are the last that were heard. */
+  away: ReadonlySet<string>;
   spool: boolean;
 }) {
   return (
@@ -107,10 +125,15 @@ function Doors({
             {rows.map((d) => {
               const dropped = list(d.dropped).filter((x) => x.count > 0);
               const sum = dropped.reduce((n, x) => n + x.count, 0);
+              const silent = d.part !== 'ingest' && away.has(d.node);
               return (
                 <tr key={`${d.node} ${d.door}`}>
                   <td className="l">
-                    {d.balanced ? (
+                    {silent && d.balanced ? (
+                      <span className="mark mut">
+                        <Shape tone="unk" /> as last heard
+                      </span>
+                    ) : d.balanced ? (
                       <span className="mark">
                         <Shape tone="ok" /> balanced
                       </span>
@@ -124,7 +147,7 @@ function Doors({
                   <td className="l">
                     <b>{d.door}</b> <span className="mut">{d.unit === d.door ? '' : d.unit}</span>
                   </td>
-                  <td>{rate(d.rate)}</td>
+                  <td>{silent ? '?' : rate(d.rate)}</td>
                   <td>{count(d.received)}</td>
                   <td>{count(d.stored)}</td>
                   {spool ? <td className={d.spooled > 0 ? 'warn' : undefined}>{count(d.spooled)}</td> : null}
