@@ -11,6 +11,9 @@ import (
 // maxGroup is how many bytes one group commit takes; later appenders wait for the next.
 const maxGroup = 4 << 20
 
+// maxSpare bounds the buffer that is kept from one group to the next.
+const maxSpare = 1 << 20
+
 // group is what several appenders write and sync together.
 type group struct {
 	buf     []byte
@@ -49,8 +52,8 @@ func (s *Spool) Append(k signal.Kind, e Encoding, items int, body []byte) (uint6
 	g := s.filling
 	lead := g == nil
 	if lead {
-		g = &group{done: make(chan struct{})}
-		s.filling = g
+		g = &group{done: make(chan struct{}), buf: s.spare[:0]}
+		s.filling, s.spare = g, nil
 	}
 	i := len(g.entries)
 	g.entries = append(g.entries, h)
@@ -84,11 +87,15 @@ func (s *Spool) lead(g *group, crowd bool) {
 	s.crowd = len(g.entries)
 	s.mu.Unlock()
 	g.err = s.commit(g)
+	s.mu.Lock()
 	if g.err != nil {
-		s.mu.Lock()
 		s.count.failed += uint64(len(g.entries))
-		s.mu.Unlock()
 	}
+	if cap(g.buf) <= maxSpare {
+		s.spare = g.buf
+	}
+	g.buf = nil
+	s.mu.Unlock()
 	close(g.done)
 }
 

@@ -82,6 +82,7 @@ type Spool struct {
 	mu       sync.Mutex
 	closed   bool
 	filling  *group // takes appenders; nil when nobody waits
+	spare    []byte // buffer for the next group
 	crowd    int    // appenders in the last group
 	broken   bool   // the active segment may hold bytes behind its durable end
 	segs     []*segment
