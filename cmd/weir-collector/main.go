@@ -96,7 +96,23 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) error {
 		go func() { _ = server.Serve(l) }()
 		defer func() { _ = server.Close() }()
 	}
+	go trim(ctx)
 	return c.Run(ctx)
+}
+
+// trim gives back the memory that learning the series took, which the runtime by itself does over many minutes: soon after
+// the start, then ever more rarely, since each time costs a garbage collection.
+func trim(ctx context.Context) {
+	wait := 5 * time.Second
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+			debug.FreeOSMemory()
+			wait = min(2*wait, 10*time.Minute)
+		}
+	}
 }
 
 // internal serves what operators of the collector ask for.

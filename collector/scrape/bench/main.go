@@ -64,9 +64,9 @@ type mode struct {
 }
 
 var modes = []mode{
-	{5 * time.Second, 4, "off", 0, "zstd"},
+	{5 * time.Second, 3, "off", 0, "zstd"},
 	{time.Second, 10, "off", 0, "zstd"},
-	{time.Second, 8, "off", 100, "zstd"},
+	{time.Second, 5, "off", 100, "zstd"},
 }
 
 func (o options) run(ctx context.Context) error {
@@ -141,7 +141,7 @@ func (o options) measure(ctx context.Context, m mode, dir string) error {
 		}
 	}()
 
-	wait(2*m.interval + 500*time.Millisecond) // the first scrape learns the series, the second the comments
+	wait(2*m.interval + 6*time.Second) // the first scrape learns the series, the second the comments; then garbage goes
 	length := time.Duration(m.rounds) * m.interval
 	profiled := make(chan error, 1)
 	go func() { profiled <- o.saveProfile(ctx, internal, length) }()
