@@ -63,6 +63,7 @@ var inTests = map[string][]string{
 	"alerts":      {"store/local/..."},
 	"collector":   {"collector/..."},
 	"deploy":      {"..."},
+	"internal":    {"collector/client"},
 }
 
 // homes pins each foreign package to the folders that may import it.
