@@ -353,7 +353,8 @@ func TestEverythingAtOnce(t *testing.T) {
 	if len(acked) == 0 || failed.Load() == 0 {
 		t.Fatalf("%d acknowledged, %d failed: want some of both", len(acked), failed.Load())
 	}
-	if err := db.Close(); err != nil {
+	// The last injected failure may still stand when time is up; then Close says so, as it must.
+	if err := db.Close(); err != nil && !errors.Is(err, os.ErrInvalid) {
 		t.Fatal(err)
 	}
 	holds(t, openTest(t, db.cfg), acked, origin)
