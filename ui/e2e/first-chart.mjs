@@ -28,7 +28,7 @@ async function drawn() {
         return canvas && canvas.width > 0;
       },
       undefined,
-      { polling: 50, timeout: Math.min(4000, Math.max(1, left())) },
+      { polling: 50, timeout: Math.min(1500, Math.max(1, left())) },
     );
     // Two frames later the canvas is on the screen.
     await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));

@@ -231,9 +231,15 @@ function options(latest: { current: Props }, width: number, height: number, zone
         grid: { show: false },
         size: 26,
         space: 70,
-        values: (_u, ticks) => {
+        values: (u, ticks) => {
           const fine = ticks.length > 1 && (ticks[1] as number) - (ticks[0] as number) < 60;
-          return ticks.map((t) => (fine ? clockSeconds(t * 1000, zone) : clock(t * 1000, zone)));
+          // A label that would be cut off at the right edge is left out.
+          const { min = 0, max = 1 } = u.scales.x as { min?: number; max?: number };
+          const half = fine ? 26 : 16;
+          const room = (t: number) => ((max - t) / (max - min || 1)) * (u.width - 50) + 8;
+          return ticks.map((t) =>
+            room(t) < half && t > min ? '' : fine ? clockSeconds(t * 1000, zone) : clock(t * 1000, zone),
+          );
         },
       },
       {
