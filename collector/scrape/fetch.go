@@ -21,12 +21,12 @@ var errTooLarge = errors.New("answer is too large")
 
 // fetch asks the target and reads its answer into buf. om tells whether it is OpenMetrics.
 func (t *target) fetch(ctx context.Context, buf *buffers) (om bool, err error) {
-	req, err := t.request()
+	req, err := t.request() //nolint:contextcheck // it outlives the scrape; the context comes with its use
 	if err != nil {
 		return false, err
 	}
 	if t.direct != nil {
-		resp, err := t.direct.get(ctx, req, &buf.wire)
+		resp, err := t.direct.get(ctx, req, &buf.wire) //nolint:bodyclose // done closes what is not to be read on
 		if err == nil {
 			om, err = t.take(resp, buf)
 			t.direct.done(resp, &buf.wire, err == nil || resp.StatusCode != http.StatusOK)

@@ -18,6 +18,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"time"
 
@@ -77,7 +78,7 @@ func (o options) run(ctx context.Context) error {
 	defer func() { _ = os.RemoveAll(dir) }()
 	if o.collector == "" {
 		o.collector = filepath.Join(dir, "weir-collector")
-		build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", o.collector, "./cmd/weir-collector") //nolint:gosec // our own path
+		build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", o.collector, "./cmd/weir-collector")
 		build.Env, build.Stderr = append(os.Environ(), "CGO_ENABLED=0"), os.Stderr
 		if err := build.Run(); err != nil {
 			return fmt.Errorf("cannot build the collector: %w: run the bench in the root of the repository, or name a binary with -collector", err)
@@ -91,7 +92,7 @@ func (o options) run(ctx context.Context) error {
 		if o.only >= 0 && i != o.only {
 			continue
 		}
-		if err := o.measure(ctx, m, filepath.Join(dir, fmt.Sprint(i))); err != nil {
+		if err := o.measure(ctx, m, filepath.Join(dir, strconv.Itoa(i))); err != nil {
 			return err
 		}
 	}
@@ -128,7 +129,7 @@ func (o options) measure(ctx context.Context, m mode, dir string) error {
 		return err
 	}
 	var complaints strings.Builder
-	c := exec.CommandContext(ctx, o.collector, "-config", file, "-listen", internal) //nolint:gosec // the binary to measure
+	c := exec.CommandContext(ctx, o.collector, "-config", file, "-listen", internal)
 	c.Stderr = &complaints
 	if err := c.Start(); err != nil {
 		return fmt.Errorf("cannot start the collector %q: %w", o.collector, err)
@@ -250,7 +251,7 @@ func get(ctx context.Context, url string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	resp, err := http.DefaultClient.Do(req) //nolint:forbidigo // a program of its own
+	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return nil, err
 	}

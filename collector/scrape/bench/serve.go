@@ -79,7 +79,7 @@ func serveTargets(targets, series, churn int) error {
 		w.WriteHeader(http.StatusNoContent)
 	})
 	mux.HandleFunc("GET /tally", func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprintln(w, rec.samples.Load(), rec.stale.Load(), rec.relabelled.Load(), rec.bytes.Load(), rec.requests.Load())
+		_, _ = fmt.Fprintln(w, rec.samples.Load(), rec.stale.Load(), rec.relabelled.Load(), rec.bytes.Load(), rec.requests.Load())
 	})
 	ln, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
