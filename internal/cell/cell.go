@@ -111,9 +111,11 @@ type Batch struct {
 	Cells   []Cell  `json:"cells"`
 }
 
-// WindowStart returns the start of the event window of width w that holds t.
+// WindowStart returns the start of the event window that holds t. Windows are whole seconds wide; a
+// smaller w counts as one second. It works for any time, also where nanoseconds would overflow.
 func WindowStart(t time.Time, w time.Duration) time.Time {
-	return time.Unix(0, t.UnixNano()-mod(t.UnixNano(), int64(w))).UTC()
+	s := t.Unix()
+	return time.Unix(s-mod(s, max(1, int64(w/time.Second))), 0).UTC()
 }
 
 func mod(a, b int64) int64 {
