@@ -6,10 +6,7 @@
 // and are compared with each other by query/flow. They are never time series.
 package cell
 
-import (
-	"cmp"
-	"time"
-)
+import "cmp"
 
 // Dir says what a cell counts. The names are those of the wire form weir.audit.<dir>.
 type Dir string
@@ -109,21 +106,6 @@ type Auditor struct {
 type Batch struct {
 	Auditor Auditor `json:"auditor"`
 	Cells   []Cell  `json:"cells"`
-}
-
-// WindowStart returns the start of the event window that holds t. Windows are whole seconds wide; a
-// smaller w counts as one second. It works for any time, also where nanoseconds would overflow.
-func WindowStart(t time.Time, w time.Duration) time.Time {
-	s := t.Unix()
-	return time.Unix(s-mod(s, max(1, int64(w/time.Second))), 0).UTC()
-}
-
-func mod(a, b int64) int64 {
-	m := a % b
-	if m < 0 {
-		m += b
-	}
-	return m
 }
 
 // Hash is the message hash of the audit contract: FNV-1a 64 of the id, then the splitmix64 finaliser.

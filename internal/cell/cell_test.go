@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"math"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
@@ -49,20 +48,6 @@ func TestCountsAddUpInAnyOrder(t *testing.T) {
 		}
 		if a != b {
 			t.Fatalf("%+v in one order, %+v in another", a, b)
-		}
-	})
-}
-
-func TestWindowsTileTime(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		at := time.Unix(rapid.Int64Range(-1e10, 1e10).Draw(t, "s"), rapid.Int64Range(0, 999_999_999).Draw(t, "ns"))
-		w := time.Duration(rapid.IntRange(1, 3600).Draw(t, "w")) * time.Second
-		start := WindowStart(at, w)
-		if start.After(at) || !start.Add(w).After(at) || start.Unix()%int64(w/time.Second) != 0 {
-			t.Fatalf("%s lies in the window of %s from %s", at, w, start)
-		}
-		if again := WindowStart(start, w); !again.Equal(start) {
-			t.Fatalf("the window of a start is %s, want itself %s", again, start)
 		}
 	})
 }
