@@ -176,20 +176,20 @@ func (c *Client) Run(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
-			c.Flush()
+			c.Flush(context.WithoutCancel(ctx))
 			if c.conn != nil {
 				c.conn.Close()
 			}
 			return
 		case <-t.C:
-			c.Flush()
+			c.Flush(ctx)
 		}
 	}
 }
 
 // Flush sends what has been counted since the last flush; what cannot be sent is kept.
 // It must not be called by two goroutines at once, nor beside Run.
-func (c *Client) Flush() {
+func (c *Client) Flush(ctx context.Context) {
 	c.mu.Lock()
 	cells, plain, values := c.cells, c.plain, c.values
 	c.cells, c.plain, c.values = make(map[key]counts, len(cells)), map[string]float64{}, nil
@@ -211,7 +211,7 @@ func (c *Client) Flush() {
 			size += 1 + len(lines[n].text)
 			n++
 		}
-		if err := c.send(lines[:n]); err != nil {
+		if err := c.send(ctx, lines[:n]); err != nil {
 			c.keep(lines)
 			return
 		}
@@ -255,9 +255,9 @@ func (c *Client) audit(k key, v counts) string {
 	return b.String()
 }
 
-func (c *Client) send(lines []line) error {
+func (c *Client) send(ctx context.Context, lines []line) error {
 	if c.conn == nil {
-		conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(context.Background(), c.network, c.addr)
+		conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, c.network, c.addr)
 		if err != nil {
 			return err
 		}

@@ -17,7 +17,7 @@ func listen(t *testing.T, path string) *net.UnixConn {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { l.Close() })
+	t.Cleanup(func() { _ = l.Close() })
 	return l
 }
 
@@ -69,21 +69,21 @@ func TestCountsSurviveACollectorThatIsAway(t *testing.T) {
 		}
 	}
 	add(0, 500)
-	c.Flush() // nobody listens yet
+	c.Flush(t.Context()) // nobody listens yet
 	l := listen(t, path)
 	add(500, 700)
-	c.Flush()
+	c.Flush(t.Context())
 	if n, _, _, _ := received(t, l); n != 700 {
 		t.Fatalf("%d records arrived, want all 700", n)
 	}
-	l.Close()
+	_ = l.Close()
 	add(700, 800)
-	c.Flush() // it went away
+	c.Flush(t.Context()) // it went away
 	add(800, 1000)
-	c.Flush()
+	c.Flush(t.Context())
 	c.addr = path + ".again" // a socket that is not unlinked cannot be bound again
 	l = listen(t, c.addr)
-	c.Flush()
+	c.Flush(t.Context())
 	n, sum, xor, _ := received(t, l)
 	if n != 300 || sum == 0 || xor == 0 {
 		t.Errorf("after the collector came back %d records arrived (sum %x, xor %x), want the 300 since it went", n, sum, xor)
@@ -107,7 +107,7 @@ func TestEveryCountArrivesOnceWithItsFingerprint(t *testing.T) {
 	c.Dropped("too big", Record{})
 	c.Count("orders.done", 3, "kind:x")
 	c.Observe("orders.time", 0.25)
-	c.Flush()
+	c.Flush(t.Context())
 	n, s, x, lines := received(t, l)
 	if n != 1000 || s != sum || x != xor {
 		t.Errorf("arrived %d, sum %x, xor %x; want 1000, %x, %x", n, s, x, sum, xor)
@@ -131,7 +131,7 @@ func TestWhatIsKeptIsBounded(t *testing.T) {
 	for i := range 25 {
 		c.Out("d", Record{Time: time.Unix(int64(1000+i), 0)})
 	}
-	c.Flush()
+	c.Flush(t.Context())
 	if len(c.cells) != 10 || c.Lost() != 15 {
 		t.Errorf("%d kept and %d given up, want 10 and 15", len(c.cells), c.Lost())
 	}
