@@ -34,7 +34,7 @@ type Ingest struct {
 	doors struct{ write, traces, metrics, audit *door }
 	rates struct{ samples, spans, cells *rates }
 
-	metadata, exemplars, otlpCells *metrics.Counter
+	metadata, exemplars, exemplarsIn, otlpCells *metrics.Counter
 }
 
 // New builds the doors. cfg must be valid; Run keeps the sequence numbers of spools.
@@ -51,6 +51,7 @@ func New(cfg Config, engine store.Engine, log *slog.Logger, set *metrics.Set) *I
 	in.rates.cells = newRates(cfg.CellsPerSecond, "cells")
 	in.metadata = set.NewCounter("weir_ingest_metadata_ignored_total")
 	in.exemplars = set.NewCounter("weir_ingest_exemplars_stored_total")
+	in.exemplarsIn = set.NewCounter("weir_ingest_exemplars_received_total")
 	in.otlpCells = set.NewCounter("weir_ingest_otlp_cells_total")
 	in.seq = newSequences(cfg, engine, log)
 	set.NewGauge("weir_ingest_gaps_total", func() float64 { return float64(in.seq.total()) })

@@ -16,6 +16,7 @@ func (in *Ingest) putPoints(ctx context.Context, req pmetricotlp.ExportRequest) 
 	d := in.doors.metrics
 	m := otlp.Translate(req.Metrics(), otlp.Limits{Labels: in.cfg.MaxLabels, Name: in.cfg.MaxLabelName, Value: in.cfg.MaxLabelValue, Series: in.cfg.MaxSeries})
 	d.received.Add(m.Received)
+	in.exemplarsIn.Add(m.Exemplars)
 	t := tenantOf(ctx)
 	if err := in.rates.samples.take(t, m.Received); err != nil {
 		d.drop("rate_limited", m.Received, "tenant "+string(t))
@@ -56,7 +57,9 @@ type pointBooks struct {
 }
 
 func (p *pointBooks) append(ctx context.Context, b *store.MetricBatch) (store.AppendResult, error) {
-	return p.in.engine.Metrics().Append(ctx, p.t, b)
+	res, err := p.in.engine.Metrics().Append(ctx, p.t, b)
+	p.in.exemplars.Add(res.Exemplars)
+	return res, err
 }
 
 func (p *pointBooks) single(ctx context.Context, m *otlp.Metrics) error {

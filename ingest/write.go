@@ -105,6 +105,7 @@ func (in *Ingest) append(r *http.Request, d *door, dec *promwrite.Decoder) (stor
 		d.seconds.UpdateDuration(start)
 	}
 	in.exemplars.Add(res.Exemplars)
+	in.exemplarsIn.Add(dec.Exemplars)
 	res.Rejected = append(res.Rejected, dec.Rejected...)
 	d.stored.Add(res.Samples + res.Histograms)
 	for _, rej := range res.Rejected {

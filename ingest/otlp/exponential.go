@@ -52,6 +52,7 @@ func (t *translator) exponential(p pmetric.ExponentialHistogramDataPoint) {
 	}
 	s := t.single.add(named(ls, t.m.name, label{}), t.m.meta)
 	s.Histograms = []store.HistogramSample{{T: ms, Start: start, H: h}}
+	t.exemplars(&t.single, p.Exemplars(), func(float64) *store.BatchSeries { return s })
 }
 
 // nativeBuckets merges 2^down neighbours into one bucket and leaves out empty runs.

@@ -39,6 +39,8 @@ const maxBuckets = 2000
 // Received = SinglePoints + len(MultiFrom) + Σ Cells.Points + Σ Rejected.
 type Metrics struct {
 	Received int
+	// Exemplars counts those of the points; only those that name a trace become part of the batches.
+	Exemplars int
 	// Single holds the points that became one sample each.
 	Single store.MetricBatch
 	// Multi holds histograms and summaries, which become many samples; point i begins at series MultiFrom[i].
@@ -337,6 +339,7 @@ func (t *translator) numbers(ps pmetric.NumberDataPointSlice) {
 		}
 		s := t.single.add(named(ls, t.m.name, label{}), t.m.meta)
 		s.Samples = []store.Sample{{T: ms, Start: start, V: v}}
+		t.exemplars(&t.single, p.Exemplars(), func(float64) *store.BatchSeries { return s })
 	}
 }
 
@@ -385,6 +388,7 @@ func (t *translator) histogram(p pmetric.HistogramDataPoint) {
 	if p.HasSum() {
 		add("_sum", label{}, p.Sum())
 	}
+	first := len(t.multi.b.Series)
 	var n uint64
 	for i := range bounds.Len() {
 		if counts.Len() == 0 {
@@ -394,6 +398,7 @@ func (t *translator) histogram(p pmetric.HistogramDataPoint) {
 		add("_bucket", label{"le", strconv.FormatFloat(bounds.At(i), 'f', -1, 64)}, float64(n))
 	}
 	add("_bucket", label{"le", "+Inf"}, float64(p.Count()))
+	t.exemplars(&t.multi, p.Exemplars(), t.bucketOf(bounds, counts.Len() > 0, first))
 }
 
 func (t *translator) summary(p pmetric.SummaryDataPoint) {
