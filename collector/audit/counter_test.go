@@ -75,7 +75,17 @@ func (s *server) total(k cell.Key) cell.Counts {
 	return t
 }
 
-func (s *server) last() cell.Auditor { return s.auditors[len(s.auditors)-1] }
+// seen copies what arrived so far, for tests that look while the counter runs.
+func (s *server) seen() (auditors []cell.Auditor, cells map[serverKey]cell.Cell) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.auditors), maps.Clone(s.cells)
+}
+
+func (s *server) last() cell.Auditor {
+	as, _ := s.seen()
+	return as[len(as)-1]
+}
 
 func newCounter(tb testing.TB, dir string, out signal.Output, edit func(*Config)) *Counter {
 	tb.Helper()
@@ -131,7 +141,8 @@ func TestSnapshots(t *testing.T) {
 		add(inc("a", w, 5))
 		pass(10 * time.Second)
 		synctest.Wait()
-		if n := len(srv.auditors); n != 2 {
+		auditors, cells := srv.seen()
+		if n := len(auditors); n != 2 {
 			t.Fatalf("%d snapshots after 21 s", n)
 		}
 		key := cell.Key{Pipeline: "p", Stage: "a", Dir: cell.In, Window: w, Width: 60}
@@ -139,7 +150,7 @@ func TestSnapshots(t *testing.T) {
 			Key: key, Instance: "n1/c1", Service: "svc", Node: "n1", Epoch: begin.UnixMilli(),
 			Seq: uint64(begin.UnixMicro()) + 20_000_000, Counts: cell.Counts{N: 12}, Lossy: true,
 		}
-		if diff := cmp.Diff(want, srv.cells[serverKey{key, "n1/c1", begin.UnixMilli()}]); diff != "" {
+		if diff := cmp.Diff(want, cells[serverKey{key, "n1/c1", begin.UnixMilli()}]); diff != "" {
 			t.Error(diff)
 		}
 		pass(10 * time.Second) // nothing changed: the Auditor record alone
