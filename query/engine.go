@@ -147,6 +147,14 @@ func Tenant(ctx context.Context) store.Tenant {
 	return store.DefaultTenant
 }
 
+// Caller is the name of who sent a request, for what is kept beside changes.
+func Caller(ctx context.Context) string {
+	if id, ok := access.From(ctx); ok && id.Name != "" {
+		return id.Name
+	}
+	return "anonymous"
+}
+
 // As returns a context in which queries read the data of t.
 func As(ctx context.Context, t store.Tenant) context.Context {
 	return access.With(ctx, access.Identity{Name: "weir", Tenant: string(t), Permissions: []access.Permission{access.Query}})

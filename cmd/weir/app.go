@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -184,7 +185,7 @@ func (a *app) tenants() []store.Tenant {
 
 func (a *app) routes(src source) []access.Route {
 	rec := &recorder{}
-	api.Register(humago.New(rec, api.Config(version)), src, query.Tenant)
+	api.Register(humago.New(rec, api.Config(version)), src, query.Tenant, query.Caller)
 	routes := rec.routes
 	routes = append(routes, a.guard.Routes()...)
 	routes = append(routes, a.ingest.Routes()...)
@@ -219,7 +220,21 @@ func (a *app) routes(src source) []access.Route {
 type recorder struct{ routes []access.Route }
 
 func (r *recorder) HandleFunc(pattern string, f func(http.ResponseWriter, *http.Request)) {
-	r.routes = append(r.routes, access.Route{Pattern: pattern, Need: access.Query, Handler: http.HandlerFunc(f)})
+	r.routes = append(r.routes, access.Route{Pattern: pattern, Need: needOf(pattern), Handler: http.HandlerFunc(f)})
+}
+
+// needOf is what a caller of weir's own API needs: what changes what others see is for administrators; a deploy script
+// that may send data may also say what it did.
+func needOf(pattern string) access.Permission {
+	method, path, _ := strings.Cut(pattern, " ")
+	switch {
+	case method == http.MethodPost && path == "/api/v1/annotations":
+		return access.Ingest
+	case method == http.MethodGet, strings.HasSuffix(path, "/check"):
+		return access.Query
+	default:
+		return access.Admin
+	}
 }
 
 func (*recorder) ServeHTTP(w http.ResponseWriter, r *http.Request) { http.NotFound(w, r) }

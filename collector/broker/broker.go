@@ -93,8 +93,10 @@ type system interface {
 
 // snapshot is what one poll of a broker found.
 type snapshot struct {
-	partitions []partitionState
-	groups     []groupState
+	partitions   []partitionState
+	groups       []groupState
+	destinations []destinationState
+	members      []memberState
 }
 
 // partitionState is the state of one partition of one destination. Offsets count records from the first ever written.
@@ -106,6 +108,34 @@ type partitionState struct {
 	maxAge          time.Duration // 0 = no limit
 	maxMessages     int64         // <= 0 = no limit
 	maxBytes        int64         // <= 0 = no limit
+
+	stable    uint64    // last stable offset, with transactional
+	oldestAt  time.Time // of the record at start; zero = not read
+	stableSet bool      // the system has transactions and tells stable
+	compacted bool
+	synthetic bool // positions made out of counters: no rule about offsets applies
+}
+
+// destinationState is what a broker tells about a destination as a whole.
+type destinationState struct {
+	destination, id string // id changes when the destination is created again; empty = the system has none
+
+	published, consumed, redelivered float64 // since the broker counts; negative = not told
+	discarded                        []discard
+}
+
+// discard is how many records the broker itself gave up for one reason, since it counts.
+type discard struct {
+	reason       string
+	deadLettered bool // they went to a dead-letter destination
+	n            float64
+}
+
+// memberState is a consumer group as a whole.
+type memberState struct {
+	group, kind, state string // state as the broker writes it; empty = it does not tell
+	members            int    // negative = not told
+	epoch              int64  // generation; negative = not told
 }
 
 // groupState is how far one group has come in one partition.
@@ -113,6 +143,7 @@ type groupState struct {
 	destination, partition, group string
 	ephemeral                     bool
 	filtered                      bool // reads only a part of the destination's records
+	uncommitted                   bool // never committed here: committed means nothing
 
 	committed, delivered          uint64
 	deliveredTotal                uint64

@@ -50,6 +50,8 @@ type PipelineRow struct {
 	Lost24h   int64    `json:"lost_24h"`
 	LostBound int64    `json:"lost_bound" doc:"records whose fate is unknown in the last 24 h"`
 	Level     string   `json:"level" doc:"best evidence: L0, L1, L2, L3, T"`
+	LossIn    *float64 `json:"loss_in" doc:"seconds until retention deletes unread records, worst group; null = not in sight or not known"`
+	Declared  bool     `json:"declared" doc:"somebody declared it; else weir found it"`
 }
 
 // Pipelines answers GET /api/v1/pipelines.
@@ -95,6 +97,7 @@ type Edge struct {
 type Change struct {
 	At   int64  `json:"at"`
 	Text string `json:"text"`
+	Kind string `json:"kind" doc:"state, collector, instance, deploy, config, note …"`
 }
 
 // StageRow is one line of the Stages tab: the balance of a stage over the settled windows of the last hour.
@@ -113,6 +116,13 @@ type StageRow struct {
 	P99       *float64 `json:"p99"`
 	RateIn    *float64 `json:"rate_in"`
 	RateOut   *float64 `json:"rate_out"`
+	Bytes     int64    `json:"bytes" doc:"put out, where it is counted"`
+	Amplify   *float64 `json:"amplify" doc:"out / in, records"`
+	Busy      *float64 `json:"busy" doc:"0..1"`
+	Pressure  *float64 `json:"pressure" doc:"0..1 share of the time its output was blocked"`
+	Watermark *float64 `json:"watermark" doc:"how far its watermark is behind now, seconds"`
+	Services  []string `json:"services" doc:"service names of its instances, for traces"`
+	Version   string   `json:"version" doc:"newest version seen; several joined by a comma"`
 }
 
 // PartitionRow is one partition of a destination as one group reads it.
@@ -139,6 +149,10 @@ type Pipeline struct {
 	Stages       []StageRow     `json:"stages"`
 	Partitions   []PartitionRow `json:"partitions"`
 	Changes      []Change       `json:"changes"`
+	Cause        *Cause         `json:"cause" doc:"why it is late; null = it is not, or nobody knows"`
+	Forecasts    []Forecast     `json:"forecasts" doc:"worst first"`
+	Latency      []PathLatency  `json:"latency" doc:"from the origin to each stage, last hour"`
+	Watermark    *float64       `json:"watermark" doc:"the furthest behind of its stages, seconds"`
 	Evidence     string         `json:"evidence" doc:"what the sentence rests on: offsets, 12,400 spans, cells"`
 	Completeness Completeness   `json:"completeness"`
 }

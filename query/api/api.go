@@ -29,10 +29,17 @@ type Source interface {
 	Traces(ctx context.Context, t store.Tenant, q store.SpanQuery) (answer.Traces, error)
 	Trace(ctx context.Context, t store.Tenant, id string) (answer.Trace, error)
 	Alerts(ctx context.Context, t store.Tenant) (answer.Alerts, error)
+	Stages
+	Incidents
+	Declarations
+	Annotations
 }
 
 // TenantOf finds the tenant of a request; cmd/weir passes one that reads access.From.
 type TenantOf func(context.Context) store.Tenant
+
+// NameOf finds who sent a request, to be kept beside what they change.
+type NameOf func(context.Context) string
 
 type body[T any] struct{ Body T }
 
@@ -65,7 +72,7 @@ func Config(version string) huma.Config {
 }
 
 // Register adds all operations to a.
-func Register(a huma.API, s Source, tenant TenantOf) {
+func Register(a huma.API, s Source, tenant TenantOf, name NameOf) {
 	get(a, "now", "/api/v1/now", "What is wrong now", func(ctx context.Context, _ *struct{}) (answer.Now, error) {
 		return s.Now(ctx, tenant(ctx))
 	})
@@ -151,12 +158,21 @@ func Register(a huma.API, s Source, tenant TenantOf) {
 	get(a, "alerts", "/api/v1/alerts-list", "Alerts, firing first", func(ctx context.Context, _ *struct{}) (answer.Alerts, error) {
 		return s.Alerts(ctx, tenant(ctx))
 	})
+	registerStages(a, s, tenant)
+	registerIncidents(a, s, tenant)
+	registerDeclarations(a, s, tenant, name)
+	registerAnnotations(a, s, tenant, name)
 }
 
 func get[I, O any](a huma.API, id, path, summary string, f func(context.Context, *I) (O, error)) {
+	operation(a, http.MethodGet, id, path, summary, f)
+}
+
+// operation adds one route. What a caller needs for it stands in cmd/weir's route table, by method.
+func operation[I, O any](a huma.API, method, id, path, summary string, f func(context.Context, *I) (O, error)) {
 	huma.Register(a, huma.Operation{
-		OperationID: id, Method: http.MethodGet, Path: path, Summary: summary,
-		Errors: []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusServiceUnavailable},
+		OperationID: id, Method: method, Path: path, Summary: summary,
+		Errors: []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusConflict, http.StatusServiceUnavailable},
 	}, func(ctx context.Context, in *I) (*body[O], error) {
 		out, err := f(ctx, in)
 		if err != nil {
@@ -176,6 +192,8 @@ func statusOf(err error) error {
 		return huma.Error404NotFound(err.Error())
 	case errors.Is(err, store.ErrInvalid):
 		return huma.Error400BadRequest(err.Error())
+	case errors.Is(err, store.ErrConflict):
+		return huma.Error409Conflict(err.Error())
 	case errors.Is(err, store.ErrLimit):
 		return huma.Error422UnprocessableEntity(err.Error())
 	case errors.Is(err, store.ErrUnavailable):

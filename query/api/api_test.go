@@ -16,7 +16,7 @@ var update = flag.Bool("update", false, "write the OpenAPI document the UI's typ
 // The document in the UI's folder is the one this package declares: types on both sides agree.
 func TestOpenAPIDocumentIsCurrent(t *testing.T) {
 	a := humago.New(http.NewServeMux(), Config("dev"))
-	Register(a, nil, nil)
+	Register(a, nil, nil, nil)
 	got, err := json.MarshalIndent(a.OpenAPI(), "", "  ")
 	if err != nil {
 		t.Fatal(err)

@@ -211,6 +211,19 @@ func (h *Hub) evaluator(t store.Tenant, q request) (evaluator, string, time.Dura
 			now := time.Now()
 			return s.Loss(ctx, t, now.Add(-24*time.Hour), now, q.Key)
 		})
+	case "stage":
+		id, stage, ok := strings.Cut(q.Key, "\x1f")
+		if !ok {
+			return nil, "", 0, fmt.Errorf("key is %q: must be the pipeline and the stage, with U+001F between", q.Key)
+		}
+		return ask(func(ctx context.Context) (any, error) { return s.Stage(ctx, t, id, stage) })
+	case "incidents":
+		return ask(func(ctx context.Context) (any, error) {
+			now := time.Now()
+			return s.Incidents(ctx, t, now.Add(-24*time.Hour), now, q.Key, 200)
+		})
+	case "incident":
+		return ask(func(ctx context.Context) (any, error) { return s.Incident(ctx, t, q.Key) })
 	case "self":
 		return ask(func(ctx context.Context) (any, error) { return s.Self(ctx, t) })
 	case "alerts":
@@ -223,7 +236,7 @@ func (h *Hub) evaluator(t store.Tenant, q request) (evaluator, string, time.Dura
 		key = strings.Join([]string{string(t), "query", q.Query, step.String(), window.String()}, "\x00")
 		return &queryEval{engine: h.engine, expr: q.Query, window: window, each: step, maxSeries: h.cfg.MaxSeries}, key, step, nil
 	default:
-		return nil, "", 0, fmt.Errorf("topic is %q: must be now, pipelines, pipeline, loss, self, alerts or query", q.Topic)
+		return nil, "", 0, fmt.Errorf("topic is %q: must be now, pipelines, pipeline, stage, loss, incidents, incident, self, alerts or query", q.Topic)
 	}
 }
 

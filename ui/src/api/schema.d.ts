@@ -21,6 +21,92 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/annotations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What happened: deploys, changes, notes */
+        get: operations["annotations"];
+        put?: never;
+        /** Tell what happened */
+        post: operations["annotate"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/annotations/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Take back an annotation */
+        delete: operations["annotation-delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/groups": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Consumer groups of all brokers, searched and sorted on the server */
+        get: operations["groups"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/incidents": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Runs of windows with loss, newest first */
+        get: operations["incidents"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/incidents/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One incident: proof, examples, changes around it */
+        get: operations["incident"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/loss": {
         parameters: {
             query?: never;
@@ -106,6 +192,59 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/pipelines/{id}/config": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What was declared, and what weir proposes */
+        get: operations["pipeline-config"];
+        /** Declare a pipeline */
+        put: operations["pipeline-config-put"];
+        post?: never;
+        /** Take back a declaration */
+        delete: operations["pipeline-config-delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/pipelines/{id}/config/check": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Check a declaration without storing it */
+        post: operations["pipeline-config-check"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/pipelines/{id}/heat": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Backlog of each partition over time */
+        get: operations["heat"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/pipelines/{id}/history": {
         parameters: {
             query?: never;
@@ -115,6 +254,40 @@ export interface paths {
         };
         /** Lag, rates and freshness over time */
         get: operations["pipeline-history"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/pipelines/{id}/stages/{stage}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One stage: inputs, containers, versions, cause */
+        get: operations["stage"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/pipelines/{id}/whatif": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The forecast with other consumers, rate, retention or partitions */
+        get: operations["whatif"];
         put?: never;
         post?: never;
         delete?: never;
@@ -210,9 +383,81 @@ export interface components {
             /** Format: int64 */
             at: number;
         };
+        Annotation: {
+            /**
+             * Format: int64
+             * @description Unix ms
+             */
+            at: number;
+            by: string;
+            id: string;
+            /** @description deploy, config, incident, note … free */
+            kind: string;
+            /** @description empty = all */
+            pipeline: string;
+            /** @description found by weir from versions, not told */
+            seen: boolean;
+            /** @description empty = all */
+            service: string;
+            tags: {
+                [key: string]: string;
+            };
+            text: string;
+            /**
+             * Format: int64
+             * @description Unix ms; 0 = a moment
+             */
+            until: number;
+        };
+        AnnotationBody: {
+            /**
+             * Format: int64
+             * @description Unix ms; 0 or left out = now
+             */
+            at?: number;
+            /** @description deploy, config, incident, note …; left out = note */
+            kind?: string;
+            /** @description left out = all */
+            pipeline?: string;
+            /** @description left out = all */
+            service?: string;
+            tags?: {
+                [key: string]: string;
+            };
+            text: string;
+            /**
+             * Format: int64
+             * @description Unix ms; 0 or left out = a moment
+             */
+            until?: number;
+        };
+        Annotations: {
+            annotations: components["schemas"]["Annotation"][] | null;
+        };
+        "BodyStruct {}Body": Record<string, never>;
+        Cause: {
+            /** @description the change just before it began */
+            before: components["schemas"]["Change"];
+            /**
+             * @description what kind of cause
+             * @enum {string}
+             */
+            class: "skew" | "poison" | "stopped" | "rebalancing" | "throttled" | "saturated" | "dependency" | "surge" | "deploy" | "slow" | "stalled" | "draining" | "late";
+            /** @description the figures it rests on, one sentence each */
+            facts: string[] | null;
+            sentence: string;
+            /**
+             * Format: int64
+             * @description Unix ms of the change point; 0 = not known
+             */
+            since: number;
+            stage: string;
+        };
         Change: {
             /** Format: int64 */
             at: number;
+            /** @description state, collector, instance, deploy, config, note … */
+            kind: string;
             text: string;
         };
         CollectorRow: {
@@ -237,6 +482,83 @@ export interface components {
              * @description 0..1; null when nothing is expected yet
              */
             share: number | null;
+        };
+        ConfigCheck: {
+            findings: components["schemas"]["ConfigFinding"][] | null;
+            ok: boolean;
+        };
+        ConfigFinding: {
+            /**
+             * @description missing: declared, not seen; extra: seen, not declared
+             * @enum {string}
+             */
+            kind: "error" | "missing" | "extra" | "differs" | "note";
+            /**
+             * Format: int64
+             * @description of the declared YAML; 0 = none
+             */
+            line: number;
+            text: string;
+        };
+        ContainerRow: {
+            container: string;
+            /**
+             * Format: double
+             * @description cores used
+             */
+            cpu: number | null;
+            /**
+             * Format: double
+             * @description cores; null = none
+             */
+            cpu_limit: number | null;
+            /**
+             * Format: double
+             * @description bytes; null = none
+             */
+            mem_limit: number | null;
+            /**
+             * Format: double
+             * @description bytes
+             */
+            memory: number | null;
+            node: string;
+            /**
+             * Format: double
+             * @description times killed for memory, last hour
+             */
+            oom: number | null;
+            service: string;
+            /**
+             * Format: double
+             * @description 0..1 share of periods throttled
+             */
+            throttled: number | null;
+            version: string;
+        };
+        Declaration: {
+            /**
+             * Format: int64
+             * @description the version that was read; 0 or left out = new
+             */
+            version?: number;
+            yaml: string;
+        };
+        Dependency: {
+            /** @description operation, with the peer where it is known */
+            name: string;
+            /**
+             * Format: double
+             * @description seconds
+             */
+            p99: number;
+            /**
+             * Format: double
+             * @description 0..1 of the time of the process spans
+             */
+            share: number;
+            /** Format: int64 */
+            spans: number;
         };
         DoorRow: {
             balanced: boolean;
@@ -333,6 +655,203 @@ export interface components {
              * @example https://example.com/errors/example
              */
             type: string;
+        };
+        Forecast: {
+            /**
+             * Format: int64
+             * @description members of the group, where the broker tells
+             */
+            consumers: number | null;
+            destination: string;
+            /** @description until the backlog is gone; null = nothing waits, or not known */
+            drain: components["schemas"]["Span"];
+            group: string;
+            /**
+             * @description which limit deletes first
+             * @enum {string}
+             */
+            loss_by: "age" | "size" | "count" | "";
+            /** @description until retention deletes unread records; null = no retention, nothing waits, or not known */
+            loss_in: components["schemas"]["Span"];
+            /** @description the partition that decides */
+            partition: string;
+            /** Format: int64 */
+            partitions: number;
+            /**
+             * Format: double
+             * @description records per second one consumer takes when it has work
+             */
+            per_consumer: number | null;
+            /**
+             * Format: double
+             * @description seconds a record is kept, by age; null = no such limit
+             */
+            retention: number | null;
+            /**
+             * Format: double
+             * @description largest inflow of a partition over the mean; 1 is even
+             */
+            skew: number | null;
+            /**
+             * Format: double
+             * @description event time read per second; above 1 the group catches up
+             */
+            speed: number | null;
+            stage: string;
+        };
+        GroupRow: {
+            cluster: string;
+            destination: string;
+            group: string;
+            group_state: string;
+            /** @description system~cluster~destination~group */
+            id: string;
+            lag: components["schemas"]["Lag"];
+            /** Format: int64 */
+            members: number | null;
+            /** @description never committed, reads only some records … */
+            note: string;
+            /** Format: int64 */
+            partitions: number;
+            pipeline: string;
+            stage: string;
+            state: string;
+            system: string;
+        };
+        Groups: {
+            /** Format: int64 */
+            at: number;
+            /** @description number of all groups by state */
+            counts: {
+                [key: string]: number;
+            };
+            groups: components["schemas"]["GroupRow"][] | null;
+            /**
+             * Format: int64
+             * @description groups that match
+             */
+            total: number;
+        };
+        Incident: {
+            /**
+             * Format: int64
+             * @description records whose fate is not known
+             */
+            bound: number;
+            class: string;
+            completeness: components["schemas"]["Completeness"];
+            /**
+             * Format: int64
+             * @description Unix s, start of the first window
+             */
+            from: number;
+            id: string;
+            level: string;
+            /** Format: int64 */
+            lost: number;
+            pipeline: string;
+            /**
+             * Format: int64
+             * @description verdicts that were changed after they were settled
+             */
+            revised: number;
+            /** @description its edge or stage over the time of the incident */
+            row: components["schemas"]["LossRow"];
+            sentence: string;
+            /**
+             * Format: double
+             * @description lost / up over its windows
+             */
+            share: number | null;
+            /** @description where to look first */
+            stage: string;
+            /** @description the newest settled window still loses */
+            still: boolean;
+            /**
+             * Format: int64
+             * @description Unix s, end of the last window
+             */
+            to: number;
+            verdict: string;
+            /**
+             * Format: int64
+             * @description windows concerned
+             */
+            windows: number;
+        };
+        IncidentDetail: {
+            /** @description the other edges of the pipeline over the same time: where nothing was lost */
+            around: components["schemas"]["LossRow"][] | null;
+            /** @description newest first */
+            balances: components["schemas"]["LossWindow"][] | null;
+            /**
+             * Format: int64
+             * @description records whose fate is not known
+             */
+            bound: number;
+            /** @description around its begin */
+            changes: components["schemas"]["Change"][] | null;
+            class: string;
+            completeness: components["schemas"]["Completeness"];
+            /** @description message ids */
+            examples: string[] | null;
+            /**
+             * Format: int64
+             * @description Unix s, start of the first window
+             */
+            from: number;
+            id: string;
+            level: string;
+            /** Format: int64 */
+            lost: number;
+            pipeline: string;
+            /** @description PromQL that draws it */
+            query: string;
+            reasons: string[] | null;
+            /**
+             * Format: int64
+             * @description verdicts that were changed after they were settled
+             */
+            revised: number;
+            /** @description its edge or stage over the time of the incident */
+            row: components["schemas"]["LossRow"];
+            sentence: string;
+            /**
+             * Format: double
+             * @description lost / up over its windows
+             */
+            share: number | null;
+            /** @description where to look first */
+            stage: string;
+            /** @description the newest settled window still loses */
+            still: boolean;
+            /**
+             * Format: int64
+             * @description Unix s, end of the last window
+             */
+            to: number;
+            /** @description traces of the time and place, those of lost messages first */
+            traces: components["schemas"]["TraceRow"][] | null;
+            verdict: string;
+            /**
+             * Format: int64
+             * @description windows concerned
+             */
+            windows: number;
+        };
+        Incidents: {
+            /** Format: int64 */
+            at: number;
+            /** Format: int64 */
+            from: number;
+            incidents: components["schemas"]["Incident"][] | null;
+            /**
+             * Format: int64
+             * @description incidents left out by the limit
+             */
+            left: number;
+            /** Format: int64 */
+            to: number;
         };
         Lag: {
             /**
@@ -506,6 +1025,32 @@ export interface components {
             state: string;
             worst: components["schemas"]["PipelineRow"][] | null;
         };
+        PartitionHeat: {
+            /** @description records, by partition, then time; -1 = not known */
+            backlog: (number[] | null)[] | null;
+            destination: string;
+            /**
+             * Format: int64
+             * @description Unix ms
+             */
+            from: number;
+            group: string;
+            /**
+             * Format: int64
+             * @description partitions left out: the 500 with the largest backlog are shown
+             */
+            left: number;
+            /** Format: double */
+            max: number;
+            partitions: string[] | null;
+            /**
+             * Format: int64
+             * @description ms
+             */
+            step: number;
+            /** Format: int64 */
+            to: number;
+        };
         PartitionRow: {
             /** Format: double */
             committed: number | null;
@@ -527,14 +1072,50 @@ export interface components {
             state: string;
             system: string;
         };
+        PathLatency: {
+            /**
+             * Format: int64
+             * @description negative latencies counted as 0: clocks differ
+             */
+            clamped: number;
+            /** Format: int64 */
+            count: number;
+            /** @description what was read; empty = the stage as a whole */
+            destination: string;
+            /** Format: double */
+            max: number;
+            /**
+             * Format: double
+             * @description seconds
+             */
+            p50: number;
+            /** Format: double */
+            p90: number;
+            /** Format: double */
+            p95: number;
+            /** Format: double */
+            p99: number;
+            /**
+             * Format: double
+             * @description seconds by which clocks differ at least; 0 = not seen
+             */
+            skew: number;
+            stage: string;
+        };
         Pipeline: {
             /** Format: int64 */
             at: number;
+            /** @description why it is late; null = it is not, or nobody knows */
+            cause: components["schemas"]["Cause"];
             changes: components["schemas"]["Change"][] | null;
             completeness: components["schemas"]["Completeness"];
+            /** @description somebody declared it; else weir found it */
+            declared: boolean;
             edges: components["schemas"]["Edge"][] | null;
             /** @description what the sentence rests on: offsets, 12,400 spans, cells */
             evidence: string;
+            /** @description worst first */
+            forecasts: components["schemas"]["Forecast"][] | null;
             /**
              * Format: double
              * @description age of the newest data at the sink, seconds
@@ -547,8 +1128,15 @@ export interface components {
              */
             in: number | null;
             lag: components["schemas"]["Lag"];
+            /** @description from the origin to each stage, last hour */
+            latency: components["schemas"]["PathLatency"][] | null;
             /** @description best evidence: L0, L1, L2, L3, T */
             level: string;
+            /**
+             * Format: double
+             * @description seconds until retention deletes unread records, worst group; null = not in sight or not known
+             */
+            loss_in: number | null;
             /** Format: int64 */
             lost_24h: number;
             /**
@@ -574,6 +1162,38 @@ export interface components {
             slowest: string;
             stages: components["schemas"]["StageRow"][] | null;
             state: string;
+            /**
+             * Format: double
+             * @description the furthest behind of its stages, seconds
+             */
+            watermark: number | null;
+        };
+        PipelineConfig: {
+            /**
+             * Format: int64
+             * @description Unix ms of the last change
+             */
+            at: number;
+            by: string;
+            /** @description YAML; empty = nothing is declared */
+            declared: string;
+            /** @description where the two differ, and what the declaration lacks */
+            diff: components["schemas"]["ConfigFinding"][] | null;
+            editable: boolean;
+            file: string;
+            id: string;
+            /** @description YAML of what weir found, ready to accept */
+            proposed: string;
+            /**
+             * @description who holds it; what stands in a file is changed there
+             * @enum {string}
+             */
+            source: "none" | "catalog" | "file";
+            /**
+             * Format: int64
+             * @description of the declared document; 0 = none
+             */
+            version: number;
         };
         PipelineHistory: {
             /** Format: int64 */
@@ -588,6 +1208,8 @@ export interface components {
             to: number;
         };
         PipelineRow: {
+            /** @description somebody declared it; else weir found it */
+            declared: boolean;
             /**
              * Format: double
              * @description age of the newest data at the sink, seconds
@@ -602,6 +1224,11 @@ export interface components {
             lag: components["schemas"]["Lag"];
             /** @description best evidence: L0, L1, L2, L3, T */
             level: string;
+            /**
+             * Format: double
+             * @description seconds until retention deletes unread records, worst group; null = not in sight or not known
+             */
+            loss_in: number | null;
             /** Format: int64 */
             lost_24h: number;
             /**
@@ -669,6 +1296,23 @@ export interface components {
             points: components["schemas"]["Point"][] | null;
             unit: string;
         };
+        Span: {
+            /**
+             * Format: double
+             * @description latest, seconds; null = never
+             */
+            high: number | null;
+            /**
+             * Format: double
+             * @description soonest, seconds; null = never
+             */
+            low: number | null;
+            /**
+             * Format: double
+             * @description seconds; null = never
+             */
+            value: number | null;
+        };
         SpanEvent: {
             /**
              * Format: double
@@ -715,7 +1359,87 @@ export interface components {
              */
             wait: number;
         };
+        StageInput: {
+            destination: string;
+            forecast: components["schemas"]["Forecast"];
+            group: string;
+            /** @description Stable, PreparingRebalance, Empty, Dead …; empty = the broker does not tell */
+            group_state: string;
+            lag: components["schemas"]["Lag"];
+            /**
+             * Format: int64
+             * @description of the group; null = the broker does not tell
+             */
+            members: number | null;
+            /**
+             * Format: double
+             * @description records per second that arrive
+             */
+            rate: number | null;
+            /**
+             * Format: double
+             * @description in the last hour
+             */
+            rebalances: number | null;
+            system: string;
+            /**
+             * Format: double
+             * @description records per second the group takes
+             */
+            taken: number | null;
+        };
+        StagePage: {
+            /** Format: int64 */
+            at: number;
+            /**
+             * Format: double
+             * @description 0..1
+             */
+            busy: number | null;
+            cause: components["schemas"]["Cause"];
+            changes: components["schemas"]["Change"][] | null;
+            completeness: components["schemas"]["Completeness"];
+            containers: components["schemas"]["ContainerRow"][] | null;
+            inputs: components["schemas"]["StageInput"][] | null;
+            latency: components["schemas"]["PathLatency"][] | null;
+            /** @description its balance and the edges it reads, last 24 h */
+            losses: components["schemas"]["LossRow"][] | null;
+            node: components["schemas"]["Node"];
+            /** @description destinations written */
+            outputs: string[] | null;
+            partitions: components["schemas"]["PartitionRow"][] | null;
+            pipeline: string;
+            /**
+             * Format: double
+             * @description 0..1 share of the time its output was blocked
+             */
+            pressure: number | null;
+            row: components["schemas"]["StageRow"];
+            /** @description what its spans wait for, slowest first */
+            slow: components["schemas"]["Dependency"][] | null;
+            versions: components["schemas"]["VersionRow"][] | null;
+            /**
+             * Format: double
+             * @description how far its watermark is behind now, seconds
+             */
+            watermark: number | null;
+        };
         StageRow: {
+            /**
+             * Format: double
+             * @description out / in, records
+             */
+            amplify: number | null;
+            /**
+             * Format: double
+             * @description 0..1
+             */
+            busy: number | null;
+            /**
+             * Format: int64
+             * @description put out, where it is counted
+             */
+            bytes: number;
             /** Format: int64 */
             dlq: number;
             /** Format: int64 */
@@ -736,14 +1460,28 @@ export interface components {
             p50: number | null;
             /** Format: double */
             p99: number | null;
+            /**
+             * Format: double
+             * @description 0..1 share of the time its output was blocked
+             */
+            pressure: number | null;
             /** Format: double */
             rate_in: number | null;
             /** Format: double */
             rate_out: number | null;
+            /** @description service names of its instances, for traces */
+            services: string[] | null;
             stage: string;
             state: string;
             /** Format: int64 */
             surplus: number;
+            /** @description newest version seen; several joined by a comma */
+            version: string;
+            /**
+             * Format: double
+             * @description how far its watermark is behind now, seconds
+             */
+            watermark: number | null;
         };
         StoreRow: {
             name: string;
@@ -806,6 +1544,77 @@ export interface components {
         Traces: {
             traces: components["schemas"]["TraceRow"][] | null;
         };
+        VersionRow: {
+            /**
+             * Format: int64
+             * @description Unix ms first seen
+             */
+            first: number;
+            image: string;
+            /** Format: int64 */
+            instances: number;
+            /**
+             * Format: int64
+             * @description Unix ms last seen
+             */
+            last: number;
+            version: string;
+        };
+        WhatIf: {
+            base: components["schemas"]["Forecast"];
+            changed: components["schemas"]["Forecast"];
+            /** @description the drain for other numbers of consumers */
+            consumers: components["schemas"]["WhatIfOption"][] | null;
+            /** @description the backlog over the next hours, as it is and as it would be */
+            curve: components["schemas"]["WhatIfPoint"][] | null;
+            /** @description by partition, worst first */
+            each: components["schemas"]["WhatIfPartials"][] | null;
+            /** @description what the change brings, in one sentence */
+            sentence: string;
+        };
+        WhatIfOption: {
+            /** Format: int64 */
+            consumers: number;
+            /**
+             * Format: double
+             * @description seconds; null = never
+             */
+            drain: number | null;
+        };
+        WhatIfPartials: {
+            /**
+             * Format: double
+             * @description drain, seconds; null = never
+             */
+            base: number | null;
+            /**
+             * Format: double
+             * @description drain, seconds; null = never
+             */
+            changed: number | null;
+            /**
+             * Format: double
+             * @description records per second
+             */
+            in: number;
+            /**
+             * Format: double
+             * @description records
+             */
+            lag: number;
+            partition: string;
+        };
+        WhatIfPoint: {
+            /** Format: double */
+            base: number;
+            /** Format: double */
+            changed: number;
+            /**
+             * Format: double
+             * @description seconds from now
+             */
+            in: number;
+        };
     };
     responses: never;
     parameters: never;
@@ -862,6 +1671,596 @@ export interface operations {
             };
             /** @description Not Found */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    annotations: {
+        parameters: {
+            query?: {
+                /** @description start, Unix ms; default one hour (loss: 24 hours) before to */
+                from?: number;
+                /** @description end, Unix ms; default now */
+                to?: number;
+                pipeline?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Annotations"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    annotate: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AnnotationBody"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Annotation"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "annotation-delete": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BodyStruct {}Body"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    groups: {
+        parameters: {
+            query?: {
+                /** @description part of a name */
+                q?: string;
+                state?: string;
+                system?: string;
+                sort?: "lag" | "messages" | "name";
+                limit?: number;
+                offset?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Groups"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    incidents: {
+        parameters: {
+            query?: {
+                /** @description start, Unix ms; default one hour (loss: 24 hours) before to */
+                from?: number;
+                /** @description end, Unix ms; default now */
+                to?: number;
+                pipeline?: string;
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Incidents"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    incident: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["IncidentDetail"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -942,6 +2341,15 @@ export interface operations {
             };
             /** @description Not Found */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Conflict */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1039,6 +2447,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ErrorModel"];
                 };
             };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
             /** @description Unprocessable Entity */
             422: {
                 headers: {
@@ -1122,6 +2539,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ErrorModel"];
                 };
             };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
             /** @description Internal Server Error */
             500: {
                 headers: {
@@ -1189,6 +2615,15 @@ export interface operations {
             };
             /** @description Not Found */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Conflict */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1265,6 +2700,502 @@ export interface operations {
             };
             /** @description Not Found */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "pipeline-config": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PipelineConfig"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "pipeline-config-put": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Declaration"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PipelineConfig"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "pipeline-config-delete": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BodyStruct {}Body"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "pipeline-config-check": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Declaration"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ConfigCheck"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    heat: {
+        parameters: {
+            query: {
+                destination: string;
+                group: string;
+                /** @description start, Unix ms; default one hour (loss: 24 hours) before to */
+                from?: number;
+                /** @description end, Unix ms; default now */
+                to?: number;
+                /** @description ms; default range / 120 */
+                step?: number;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PartitionHeat"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Conflict */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1364,6 +3295,217 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ErrorModel"];
                 };
             };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    stage: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+                stage: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StagePage"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    whatif: {
+        parameters: {
+            query?: {
+                destination?: string;
+                group?: string;
+                /** @description members of the group; 0 = as it is */
+                consumers?: number;
+                /** @description factor on the inflow; 0 = as it is */
+                rate?: number;
+                /** @description factor on what one consumer takes; 0 = as it is */
+                per_consumer?: number;
+                /** @description seconds; 0 = as it is */
+                retention?: number;
+                /** @description 0 = as it is */
+                partitions?: number;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WhatIf"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
             /** @description Unprocessable Entity */
             422: {
                 headers: {
@@ -1440,6 +3582,15 @@ export interface operations {
             };
             /** @description Not Found */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Conflict */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1537,6 +3688,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ErrorModel"];
                 };
             };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
             /** @description Unprocessable Entity */
             422: {
                 headers: {
@@ -1615,6 +3775,15 @@ export interface operations {
             };
             /** @description Not Found */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Conflict */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
