@@ -44,6 +44,7 @@ type house struct {
 
 	natsAddr, otlpGRPC, otlpHTTP, socket string
 	apps                                 []app
+	lock                                 *os.File // held until the process ends
 
 	mu        sync.Mutex
 	processes map[string]*process
@@ -113,22 +114,13 @@ func freeAddrs(n int) ([]string, error) {
 
 // start builds the house from the ground: broker, server, collector, applications.
 func (h *house) start(ctx context.Context) error {
-	marker := filepath.Join(h.opt.Dir, ".weir-demo")
-	if entries, err := os.ReadDir(h.opt.Dir); err == nil && len(entries) > 0 {
-		if _, err := os.Stat(marker); err != nil {
-			return fmt.Errorf("folder %q is not empty and not the demo's: choose another with --dir", h.opt.Dir)
-		}
-	}
-	if err := os.RemoveAll(h.opt.Dir); err != nil {
-		return fmt.Errorf("cannot empty %q: %w", h.opt.Dir, err)
+	if err := h.claim(); err != nil {
+		return err
 	}
 	for _, d := range []string{"logs", "apps", "nats", "server", "collector"} {
-		if err := os.MkdirAll(filepath.Join(h.opt.Dir, d), 0o755); err != nil {
+		if err := os.MkdirAll(h.path(d), 0o755); err != nil {
 			return fmt.Errorf("cannot make the demo's folder: %w", err)
 		}
-	}
-	if err := os.WriteFile(marker, nil, 0o644); err != nil {
-		return err
 	}
 	if err := os.WriteFile(h.path("server.yaml"), []byte(h.serverConfig()), 0o644); err != nil {
 		return err
@@ -161,6 +153,42 @@ func (h *house) start(ctx context.Context) error {
 	for _, a := range h.apps {
 		if err := h.await(ctx, a.name, "http://"+a.listen+"/metrics"); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// claim empties the demo's folder and keeps it locked while the demo runs. It touches nothing when the folder is
+// somebody else's, or when weir could not be started anyway: another demo may be running there.
+func (h *house) claim() error {
+	l, err := net.Listen("tcp", h.opt.Listen) //nolint:noctx // closed at once
+	if err != nil {
+		return fmt.Errorf("cannot serve weir on %q: is another demo or weir running? choose another address with --listen: %w", h.opt.Listen, err)
+	}
+	l.Close()
+	const marker = ".weir-demo"
+	entries, err := os.ReadDir(h.opt.Dir)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("cannot use %q as the demo's folder: choose another with --dir: %w", h.opt.Dir, err)
+	}
+	if len(entries) > 0 && !slices.ContainsFunc(entries, func(e os.DirEntry) bool { return e.Name() == marker }) {
+		return fmt.Errorf("folder %q is not empty and not the demo's: choose another with --dir", h.opt.Dir)
+	}
+	if err := os.MkdirAll(h.opt.Dir, 0o755); err != nil {
+		return fmt.Errorf("cannot make the demo's folder: choose another with --dir: %w", err)
+	}
+	if h.lock, err = os.OpenFile(h.path(marker), os.O_CREATE|os.O_RDWR, 0o644); err != nil {
+		return fmt.Errorf("cannot lock the demo's folder: choose another with --dir: %w", err)
+	}
+	if err := syscall.Flock(int(h.lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return fmt.Errorf("another demo runs in %q: end it, or choose another folder with --dir: %w", h.opt.Dir, err)
+	}
+	for _, e := range entries {
+		if e.Name() == marker {
+			continue
+		}
+		if err := os.RemoveAll(h.path(e.Name())); err != nil {
+			return fmt.Errorf("cannot empty %q: %w", h.opt.Dir, err)
 		}
 	}
 	return nil

@@ -87,6 +87,11 @@ func (h *house) play(ctx context.Context, name string) error {
 
 // Run starts the demo and plays scenes on demand until ctx ends.
 func (c *runCmd) Run(ctx context.Context, logger *slog.Logger) error {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.Control)
+	if err != nil {
+		return fmt.Errorf("cannot listen on %q for the scenes: is another demo running? choose another address with --control: %w", c.Control, err)
+	}
+	defer l.Close()
 	h, err := newHouse(c.options, logger)
 	if err != nil {
 		return err
@@ -94,10 +99,6 @@ func (c *runCmd) Run(ctx context.Context, logger *slog.Logger) error {
 	defer h.stop()
 	if err := h.start(ctx); err != nil {
 		return err
-	}
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.Control)
-	if err != nil {
-		return fmt.Errorf("cannot listen on %q for the scenes: choose another address with --control: %w", c.Control, err)
 	}
 	srv := &http.Server{Handler: h.control(), ReadHeaderTimeout: 5 * time.Second}
 	go func() {
