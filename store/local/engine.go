@@ -43,7 +43,7 @@ func Open(ctx context.Context, cfg Config, logger *slog.Logger, set *metrics.Set
 		return nil, err
 	}
 	if err := os.MkdirAll(cfg.Dir, 0o750); err != nil {
-		return nil, fmt.Errorf("cannot make data folder: %w", err)
+		return nil, fmt.Errorf("cannot make data folder %q: choose one that can be written: %w", cfg.Dir, err)
 	}
 	e := &Engine{cfg: cfg}
 	if e.lock, err = lockDir(cfg.Dir); err != nil {
