@@ -131,6 +131,9 @@ func (s *sequences) tenant(ctx context.Context, t store.Tenant) *tenantSpools {
 		return ts
 	}
 	doc, err := s.load(ctx, t)
+	if err != nil && ctx.Err() != nil {
+		return ts // the server stops: nothing to try again, and nothing to worry about
+	}
 	if err != nil {
 		s.log.Warn("sequence numbers of spools not read, will try again", "tenant", string(t), "error", err)
 		return ts

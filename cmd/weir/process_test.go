@@ -385,7 +385,7 @@ func oneSentence(t *testing.T, stderr string, code int, parts ...string) {
 			t.Errorf("stderr does not name %q:\n%s", part, stderr)
 		}
 	}
-	for _, noise := range []string{"panic", "goroutine", "invalid service state", "main.", "unmarshal", "weir is ready"} {
+	for _, noise := range []string{"panic", "goroutine", "invalid service state", "main.", "unmarshal", "weir is ready", "level=WARN", "level=ERROR"} {
 		if strings.Contains(stderr, noise) {
 			t.Errorf("stderr holds %q:\n%s", noise, stderr)
 		}
@@ -413,8 +413,8 @@ func TestFailedStarts(t *testing.T) {
 	}{
 		"http port":       {http: taken, want: []string{"http.listen", taken, "choose another"}},
 		"statsd port":     {http: any0, statsd: takenUDP, want: []string{"statsd.udp", takenUDP, "choose another"}},
-		"otlp grpc port":  {http: any0, grpc: taken, want: []string{taken, "otlp.grpc"}},
-		"otlp http port":  {http: any0, otlp: taken, want: []string{taken, "otlp.http"}},
+		"otlp grpc port":  {http: any0, grpc: taken, want: []string{taken, "otlp.grpc", "choose another"}},
+		"otlp http port":  {http: any0, otlp: taken, want: []string{taken, "otlp.http", "choose another"}},
 		"beyond loopback": {http: "0.0.0.0:0", want: []string{"http.listen", "0.0.0.0:0", "auth.token_file", "127.0.0.1"}},
 		"no token file":   {http: any0, more: "auth: {token_file: /nonexistent/tokens}\n", want: []string{"token_file"}},
 		"log level":       {http: any0, more: "log: {level: loud}\n", want: []string{"log.level", "loud", "debug"}},
@@ -437,7 +437,7 @@ func TestFailedStarts(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, stderr, code := runs(t, "server", "--listen", any0, "--data-dir", file)
-		oneSentence(t, stderr, code, file)
+		oneSentence(t, stderr, code, file, "choose one")
 	})
 	t.Run("spool in the way", func(t *testing.T) {
 		t.Parallel()

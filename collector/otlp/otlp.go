@@ -55,7 +55,8 @@ type Receiver struct {
 	started chan struct{}
 }
 
-// New builds a Receiver; nothing listens before Run. node is the host.name of senders that give none.
+// New builds a Receiver; nothing listens before Run, but an address that somebody else has is an error already.
+// node is the host.name of senders that give none.
 // origin and audit may be nil: then the container stays unknown, and audit counts are dropped and counted.
 func New(cfg Config, node string, out signal.Output, audit AuditSink, origin Origin, set *metrics.Set, log *slog.Logger) (*Receiver, error) {
 	if err := cfg.Validate(); err != nil {
@@ -65,7 +66,28 @@ func New(cfg Config, node string, out signal.Output, audit AuditSink, origin Ori
 	if err != nil {
 		return nil, err
 	}
+	if err := cfg.free(); err != nil {
+		return nil, err
+	}
 	return &Receiver{list: list, next: newSink(cfg, node, out, audit, origin, set, log), log: log, started: make(chan struct{})}, nil
+}
+
+// free tries the addresses of the built-in receiver. It opens them itself only when everything else runs already,
+// and a taken port should be all that is said then. Who takes one in between is told by Run.
+func (c Config) free() error {
+	for _, at := range []struct{ key, addr string }{{"otlp.grpc", c.GRPC}, {"otlp.http", c.HTTP}} {
+		if at.addr == "" {
+			continue
+		}
+		l, err := net.Listen("tcp", at.addr) //nolint:noctx // closed at once
+		if err != nil {
+			return fmt.Errorf("cannot listen on %s %q: is another collector running, or the port taken? choose another address: %w", at.key, at.addr, err)
+		}
+		if err := l.Close(); err != nil {
+			return fmt.Errorf("cannot close %s %q: %w", at.key, at.addr, err)
+		}
+	}
+	return nil
 }
 
 // Started is closed when every receiver has started.

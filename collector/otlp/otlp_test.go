@@ -585,11 +585,7 @@ func TestPortTaken(t *testing.T) {
 		} else {
 			cfg.HTTP = ln.Addr().String()
 		}
-		r, err := New(cfg, "n1", &fakeOutput{}, nil, nil, metrics.NewSet(), slog.New(slog.DiscardHandler))
-		if err != nil {
-			t.Fatal(err)
-		}
-		err = r.Run(t.Context())
+		_, err := New(cfg, "n1", &fakeOutput{}, nil, nil, metrics.NewSet(), slog.New(slog.DiscardHandler))
 		if err == nil || !strings.Contains(err.Error(), ln.Addr().String()) || !strings.Contains(err.Error(), "otlp."+which) {
 			t.Errorf("%s: error = %v, want the address and the way out", which, err)
 		}
