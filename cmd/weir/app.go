@@ -189,7 +189,7 @@ func (a *app) routes(src source) []access.Route {
 	routes := rec.routes
 	routes = append(routes, a.guard.Routes()...)
 	routes = append(routes, a.ingest.Routes()...)
-	routes = append(routes, prom.New(a.query, a.engine.Metrics(), version, part(a.logger, "prom")).Routes()...)
+	routes = append(routes, prom.New(a.query, a.engine.Metrics(), src.Alerts, version, part(a.logger, "prom")).Routes()...)
 	routes = append(routes, trace.Routes(a.engine.Spans(), query.Tenant)...)
 	routes = append(routes, a.live.Routes()...)
 	fn := func(pattern string, need access.Permission, f http.HandlerFunc) {

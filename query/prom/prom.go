@@ -5,6 +5,7 @@
 package prom
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -20,19 +21,24 @@ import (
 
 	"github.com/weirhq/weir/internal/access"
 	"github.com/weirhq/weir/query"
+	"github.com/weirhq/weir/query/answer"
 	"github.com/weirhq/weir/store"
 )
+
+// Alerts tells the alerts of a tenant.
+type Alerts func(context.Context, store.Tenant) (answer.Alerts, error)
 
 // API is the Prometheus HTTP API over one engine.
 type API struct {
 	engine  *query.Engine
 	metrics store.Metrics
+	alerts  Alerts
 	version string
 	prom    http.Handler
 }
 
-// New builds the API.
-func New(e *query.Engine, m store.Metrics, version string, logger *slog.Logger) *API {
+// New builds the API; without alerts there are none.
+func New(e *query.Engine, m store.Metrics, alerts Alerts, version string, logger *slog.Logger) *API {
 	qe, parser, q := e.PromQL()
 	api := v1.NewAPI(
 		qe, q, nil, nil, q,
@@ -49,7 +55,7 @@ func New(e *query.Engine, m store.Metrics, version string, logger *slog.Logger) 
 	)
 	r := route.New().WithPrefix("/api/v1")
 	api.Register(r)
-	return &API{engine: e, metrics: m, version: version, prom: r}
+	return &API{engine: e, metrics: m, alerts: alerts, version: version, prom: r}
 }
 
 // Routes lists what is served: reading only.
@@ -68,9 +74,9 @@ func (a *API) Routes() []access.Route {
 	return append(out,
 		access.Route{Pattern: "GET /api/v1/metadata", Need: access.Query, Handler: http.HandlerFunc(a.metadata)},
 		access.Route{Pattern: "GET /api/v1/status/buildinfo", Need: access.Query, Handler: http.HandlerFunc(a.buildinfo)},
-		// Grafana asks for rules of a Prometheus source; weir's own rules have their own page.
+		// Grafana asks for rules of a Prometheus source; weir's own are no expressions and have their own page.
 		access.Route{Pattern: "GET /api/v1/rules", Need: access.Query, Handler: constant(map[string]any{"groups": []any{}})},
-		access.Route{Pattern: "GET /api/v1/alerts", Need: access.Query, Handler: constant(map[string]any{"alerts": []any{}})},
+		access.Route{Pattern: "GET /api/v1/alerts", Need: access.Query, Handler: http.HandlerFunc(a.active)},
 	)
 }
 
@@ -116,6 +122,40 @@ func (a *API) metadata(w http.ResponseWriter, r *http.Request) {
 		out[name] = []metadataEntry{{Type: string(m.Type), Help: m.Help, Unit: m.Unit}}
 	}
 	succeed(w, out)
+}
+
+type activeAlert struct {
+	Labels      map[string]string `json:"labels"`
+	Annotations map[string]string `json:"annotations"`
+	State       string            `json:"state"`
+	ActiveAt    time.Time         `json:"activeAt"`
+	Value       string            `json:"value"`
+}
+
+// active lists what is pending or firing, with the labels of the webhook.
+func (a *API) active(w http.ResponseWriter, r *http.Request) {
+	out := []activeAlert{}
+	if a.alerts != nil {
+		t := query.Tenant(r.Context())
+		all, err := a.alerts(r.Context(), t)
+		if err != nil {
+			fail(w, http.StatusServiceUnavailable, "unavailable", err.Error())
+			return
+		}
+		for _, al := range all.Alerts {
+			if al.EndedAt != 0 {
+				continue
+			}
+			labels := map[string]string{"alertname": al.Rule, "pipeline": al.Pipeline, "severity": al.Severity, "tenant": string(t)}
+			if al.Stage != "" {
+				labels["stage"] = al.Stage
+			}
+			out = append(out, activeAlert{
+				Labels: labels, Annotations: map[string]string{"summary": al.Summary}, State: al.State, ActiveAt: time.UnixMilli(al.Since).UTC(), Value: "1e+00",
+			})
+		}
+	}
+	succeed(w, map[string]any{"alerts": out})
 }
 
 // buildinfo names a Prometheus version beside weir's own: Grafana chooses features by it.

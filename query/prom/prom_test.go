@@ -21,6 +21,7 @@ import (
 
 	"github.com/weirhq/weir/internal/access"
 	"github.com/weirhq/weir/query"
+	"github.com/weirhq/weir/query/answer"
 	"github.com/weirhq/weir/store"
 	"github.com/weirhq/weir/store/local"
 )
@@ -44,7 +45,7 @@ func serve(t *testing.T) (url string, m store.Metrics) {
 	qc.MaxLength = 2000
 	qc.MaxSamples = 5000
 	mux := http.NewServeMux()
-	for _, r := range New(query.New(qc, eng.Metrics(), logger, metrics.NewSet()), eng.Metrics(), "test", logger).Routes() {
+	for _, r := range New(query.New(qc, eng.Metrics(), logger, metrics.NewSet()), eng.Metrics(), alerts, "test", logger).Routes() {
 		if r.Need != access.Query {
 			t.Errorf("%s needs %q, want query", r.Pattern, r.Need)
 		}
@@ -56,6 +57,39 @@ func serve(t *testing.T) (url string, m store.Metrics) {
 	}))
 	t.Cleanup(srv.Close)
 	return srv.URL, eng.Metrics()
+}
+
+// alerts are one that fires and one that has ended, both of tenant a.
+func alerts(_ context.Context, t store.Tenant) (answer.Alerts, error) {
+	if t != "a" {
+		return answer.Alerts{}, nil
+	}
+	return answer.Alerts{Alerts: []answer.Alert{
+		{Rule: "losing", Pipeline: "orders", Stage: "enrich", State: "firing", Severity: "critical", Summary: "enrich loses 1 %.", Since: 1000},
+		{Rule: "late", Pipeline: "clicks", State: "resolved", Severity: "warning", Since: 1000, EndedAt: 2000},
+	}}, nil
+}
+
+func TestAlertsAreThoseThatFire(t *testing.T) {
+	url, _ := serve(t)
+	for tenant, want := range map[string]int{"a": 1, "b": 0} {
+		c, err := api.NewClient(api.Config{Address: url, RoundTripper: tenantTransport{tenant}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := v1.NewAPI(c).Alerts(t.Context())
+		if err != nil || len(got.Alerts) != want {
+			t.Fatalf("tenant %s: %+v, %v; want %d alerts", tenant, got, err, want)
+		}
+		if want == 0 {
+			continue
+		}
+		al := got.Alerts[0]
+		if al.State != v1.AlertStateFiring || al.Labels["alertname"] != "losing" || al.Labels["pipeline"] != "orders" || al.Labels["stage"] != "enrich" ||
+			al.Annotations["summary"] == "" || al.ActiveAt.UnixMilli() != 1000 {
+			t.Errorf("alert = %+v", al)
+		}
+	}
 }
 
 func put(t *testing.T, m store.Metrics, tenant store.Tenant, name, service string, at time.Time, n int, step time.Duration) {

@@ -92,7 +92,7 @@ func serve(ctx context.Context, addr, dir string) error {
 	if err != nil {
 		return err
 	}
-	routes := append(in.Routes(), prom.New(q, engine.Metrics(), "test", log).Routes()...)
+	routes := append(in.Routes(), prom.New(q, engine.Metrics(), nil, "test", log).Routes()...)
 	traces := trace.New(engine.Spans())
 	routes = append(routes,
 		access.Route{Pattern: "GET /-/ready", Need: access.Public, Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})},
