@@ -291,6 +291,17 @@ func TestConfigComplaints(t *testing.T) {
 	}
 }
 
+func TestOpenDoors(t *testing.T) {
+	cfg := DefaultConfig()
+	if got := cfg.open(); len(got) != 0 {
+		t.Errorf("by default other machines reach %q", got)
+	}
+	cfg.Statsd.UDP, cfg.OTLP.GRPC, cfg.OTLP.HTTP = ":8125", "[::1]:4317", "collector.internal:4318"
+	if diff := cmp.Diff([]string{"statsd.udp :8125", "otlp.http collector.internal:4318"}, cfg.open()); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestTakenPort(t *testing.T) {
 	taken, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {

@@ -3,6 +3,7 @@ package collector
 import (
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"time"
@@ -76,6 +77,21 @@ func (c Config) Validate() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// open lists the doors that other machines can reach: neither statsd nor OTLP asks for a token.
+func (c Config) open() []string {
+	var out []string
+	for _, at := range []struct{ key, addr string }{{"statsd.udp", c.Statsd.UDP}, {"otlp.grpc", c.OTLP.GRPC}, {"otlp.http", c.OTLP.HTTP}} {
+		host, _, err := net.SplitHostPort(at.addr)
+		if err != nil || host == "localhost" {
+			continue
+		}
+		if ip := net.ParseIP(host); ip == nil || !ip.IsLoopback() {
+			out = append(out, at.key+" "+at.addr)
+		}
+	}
+	return out
 }
 
 // Load reads a YAML file over the defaults and validates the result. A key that nobody knows is an error that names its
