@@ -5,12 +5,24 @@ import { duration } from '../lib/format';
 
 const STALE = 15;
 
-/** Is what I see current? Says how far the answer is behind the server's clock; never a frozen green. */
-export function LiveChip({ on, toggle }: { on: boolean; toggle: () => void }) {
+/** How many seconds the newest answer is behind the server's clock; undefined before the first. */
+function useBehind(on: boolean): number | undefined {
   const status = useLiveStatus();
   const at = useNow(on).data?.at;
   const now = useClock();
-  const behind = at === undefined ? undefined : Math.max(0, Math.round((now - status.skew - at) / 1000));
+  return at === undefined ? undefined : Math.max(0, Math.round((now - status.skew - at) / 1000));
+}
+
+/** Does the page want to be live and is not? Then what it says about now is not known. */
+export function useStale(on: boolean): boolean {
+  const behind = useBehind(on);
+  return on && behind !== undefined && behind > STALE;
+}
+
+/** Is what I see current? Says how far the answer is behind the server's clock; never a frozen green. */
+export function LiveChip({ on, toggle }: { on: boolean; toggle: () => void }) {
+  const status = useLiveStatus();
+  const behind = useBehind(on);
   const { tone, word, detail } = describe(on, status.phase, behind);
   return (
     <button type="button" className="chip" aria-pressed={on} onClick={toggle} title="Live updates (l)">

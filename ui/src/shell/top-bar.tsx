@@ -4,7 +4,7 @@ import { percent } from '../lib/format';
 import { toggleTheme, useTheme } from '../state/theme';
 import type { SetView } from '../state/use-view';
 import type { View } from '../state/view';
-import { LiveChip } from './live-chip';
+import { LiveChip, useStale } from './live-chip';
 import { RangeChip } from './range-chip';
 
 /** Time, live, completeness, search: the same on each page. */
@@ -44,12 +44,13 @@ export function TopBar({
 
 function CompletenessChip({ live }: { live: boolean }) {
   const c = useNow(live).data?.completeness;
+  const stale = useStale(live);
   const missing = list(c?.missing);
   const title = missing.length > 0 ? missing.join(' ') : 'Share of the expected telemetry that arrived';
   return (
     <span className="chip" title={title}>
       <span>Telemetry</span>
-      {c?.share == null ? (
+      {stale || c?.share == null ? (
         <span className="mut">not known</span>
       ) : (
         <span className={c.share < 0.99 ? 'warn' : undefined}>{percent(c.share)}</span>
