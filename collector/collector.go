@@ -12,7 +12,6 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
@@ -112,8 +111,8 @@ func (c *Collector) Run(ctx context.Context) (err error) {
 	if ctx.Err() == nil {
 		close(c.ready)
 		c.log.Info("collector runs", "node", node, "data_dir", c.cfg.DataDir, "spool", sp.ID(), "server", c.cfg.Server.URL)
-		if doors := c.cfg.open(); len(doors) > 0 {
-			c.log.Warn("other machines can write here without a token; listen on 127.0.0.1 unless the network is yours", "doors", strings.Join(doors, ", "))
+		for _, d := range c.cfg.open() {
+			c.log.Warn("other machines can write here without a token, as open_doors allows", "door", d.key, "listen", d.addr)
 		}
 	}
 	<-ctx.Done()

@@ -292,13 +292,29 @@ func TestConfigComplaints(t *testing.T) {
 }
 
 func TestOpenDoors(t *testing.T) {
-	cfg := DefaultConfig()
-	if got := cfg.open(); len(got) != 0 {
-		t.Errorf("by default other machines reach %q", got)
-	}
-	cfg.Statsd.UDP, cfg.OTLP.GRPC, cfg.OTLP.HTTP = ":8125", "[::1]:4317", "collector.internal:4318"
-	if diff := cmp.Diff([]string{"statsd.udp :8125", "otlp.http collector.internal:4318"}, cfg.open()); diff != "" {
-		t.Error(diff)
+	for _, c := range []struct {
+		udp, grpc, http string
+		open            []string
+		want            []string // parts of the complaint; none = the collector may start
+	}{
+		{"127.0.0.1:8125", "[::1]:4317", "localhost:4318", nil, nil},
+		{":8125", "", "", nil, []string{`statsd.udp on ":8125"`, `add "statsd.udp" to open_doors`}},
+		{":8125", "", "", []string{"statsd.udp"}, nil},
+		{"", "0.0.0.0:4317", "collector.internal:4318", []string{"otlp.grpc"}, []string{`otlp.http on "collector.internal:4318"`}},
+		{"", "", "", []string{"statsd"}, []string{`door "statsd"`}},
+	} {
+		cfg := DefaultConfig()
+		cfg.Statsd.UDP, cfg.OTLP.GRPC, cfg.OTLP.HTTP, cfg.OpenDoors = c.udp, c.grpc, c.http, c.open
+		err := cfg.Validate()
+		if (err != nil) != (c.want != nil) {
+			t.Errorf("%+v: %v", c, err)
+			continue
+		}
+		for _, w := range c.want {
+			if !strings.Contains(err.Error(), w) {
+				t.Errorf("%+v: %v", c, err)
+			}
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/weirhq/weir/collector/audit"
@@ -26,15 +27,18 @@ type Config struct {
 	DataDir      string        `yaml:"data_dir"`      // spool and audit state
 	SelfInterval time.Duration `yaml:"self_interval"` // how often the collector ships its own metrics
 	StopWait     time.Duration `yaml:"stop_wait"`     // how long a stopping collector goes on delivering
-	Statsd       statsd.Config `yaml:"statsd"`
-	Scrape       scrape.Config `yaml:"scrape"`
-	OTLP         otlp.Config   `yaml:"otlp"`
-	Host         host.Config   `yaml:"host"`
-	Broker       broker.Config `yaml:"broker"`
-	Origin       origin.Config `yaml:"origin"`
-	Audit        audit.Config  `yaml:"audit"`
-	Spool        spool.Config  `yaml:"spool"`
-	Server       ship.Config   `yaml:"server"`
+	// OpenDoors names the doors that other machines may reach although they ask for no token: statsd.udp, otlp.grpc, otlp.http.
+	// Without being named here a door beyond loopback keeps the collector from starting.
+	OpenDoors []string      `yaml:"open_doors"`
+	Statsd    statsd.Config `yaml:"statsd"`
+	Scrape    scrape.Config `yaml:"scrape"`
+	OTLP      otlp.Config   `yaml:"otlp"`
+	Host      host.Config   `yaml:"host"`
+	Broker    broker.Config `yaml:"broker"`
+	Origin    origin.Config `yaml:"origin"`
+	Audit     audit.Config  `yaml:"audit"`
+	Spool     spool.Config  `yaml:"spool"`
+	Server    ship.Config   `yaml:"server"`
 }
 
 // DefaultConfig receives on this machine only and ships to a weir server on it.
@@ -76,22 +80,36 @@ func (c Config) Validate() error {
 			errs = append(errs, fmt.Errorf("%s: %w", part.name, part.err))
 		}
 	}
+	for _, d := range c.open() {
+		if !slices.Contains(c.OpenDoors, d.key) {
+			errs = append(errs, fmt.Errorf("cannot listen with %s on %q: other machines could write there without a token; use a loopback address or a Unix socket, or add %q to open_doors when the network is yours alone", d.key, d.addr, d.key))
+		}
+	}
+	for _, name := range c.OpenDoors {
+		if !slices.ContainsFunc(c.doors(), func(d door) bool { return d.key == name }) {
+			errs = append(errs, fmt.Errorf("cannot open door %q of open_doors: it must be statsd.udp, otlp.grpc or otlp.http", name))
+		}
+	}
 	return errors.Join(errs...)
 }
 
-// open lists the doors that other machines can reach: neither statsd nor OTLP asks for a token.
-func (c Config) open() []string {
-	var out []string
-	for _, at := range []struct{ key, addr string }{{"statsd.udp", c.Statsd.UDP}, {"otlp.grpc", c.OTLP.GRPC}, {"otlp.http", c.OTLP.HTTP}} {
-		host, _, err := net.SplitHostPort(at.addr)
+// door is a listener that asks for no token.
+type door struct{ key, addr string }
+
+func (c Config) doors() []door {
+	return []door{{"statsd.udp", c.Statsd.UDP}, {"otlp.grpc", c.OTLP.GRPC}, {"otlp.http", c.OTLP.HTTP}}
+}
+
+// open lists the doors that other machines can reach.
+func (c Config) open() []door {
+	return slices.DeleteFunc(c.doors(), func(d door) bool {
+		host, _, err := net.SplitHostPort(d.addr)
 		if err != nil || host == "localhost" {
-			continue
+			return true
 		}
-		if ip := net.ParseIP(host); ip == nil || !ip.IsLoopback() {
-			out = append(out, at.key+" "+at.addr)
-		}
-	}
-	return out
+		ip := net.ParseIP(host)
+		return ip != nil && ip.IsLoopback()
+	})
 }
 
 // Load reads a YAML file over the defaults and validates the result. A key that nobody knows is an error that names its
