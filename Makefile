@@ -113,12 +113,14 @@ docs: ## Regenerate the configuration reference
 	CGO_ENABLED=0 go test ./cmd/weir -run ConfigurationReference -update-docs
 
 RECORD := go run ./deploy/bench record
-.PHONY: bench bench-statsd bench-scrape bench-ingest bench-spans bench-store bench-freshness bench-first-chart bench-kill
-bench: bench-statsd bench-scrape bench-ingest bench-spans bench-store bench-freshness bench-first-chart bench-kill ## All benchmarks; each writes its table to docs/benchmarks.md
+.PHONY: bench bench-statsd bench-scrape bench-broker bench-ingest bench-spans bench-store bench-freshness bench-first-chart bench-kill
+bench: bench-statsd bench-scrape bench-broker bench-ingest bench-spans bench-store bench-freshness bench-first-chart bench-kill ## All benchmarks; each writes its table to docs/benchmarks.md
 bench-statsd: ## P1, P2: statsd received and aggregated
 	$(RECORD) statsd -- go run ./collector/statsd/bench
 bench-scrape: ## P3: scrape and ship
 	$(RECORD) scrape -- go run ./collector/scrape/bench
+bench-broker: ## Kafka polled: 3,000 partitions, 50 groups
+	$(RECORD) broker -- go run ./collector/broker/bench
 bench-ingest: ## P5, P6, P9: remote write and spans over HTTP, acknowledged after fsync
 	$(RECORD) ingest -- go run ./ingest/bench
 bench-spans: ## P9, P10: the span store alone

@@ -47,15 +47,15 @@ func TestLeases(t *testing.T) {
 		t.Errorf("fence %d did not grow with the holder", a.Fence)
 	}
 	is(t, ask(t, "x", "a", 1, 30_000, false), false, "b")
-	is(t, ask(t, "x", "a", 1, 0, false), false, "b")          // giving back what one does not hold does nothing
-	is(t, ask(t, "x", "b", 3, 30_000, false), true, "b")      // started again
-	is(t, ask(t, "x", "b", 2, 30_000, false), false, "b")     // its earlier life
-	is(t, ask(t, "x", "b", 3, 30_000, true), false, "")       // steps aside
-	is(t, ask(t, "x", "b", 3, 30_000, true), false, "")       // still
-	is(t, ask(t, "x", "a", 1, 30_000, false), true, "a")      // somebody else may
-	is(t, ask(t, "x", "b", 3, 30_000, true), false, "a")      // and is told
-	is(t, ask(t, "x", "a", 1, 0, false), false, "")           // given back
-	is(t, ask(t, "x", "b", 3, 30_000, false), true, "b")      // at once
+	is(t, ask(t, "x", "a", 1, 0, false), false, "b")      // giving back what one does not hold does nothing
+	is(t, ask(t, "x", "b", 3, 30_000, false), true, "b")  // started again
+	is(t, ask(t, "x", "b", 2, 30_000, false), false, "b") // its earlier life
+	is(t, ask(t, "x", "b", 3, 30_000, true), false, "")   // steps aside
+	is(t, ask(t, "x", "b", 3, 30_000, true), false, "")   // still
+	is(t, ask(t, "x", "a", 1, 30_000, false), true, "a")  // somebody else may
+	is(t, ask(t, "x", "b", 3, 30_000, true), false, "a")  // and is told
+	is(t, ask(t, "x", "a", 1, 0, false), false, "")       // given back
+	is(t, ask(t, "x", "b", 3, 30_000, false), true, "b")  // at once
 	if _, err := l.ask(now, "x", lease.Request{System: "kafka", Cluster: "c", Node: "a", Epoch: 1, TTL: 1 << 50}); err == nil {
 		t.Error("a lease for ever was given")
 	}

@@ -32,18 +32,19 @@ type kafkaSystem struct {
 	log *slog.Logger
 	cl  *kgo.Client
 
-	topics map[string]*kafkaTopic
-	byID   map[[16]byte]*kafkaTopic
-	order  []*kafkaTopic // by name, as many as max_partitions allows
-	groups map[string]*kafkaGroup
-	listed []*kafkaGroup // by name, as many as max_groups allows
-	texts  []string      // partition numbers
+	brokers []int32
+	topics  map[string]*kafkaTopic
+	byID    map[[16]byte]*kafkaTopic
+	order   []*kafkaTopic // by name, as many as max_partitions allows
+	groups  map[string]*kafkaGroup
+	listed  []*kafkaGroup // by name, as many as max_groups allows
+	texts   []string      // partition numbers
 
-	cur    kafkaPoll
-	snap  snapshot
-	turn  int // where the next round of record reads begins
-	said  map[string]bool
-	seed  maphash.Seed
+	cur  kafkaPoll
+	snap snapshot
+	turn int // where the next round of record reads begins
+	said map[string]bool
+	seed maphash.Seed
 
 	skipped                map[string]*metrics.Counter
 	reads, readFailures    *metrics.Counter

@@ -41,7 +41,7 @@ type KafkaConfig struct {
 	// AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN are read.
 	AWSCredentialsFile string `yaml:"aws_credentials_file"`
 	AWSProfile         string `yaml:"aws_profile"`
-	// TLS encrypts; it is on, too, when one of the files is given. CAFile, CertFile and KeyFile are PEM.
+	// TLS encrypts; it is on, too, when one of the PEM files is given: an authority, and a certificate with its key.
 	TLS        bool   `yaml:"tls"`
 	CAFile     string `yaml:"ca_file"`
 	CertFile   string `yaml:"cert_file"`
@@ -58,7 +58,7 @@ type KafkaConfig struct {
 	LeaseTTL time.Duration `yaml:"lease_ttl"`
 
 	// Topics and ExcludeTopics, Groups and ExcludeGroups are shell patterns; an empty list of the former means all.
-	// Kafka's internal topics are left out unless Internal is true.
+	// Kafka's internal topics are left out unless internal is true.
 	Topics        []string `yaml:"topics"`
 	ExcludeTopics []string `yaml:"exclude_topics"`
 	Groups        []string `yaml:"groups"`

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"fmt"
 	"hash/maphash"
 	"slices"
 	"strconv"
@@ -64,13 +65,21 @@ type kafkaSlot struct {
 // listGroups asks every broker for the groups it coordinates.
 func (k *kafkaSystem) listGroups(ctx context.Context) {
 	k.listed = k.listed[:0]
-	for _, s := range k.cl.RequestSharded(ctx, kmsg.NewPtrListGroupsRequest()) {
-		broker := strconv.Itoa(int(s.Meta.NodeID))
-		if s.Err != nil {
-			k.cur.trouble.add("cannot list groups of broker "+broker+": "+s.Err.Error(), "", -1)
+	reqs := map[int32]*kmsg.ListGroupsRequest{}
+	for _, id := range k.brokers {
+		if k.cur.down[id] == nil {
+			reqs[id] = kmsg.NewPtrListGroupsRequest()
+		} else {
+			k.cur.trouble.add(fmt.Sprintf("cannot list groups of broker %d: it does not answer", id), "", -1)
+		}
+	}
+	for _, x := range askAll(ctx, k, reqs) {
+		broker := strconv.Itoa(int(x.broker))
+		if x.err != nil {
+			k.cur.trouble.add("cannot list groups of broker "+broker+": "+x.err.Error(), "", -1)
 			continue
 		}
-		resp, ok := s.Resp.(*kmsg.ListGroupsResponse)
+		resp, ok := x.resp.(*kmsg.ListGroupsResponse)
 		if !ok {
 			continue
 		}
@@ -159,24 +168,32 @@ func (k *kafkaSystem) readCommits(ctx context.Context) {
 			rg.Group = g.name // no topics = all it committed on
 			req.Groups = append(req.Groups, rg)
 		}
-		shards := k.cl.RequestSharded(ctx, req)
-		mu.Lock()
-		defer mu.Unlock()
-		for _, s := range shards {
-			if s.Err != nil {
-				if r, ok := s.Req.(*kmsg.OffsetFetchRequest); ok {
+		// Once more for those whose coordinator was not found by a broker that is away.
+		for last := false; len(req.Groups) > 0; last = true {
+			shards := k.cl.RequestSharded(ctx, req)
+			req = kmsg.NewPtrOffsetFetchRequest()
+			mu.Lock()
+			for _, s := range shards {
+				r, _ := s.Req.(*kmsg.OffsetFetchRequest)
+				resp, ok := s.Resp.(*kmsg.OffsetFetchResponse)
+				switch {
+				case s.Err == nil && ok:
+					k.heed(resp)
+					for i := range resp.Groups {
+						k.takeCommits(&resp.Groups[i])
+					}
+				case s.Err != nil && r != nil && !last && ctx.Err() == nil:
+					req.Groups = append(req.Groups, r.Groups...)
+				case s.Err != nil && r != nil:
+					if len(r.Groups) == 0 { // an old broker is asked for one at a time
+						k.cur.trouble.add("cannot read commits: "+s.Err.Error(), r.Group, -1)
+					}
 					for _, g := range r.Groups {
 						k.cur.trouble.add("cannot read commits: "+s.Err.Error(), g.Group, -1)
 					}
 				}
-				continue
 			}
-			if resp, ok := s.Resp.(*kmsg.OffsetFetchResponse); ok {
-				k.heed(resp)
-				for i := range resp.Groups {
-					k.takeCommits(&resp.Groups[i])
-				}
-			}
+			mu.Unlock()
 		}
 	})
 	k.inBatches(k.ofKind(func(g *kafkaGroup) bool { return g.kind == kafkaShare && !k.shareUnknown }), func(batch []*kafkaGroup) {

@@ -16,6 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/kversion"
 )
 
 // kbench is a fake cluster that speaks the real protocol, and a loop that is driven by hand.
@@ -856,3 +857,48 @@ func TestKafkaClusterAwayAndBack(t *testing.T) {
 	}
 }
 
+// A broker of 2019: no batches of groups, no topic ids, no kinds, no youngest record.
+func TestKafkaOldBroker(t *testing.T) {
+	b := newKafkaBench(t, nil, kfake.MaxVersions(kversion.V2_4_0()))
+	b.topic("t", 2, map[string]string{"retention.ms": "60000"})
+	b.produce("t", 0, 0, 5)
+	b.commit("g1", "t", 3)
+	b.commit("g2", "t", 5)
+	for range 2 {
+		poll := b.poll()
+		if _, part := single(poll, "partial"); part || up(poll) != 1 {
+			t.Fatalf("up = %v, partial = %v:\n%s", up(poll), part, b.log)
+		}
+		want(t, "partition", on(poll, "t", "0", ""), map[string]float64{
+			"start_offset": 0, "end_offset": 5, "stable_offset": 5, "retention_seconds": 60, "start_timestamp_seconds": float64(stampOf(0).Unix()),
+		})
+		want(t, "g1", on(poll, "t", "0", "g1"), map[string]float64{"committed_offset": 3, "committed_timestamp_seconds": float64(stampOf(3).Unix())})
+		want(t, "g2", on(poll, "t", "0", "g2"), map[string]float64{"committed_offset": 5})
+		if kind, state := kindOf(poll, "g1"); kind != "classic" || state != "Empty" {
+			t.Errorf("type %q, state %q", kind, state)
+		}
+	}
+}
+
+// The times that senders write may be anything.
+func TestKafkaAbsurdTimes(t *testing.T) {
+	b := newKafkaBench(t, nil)
+	b.topic("t", 1, nil)
+	b.admin()
+	for _, at := range []time.Time{time.Now().Add(200 * 365 * 24 * time.Hour), time.Now().Add(-time.Hour)} {
+		if err := b.cl.ProduceSync(t.Context(), &kgo.Record{Topic: "t", Timestamp: at}).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.commit("g", "t", 0)
+	for range 2 {
+		want(t, "no time is better than a wrong one", on(b.poll(), "t", "0", "g"), map[string]float64{"committed_offset": 0})
+	}
+	b.commit("g", "t", 1)
+	if _, ok := on(b.poll(), "t", "0", "g")["committed_timestamp_seconds"]; !ok {
+		t.Error("the second record has a time")
+	}
+	if b.skipped("bad_timestamp") == 0 {
+		t.Error("nothing is counted")
+	}
+}

@@ -39,7 +39,9 @@ func (k *kafkaSystem) readTimes(ctx context.Context) {
 	if !k.noNewest {
 		k.listOffsets(ctx, offsetsAsk{
 			time: kafkaYoungest, limit: timesAsked, quiet: true,
-			want: func(q *kafkaPart) bool { return q.end > q.start && q.start >= 0 && q.end == q.lastEnd && q.newestFor != q.end },
+			want: func(q *kafkaPart) bool {
+				return q.end > q.start && q.start >= 0 && q.end == q.lastEnd && q.newestFor != q.end
+			},
 			take: func(q *kafkaPart, _, at int64) { q.newestFor, q.newest = q.end, k.stamp(at) },
 		})
 	}

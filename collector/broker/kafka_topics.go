@@ -20,9 +20,18 @@ const (
 	kafkaYoungest = -3 // the record with the largest time
 )
 
+// metadataTries is how many brokers are asked for the list of topics before the cluster counts as away.
+const metadataTries = 3
+
 // readTopics lists topics with their partitions and leaders.
 func (k *kafkaSystem) readTopics(ctx context.Context) error {
-	resp, err := k.cl.Request(ctx, kmsg.NewPtrMetadataRequest()) // no topics = all
+	var resp kmsg.Response
+	var err error
+	for range metadataTries { // each goes to another broker
+		if resp, err = k.cl.Request(ctx, kmsg.NewPtrMetadataRequest()); err == nil || ctx.Err() != nil { // no topics = all
+			break
+		}
+	}
 	if err != nil {
 		return err
 	}
@@ -32,6 +41,10 @@ func (k *kafkaSystem) readTopics(ctx context.Context) error {
 	}
 	k.heed(resp)
 	slices.SortFunc(meta.Topics, func(a, b kmsg.MetadataResponseTopic) int { return strings.Compare(topicName(a), topicName(b)) })
+	k.brokers = k.brokers[:0]
+	for i := range meta.Brokers {
+		k.brokers = append(k.brokers, meta.Brokers[i].NodeID)
+	}
 	k.order = k.order[:0]
 	clear(k.byID)
 	parts := 0
@@ -146,25 +159,8 @@ func (k *kafkaSystem) askLeaders(ctx context.Context, a offsetsAsk, only map[par
 			addOffsetsRequest(reqs, t.name, int32(i), q.leader, a)
 		}
 	}
-	type answer struct {
-		broker int32
-		resp   kmsg.Response
-		err    error
-	}
-	answers := make([]answer, 0, len(reqs))
-	var mu sync.Mutex
-	var wg sync.WaitGroup
-	for broker, req := range reqs {
-		wg.Go(func() {
-			resp, err := k.ask(ctx, broker, req)
-			mu.Lock()
-			answers = append(answers, answer{broker, resp, err})
-			mu.Unlock()
-		})
-	}
-	wg.Wait()
 	moved := map[partID]bool{}
-	for _, x := range answers {
+	for _, x := range askAll(ctx, k, reqs) {
 		if x.err != nil {
 			k.cur.down[x.broker] = x.err
 			continue
@@ -175,6 +171,30 @@ func (k *kafkaSystem) askLeaders(ctx context.Context, a offsetsAsk, only map[par
 		}
 	}
 	return moved
+}
+
+// brokerAnswer is what one broker said.
+type brokerAnswer struct {
+	broker int32
+	resp   kmsg.Response
+	err    error
+}
+
+// askAll asks several brokers at once.
+func askAll[R kmsg.Request](ctx context.Context, k *kafkaSystem, reqs map[int32]R) []brokerAnswer {
+	answers := make([]brokerAnswer, 0, len(reqs))
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	for broker, req := range reqs {
+		wg.Go(func() {
+			resp, err := k.ask(ctx, broker, req)
+			mu.Lock()
+			answers = append(answers, brokerAnswer{broker, resp, err})
+			mu.Unlock()
+		})
+	}
+	wg.Wait()
+	return answers
 }
 
 func addOffsetsRequest(reqs map[int32]*kmsg.ListOffsetsRequest, topic string, part, leader int32, a offsetsAsk) {
