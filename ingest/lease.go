@@ -165,8 +165,7 @@ func (in *Ingest) brokerLease(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	a, err := in.leases.ask(time.Now(), tenantOf(r.Context()), req)
-	var re *refusal
-	if errors.As(err, &re) {
+	if re, ok := errors.AsType[*refusal](err); ok {
 		typ := "bad_data"
 		if re.code == http.StatusTooManyRequests {
 			typ = "too_many_requests"

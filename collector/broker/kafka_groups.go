@@ -289,12 +289,13 @@ func (k *kafkaSystem) takeShare(a *kmsg.DescribeShareGroupOffsetsResponseGroup) 
 		}
 		for j := range a.Topics[i].Partitions {
 			x := &a.Topics[i].Partitions[j]
-			if x.ErrorCode == codeDenied {
-				k.denied("topic", t.name, 1)
-			} else if x.ErrorCode != 0 {
-				k.cur.trouble.add("cannot read offsets of share group: "+kafkaError(x.ErrorCode).Error(), g.name, -1)
-			} else {
+			switch x.ErrorCode {
+			case 0:
 				k.take(g, t, x.Partition, x.StartOffset, x.Lag)
+			case codeDenied:
+				k.denied("topic", t.name, 1)
+			default:
+				k.cur.trouble.add("cannot read offsets of share group: "+kafkaError(x.ErrorCode).Error(), g.name, -1)
 			}
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"strings"
 	"sync"
@@ -173,9 +174,7 @@ func TestKafkaScripted(t *testing.T) {
 	poll := b.poll()
 	settings := map[string]float64{"retention_seconds": 600, "retention_bytes": 1 << 30}
 	with := func(m map[string]float64) map[string]float64 {
-		for k, v := range settings {
-			m[k] = v
-		}
+		maps.Copy(m, settings)
 		return m
 	}
 	want(t, "partition 0", on(poll, "orders", "0", ""), with(map[string]float64{

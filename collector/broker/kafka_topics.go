@@ -156,6 +156,9 @@ func (k *kafkaSystem) askLeaders(ctx context.Context, a offsetsAsk, only map[par
 				continue
 			}
 			n++
+			if only != nil {
+				q.code = 0 // asked again
+			}
 			addOffsetsRequest(reqs, t.name, int32(i), q.leader, a)
 		}
 	}
@@ -253,7 +256,6 @@ func (k *kafkaSystem) takeOffsets(resp *kmsg.ListOffsetsResponse, a offsetsAsk, 
 			case x.ErrorCode != 0:
 				q.code = x.ErrorCode
 			default:
-				q.code = 0
 				a.take(q, offset, x.Timestamp)
 			}
 		}

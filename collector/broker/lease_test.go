@@ -76,7 +76,7 @@ func newNode(t *testing.T, name, seeds string, ask LeaseFunc) *node {
 
 // turn returns what the collector says: owner, -1 when it says nothing, and whether it polled.
 func (n *node) turn(ctx context.Context) (owner float64, polled bool) {
-	n.loop.turn(ctx, time.Now())
+	n.loop.turn(ctx)
 	owner = -1
 	for _, s := range n.out.last() {
 		if s.stale() {

@@ -45,7 +45,7 @@ func (l *loop) run(ctx context.Context) {
 	tick := time.NewTicker(l.interval)
 	defer tick.Stop()
 	for {
-		l.turn(ctx, time.Now())
+		l.turn(ctx)
 		select {
 		case <-ctx.Done():
 			return
@@ -55,9 +55,11 @@ func (l *loop) run(ctx context.Context) {
 }
 
 // turn is what is done at one tick.
-func (l *loop) turn(ctx context.Context, now time.Time) {
+func (l *loop) turn(ctx context.Context) {
+	mine := l.lease.mine(ctx, l.failed)
+	now := time.Now() // the question may have taken a while
 	switch {
-	case !l.lease.mine(ctx, l.failed):
+	case !mine:
 		l.shut() // a hundred collectors that wait need no hundred connections
 		l.failed, l.nextTry, l.wasAway = 0, time.Time{}, false
 		l.write(ctx, now, snapshot{}, state{known: true})
@@ -119,11 +121,11 @@ func (l *loop) fail(ctx context.Context, now time.Time, snap snapshot, err error
 		l.failed++
 	}
 	if now.After(l.complain) {
-		msg := "cannot poll broker"
 		if part {
-			msg = "cannot read everything from broker"
+			l.log.Warn("cannot read everything from broker", "error", err)
+		} else {
+			l.log.Warn("cannot poll broker", "error", err, "failed_polls", l.failed)
 		}
-		l.log.Warn(msg, "error", err, "failed_polls", l.failed)
 		l.complain = now.Add(time.Minute)
 	}
 	l.write(ctx, now, snap, l.state(part, part))
