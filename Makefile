@@ -87,6 +87,10 @@ e2e: ui/dist/app/index.html ## UI pages in a real Chromium, with recorded answer
 e2e-real: build $(BIN)/weir-demo ## UI pages in a real Chromium, against the running demo
 	bash deploy/ci/e2e-real.sh
 
+.PHONY: test-systems
+test-systems: ## Real brokers (Redis, RabbitMQ, Kafka) where they can be had; RECORD=1 renews the fixtures
+	bash deploy/systems/test.sh $(if $(RECORD),-record)
+
 .PHONY: fuzz
 fuzz: ## Every fuzz target for 30 s
 	bash deploy/ci/fuzz.sh 30s

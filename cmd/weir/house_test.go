@@ -85,6 +85,7 @@ var homes = map[string][]string{
 	"github.com/grafana/dskit":                         {"cmd/weir", "ingest", "alerts"},
 	"github.com/gorilla/websocket":                     {"query/live"},
 	"github.com/nats-io/nats.go":                       {"collector/broker", "deploy/demo"},
+	"github.com/redis/go-redis":                        {"collector/broker", "deploy"},
 	"github.com/nats-io/nats-server":                   {"deploy/demo"},
 	"github.com/twmb/franz-go":                         {"collector/broker", "deploy"},
 	"github.com/danielgtaylor/huma":                    {"query/api", "cmd/weir"},

@@ -22,8 +22,10 @@ import (
 
 // Config lists the brokers to ask, by system.
 type Config struct {
-	NATS  []NATSConfig  `yaml:"nats"`
-	Kafka []KafkaConfig `yaml:"kafka"`
+	NATS     []NATSConfig     `yaml:"nats"`
+	Kafka    []KafkaConfig    `yaml:"kafka"`
+	RabbitMQ []RabbitMQConfig `yaml:"rabbitmq"`
+	Redis    []RedisConfig    `yaml:"redis"`
 }
 
 // DefaultConfig returns a configuration that asks nobody.
@@ -32,31 +34,35 @@ func DefaultConfig() Config { return Config{} }
 // Validate names the first broker that cannot be asked, and all further ones.
 func (c Config) Validate() error {
 	var errs []error
-	seen := map[string]int{}
-	for i, n := range c.NATS {
-		if err := n.Validate(); err != nil {
-			errs = append(errs, fmt.Errorf("broker.nats[%d]: %w", i, err))
+	check := func(system string, clusters []string, validate func(int) error) {
+		seen := map[string]int{}
+		for i, name := range clusters {
+			if err := validate(i); err != nil {
+				errs = append(errs, fmt.Errorf("broker.%s[%d]: %w", system, i, err))
+			}
+			if j, ok := seen[name]; ok {
+				errs = append(errs, fmt.Errorf("broker.%s[%d]: cluster %q is already used by broker.%s[%d]; give each a name of its own", system, i, name, system, j))
+			}
+			seen[name] = i
 		}
-		if j, ok := seen[n.Cluster]; ok {
-			errs = append(errs, fmt.Errorf("broker.nats[%d]: cluster %q is already used by broker.nats[%d]; give each a name of its own", i, n.Cluster, j))
-		}
-		seen[n.Cluster] = i
 	}
-	seen = map[string]int{}
-	for i, k := range c.Kafka {
-		if err := k.Validate(); err != nil {
-			errs = append(errs, fmt.Errorf("broker.kafka[%d]: %w", i, err))
-		}
-		if j, ok := seen[k.Cluster]; ok {
-			errs = append(errs, fmt.Errorf("broker.kafka[%d]: cluster %q is already used by broker.kafka[%d]; give each a name of its own", i, k.Cluster, j))
-		}
-		seen[k.Cluster] = i
-	}
+	check(systemNATS, names(c.NATS, func(n NATSConfig) string { return n.Cluster }), func(i int) error { return c.NATS[i].Validate() })
+	check(systemKafka, names(c.Kafka, func(k KafkaConfig) string { return k.Cluster }), func(i int) error { return c.Kafka[i].Validate() })
+	check(systemRabbitMQ, names(c.RabbitMQ, func(r RabbitMQConfig) string { return r.Cluster }), func(i int) error { return c.RabbitMQ[i].Validate() })
+	check(systemRedis, names(c.Redis, func(r RedisConfig) string { return r.Cluster }), func(i int) error { return c.Redis[i].Validate() })
 	return errors.Join(errs...)
 }
 
+func names[T any](entries []T, name func(T) string) []string {
+	out := make([]string, len(entries))
+	for i := range entries {
+		out[i] = name(entries[i])
+	}
+	return out
+}
+
 // Empty tells whether there is no broker to ask.
-func (c Config) Empty() bool { return len(c.NATS)+len(c.Kafka) == 0 }
+func (c Config) Empty() bool { return len(c.NATS)+len(c.Kafka)+len(c.RabbitMQ)+len(c.Redis) == 0 }
 
 // Poller asks all configured brokers, each in its own rhythm.
 type Poller struct {
@@ -97,6 +103,14 @@ func New(cfg Config, node string, out signal.Output, ask LeaseFunc, set *metrics
 	for _, k := range cfg.Kafka {
 		k = k.withDefaults()
 		add(systemKafka, k.Cluster, k.Interval, k.Timeout, k.Owner, k.LeaseTTL, func(l *slog.Logger) system { return newKafka(k, set, l) })
+	}
+	for _, r := range cfg.RabbitMQ {
+		r = r.withDefaults()
+		add(systemRabbitMQ, r.Cluster, r.Interval, r.Timeout, r.Owner, r.LeaseTTL, func(l *slog.Logger) system { return newRabbitMQ(r, set, l) })
+	}
+	for _, r := range cfg.Redis {
+		r = r.withDefaults()
+		add(systemRedis, r.Cluster, r.Interval, r.Timeout, r.Owner, r.LeaseTTL, func(l *slog.Logger) system { return newRedis(r, set, l) })
 	}
 	return p, nil
 }

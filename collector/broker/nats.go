@@ -32,6 +32,7 @@ type natsSystem struct {
 	js     jetstream.JetStream
 	closed chan struct{}
 
+	given   *natsAdvisories
 	streams map[string]jetstream.Stream // handles; they cost one question each to make
 	stamps  map[groupKey]natsStamp
 
@@ -57,7 +58,7 @@ func newNATS(cfg NATSConfig, set *metrics.Set, log *slog.Logger) *natsSystem {
 		return set.GetOrCreateCounter(fmt.Sprintf(`weir_broker_skipped_total{system=%q,cluster=%q,reason=%q}`, systemNATS, cfg.Cluster, reason))
 	}
 	return &natsSystem{
-		cfg: cfg, log: log, streams: map[string]jetstream.Stream{}, stamps: map[groupKey]natsStamp{},
+		cfg: cfg, log: log, given: newNATSAdvisories(cfg, set), streams: map[string]jetstream.Stream{}, stamps: map[groupKey]natsStamp{},
 		skippedStreams: skipped("max_streams"), skippedGroups: skipped("max_groups"),
 		skippedEphemeral: skipped("ephemeral"), skippedGone: skipped("gone"),
 		stampFailures: set.GetOrCreateCounter(fmt.Sprintf(`weir_broker_timestamp_failures_total{system=%q,cluster=%q}`, systemNATS, cfg.Cluster)),
@@ -100,6 +101,12 @@ func (n *natsSystem) open() error {
 	if err != nil {
 		nc.Close()
 		return fmt.Errorf("cannot use JetStream domain %q: %w", n.cfg.Domain, err)
+	}
+	if n.cfg.Advisories {
+		if err := n.given.listen(nc); err != nil {
+			nc.Close()
+			return fmt.Errorf("cannot hear advisories: %w", err)
+		}
 	}
 	n.nc = nc
 	return nil
@@ -156,6 +163,7 @@ func (n *natsSystem) gather(ctx context.Context, polls []streamPoll) (snapshot, 
 		}
 		n.streams[p.name] = p.handle
 		snap.partitions = append(snap.partitions, natsPartitionState(p.info))
+		snap.destinations = append(snap.destinations, n.given.destination(p.name, p.info.Created))
 		asks = n.groups(&snap, p, asks)
 	}
 	n.askStamps(ctx, &snap, asks)

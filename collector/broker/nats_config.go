@@ -54,6 +54,9 @@ type NATSConfig struct {
 	// means KV_*, OBJ_* and $MQTT_*.
 	Include []string `yaml:"include"`
 	Exclude []string `yaml:"exclude"`
+	// Advisories hears what JetStream says of messages that a consumer will never get: delivered too often, or terminated.
+	// It needs the right to subscribe to $JS.EVENT.ADVISORY.CONSUMER.>.
+	Advisories bool `yaml:"advisories"`
 	// MaxStreams and MaxGroups bound one poll; what exceeds them is counted in weir_broker_skipped_total.
 	// 0: 1000 and 10000.
 	MaxStreams int `yaml:"max_streams"`
