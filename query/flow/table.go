@@ -271,3 +271,11 @@ func Minus(a, b []XY) []XY {
 	}
 	return out
 }
+
+// Plus adds two samplings of the same times, which may begin at different ones.
+func Plus(a, b []XY) []XY {
+	for i := range b {
+		b[i].Y = -b[i].Y
+	}
+	return Minus(a, b)
+}

@@ -50,6 +50,7 @@ type Service struct {
 	self    selfBook
 
 	took, failed, overflow *metrics.Counter
+	absurd                 *metrics.Counter
 	evaluations            *metrics.Histogram
 }
 
@@ -62,6 +63,7 @@ func New(cfg Config, engine store.Engine, log *slog.Logger, set *metrics.Set, ex
 		cfg: cfg, engine: engine, log: log, extras: extras, tenants: map[store.Tenant]*tenant{},
 		failed:      set.NewCounter("weir_pipeline_evaluation_failures_total"),
 		overflow:    set.NewCounter("weir_pipeline_limit_exceeded_total"),
+		absurd:      set.NewCounter("weir_pipeline_absurd_samples_total"),
 		took:        set.NewCounter("weir_pipeline_evaluations_total"),
 		evaluations: set.NewHistogram("weir_pipeline_evaluation_seconds"),
 	}
@@ -225,6 +227,7 @@ type tenant struct {
 	cells      cellBook
 	ledger     ledgerBook
 	usage      usageBook
+	hooks      hooks
 	nextSettle int64
 	nextSeries int64
 	complained time.Time
@@ -266,6 +269,9 @@ func (t *tenant) evaluate(ctx context.Context, now int64) error {
 			return err
 		}
 		if err := t.readUsage(ctx, now); err != nil {
+			return err
+		}
+		if err := t.readTroubles(ctx, now); err != nil {
 			return err
 		}
 		t.nextSettle = now + t.s.cfg.Settle.Milliseconds()
