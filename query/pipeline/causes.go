@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -17,6 +18,7 @@ type trouble struct {
 	input    flow.Input
 	began    int64 // first evaluation in which the stage was stuck
 	since    int64 // change point of the backlog; 0 = not known
+	stalled  bool  // and that is when it last took something
 	bandHigh float64
 	bandOf   string
 	read     int64 // when the store was last asked
@@ -40,8 +42,10 @@ func (t *tenant) cause(p *pipe, looks []stageLook, hops []flow.Hop, stuck flow.S
 	}
 	tr := p.trouble
 	tr.input = l.input
-	if tr.since == 0 && l.worst != nil {
-		tr.since = l.worst.began(now)
+	if l.worst != nil && (tr.since == 0 || tr.stalled != (l.lag.stalled > 0)) {
+		if since := l.worst.began(now); since > 0 {
+			tr.since, tr.stalled = since, l.lag.stalled > 0
+		}
 	}
 	services := t.servedBy(p, l.Name)
 	c := flow.Circumstances{
@@ -71,31 +75,44 @@ func (t *tenant) cause(p *pipe, looks []stageLook, hops []flow.Hop, stuck flow.S
 	return out
 }
 
+// backlog of all partitions over a span that ends at a time.
+func (r *reading) backlog(at, span int64, points int) []flow.XY {
+	var sum []flow.XY
+	for _, s := range r.seats {
+		if s.m.at == 0 || s.m.filtered || s.m.noCommit {
+			continue
+		}
+		b := flow.Minus(s.p.End.Recent(at, span, points), s.m.table.Recent(at, span, points))
+		if sum == nil {
+			sum = b
+			continue
+		}
+		sum = flow.Plus(sum, b)
+	}
+	return sum
+}
+
 // began finds in what is kept in memory when the backlog began to grow, Unix milliseconds; 0 when it does not show a bend.
 func (r *reading) began(now int64) int64 {
-	const points = 61
+	if r.lag.stalled > 0 {
+		return now - int64(r.lag.stalled*1000)
+	}
 	for _, span := range []int64{600_000, 3_600_000} {
-		var sum []flow.XY
-		for _, s := range r.seats {
-			if s.m.at == 0 || s.m.filtered || s.m.noCommit {
-				continue
-			}
-			b := flow.Minus(s.p.End.Recent(s.m.at, span, points), s.m.table.Recent(s.m.at, span, points))
-			if sum == nil {
-				sum = b
-				continue
-			}
-			sum = flow.Plus(sum, b)
-		}
+		sum := r.backlog(r.lag.at, span, 61)
 		// It must grow after the bend, and hardly before: a bend of a backlog that shrinks is another story.
-		if x, ok := flow.ChangePoint(sum); ok && now-int64(x*1000) < span*9/10 {
-			i := slices.IndexFunc(sum, func(p flow.XY) bool { return p.X >= x })
-			after := flow.TheilSen(sum[i:])
-			before := flow.TheilSen(sum[:i+1])
-			if after.Rate > 0 && after.Rate > 2*before.Rate {
-				return int64(x * 1000)
-			}
+		x, ok := flow.ChangePoint(sum)
+		if !ok || now-int64(x*1000) > span*9/10 {
+			continue
 		}
+		i := slices.IndexFunc(sum, func(p flow.XY) bool { return p.X >= x })
+		after, before := flow.TheilSen(sum[i:]), flow.TheilSen(sum[:i+1])
+		if after.Rate <= 0 || after.Rate <= 2*before.Rate {
+			continue
+		}
+		if y, ok := flow.ChangePoint(r.backlog(min(int64(x*1000)+span/10, r.lag.at), span/5, 61)); ok && math.Abs(y-x)*1000 <= float64(span/20) {
+			x = y
+		}
+		return int64(x * 1000)
 	}
 	return 0
 }

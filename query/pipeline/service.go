@@ -157,6 +157,9 @@ type view struct {
 	changes      []answer.Change
 	completeness answer.Completeness
 	losses       []answer.LossRow // of the last hour, with something lost, worst first
+	groups       []groupEntry     // of all brokers, in any order
+	groupsOf     uint64           // version of the broker book they were made of
+	groupsAt     int64
 }
 
 // viewOf returns the newest view, evaluating once when the tenant is asked for the first time.

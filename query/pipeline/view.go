@@ -42,6 +42,7 @@ func (t *tenant) build(now int64) *view {
 		v.changes = lastChanges(v.changes, p.log)
 	}
 	v.losses = t.recentLosses(now)
+	v.groups, v.groupsOf, v.groupsAt = t.groupEntries(now)
 	return v
 }
 
