@@ -144,7 +144,7 @@ func (p *partition) kept() flow.Kept {
 func (p *partition) forget() {
 	p.start, p.end, p.stable = sample{}, sample{}, sample{}
 	p.Start, p.End = flow.Table{Brief: true}, flow.Table{}
-	p.at, p.longAt, p.leapt, p.filledTo, p.filledAt = 0, 0, 0, 0, 0
+	p.at, p.longAt, p.leapt, p.filledAt = 0, 0, 0, 0
 	for _, m := range p.groups {
 		*m.table = flow.Table{Brief: true}
 		m.watch = flow.Watch{}

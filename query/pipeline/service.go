@@ -277,6 +277,9 @@ func (t *tenant) evaluate(ctx context.Context, now int64) error {
 		if err := t.readTroubles(ctx, now); err != nil {
 			return err
 		}
+		if err := t.refill(ctx, now); err != nil {
+			return err
+		}
 		t.nextSettle = now + t.s.cfg.Settle.Milliseconds()
 	}
 	t.view.Store(t.build(now))
