@@ -9,22 +9,22 @@ import (
 
 // Hop is a stage as the search for the stuck one sees it.
 type Hop struct {
-	Stage         string
-	Upstream      []string // stages that write what this one reads; nil = not known, then the order decides
-	Instances     int
-	Lag           TimeLag
-	Backlog       float64 // records
-	Trend         string
-	Slope         Slope   // of the backlog, records per second
-	In            float64 // records per second that arrive for it
-	Out           float64 // records per second it takes
-	Known         bool    // offsets or counts tell its lag
-	Stalled       float64 // seconds since it last took something while there was something to take; 0 = it moves
-	Poison        bool    // it is handed new records while one old record is never acknowledged
-	Busy          *float64
-	Pressure      float64 // 0..1 share of the time in which what it writes could not be put out; from a half on it is not to blame
-	Drain         float64 // seconds
-	Partitions    []HopPartition
+	Stage      string
+	Upstream   []string // stages that write what this one reads; nil = not known, then the order decides
+	Instances  int
+	Lag        TimeLag
+	Backlog    float64 // records
+	Trend      string
+	Slope      Slope   // of the backlog, records per second
+	In         float64 // records per second that arrive for it
+	Out        float64 // records per second it takes
+	Known      bool    // offsets or counts tell its lag
+	Stalled    float64 // seconds since it last took something while there was something to take; 0 = it moves
+	Poison     bool    // it is handed new records while one old record is never acknowledged
+	Busy       *float64
+	Pressure   float64 // 0..1 share of the time in which what it writes could not be put out; from a half on it is not to blame
+	Drain      float64 // seconds
+	Partitions []HopPartition
 }
 
 // HopPartition is a partition of a hop's input.

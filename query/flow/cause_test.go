@@ -6,8 +6,6 @@ import (
 	"testing"
 )
 
-func ptr[T any](v T) *T { return &v }
-
 // Each class of cause, with its sentence; the first that is certain names it.
 func TestCauses(t *testing.T) {
 	even := []HopPartition{{Name: "0", Backlog: 500, In: 100, Out: 80}, {Name: "1", Backlog: 500, In: 100, Out: 80}}
@@ -33,8 +31,8 @@ func TestCauses(t *testing.T) {
 		{"two deliveries are no poison", Circumstances{Hop: stalled(), Repeats: 2}, "stalled", ""},
 		{"stopped", Circumstances{Hop: stalled(), Stopped: true, GroupState: "Empty"}, "stopped", "No consumer runs: the broker calls its group Empty."},
 		{"no members", Circumstances{Hop: stalled(), Stopped: true}, "stopped", "No consumer runs: its group has no members."},
-		{"rebalance loop", Circumstances{Hop: growing(), Rebalances: ptr(9.0)}, "rebalancing", "Its group rebalanced 9 times in ten minutes."},
-		{"two rebalances are none", Circumstances{Hop: growing(), Rebalances: ptr(2.0)}, "slow", ""},
+		{"rebalance loop", Circumstances{Hop: growing(), Rebalances: new(9.0)}, "rebalancing", "Its group rebalanced 9 times in ten minutes."},
+		{"two rebalances are none", Circumstances{Hop: growing(), Rebalances: new(2.0)}, "slow", ""},
 		{"rebalancing now", Circumstances{Hop: stalled(), GroupState: "PreparingRebalance"}, "rebalancing", "Its group is rebalancing: PreparingRebalance."},
 		{"one partition is not read", Circumstances{Hop: &Hop{Stage: "enrich", Known: true, Backlog: 900, Trend: Growing, In: 200, Out: 100, Partitions: []HopPartition{
 			{Name: "0", Backlog: 0, In: 100, Out: 100}, {Name: "1", Backlog: 900, In: 100, Stalled: 90},
@@ -43,16 +41,16 @@ func TestCauses(t *testing.T) {
 			{Name: "0", Backlog: 90_000, In: 800, Out: 500}, {Name: "1", Backlog: 1000, In: 100, Out: 500}, {Name: "2", Backlog: 1000, In: 100, Out: 500},
 		}}}, "skew", "Partition 0 gets 2.40 times the mean inflow: a whole partition has one reader, so more consumers do not help."},
 		{"open transaction", Circumstances{Hop: growing(), Held: 5000}, "slow", "An open transaction holds back 5,000 records."},
-		{"throttled", Circumstances{Hop: growing(), Use: Use{Throttled: ptr(0.62), CPULimit: ptr(0.5)}}, "throttled", "Its containers are throttled in 62 % of the periods at their limit of 0.5 cores."},
-		{"hardly throttled", Circumstances{Hop: growing(), Use: Use{Throttled: ptr(0.1)}}, "slow", ""},
-		{"killed for memory", Circumstances{Hop: growing(), Use: Use{OOM: ptr(2.0)}}, "saturated", "It was killed for memory 2 times in the last hour."},
-		{"memory", Circumstances{Hop: growing(), Use: Use{Memory: ptr(97.0), MemLimit: ptr(100.0)}}, "saturated", "Its memory is at 97 % of the limit."},
-		{"CPU", Circumstances{Hop: growing(), Use: Use{CPU: ptr(1.95), CPULimit: ptr(2.0)}}, "saturated", "It uses 1.9 of the 2 cores it may use."},
+		{"throttled", Circumstances{Hop: growing(), Use: Use{Throttled: new(0.62), CPULimit: new(0.5)}}, "throttled", "Its containers are throttled in 62 % of the periods at their limit of 0.5 cores."},
+		{"hardly throttled", Circumstances{Hop: growing(), Use: Use{Throttled: new(0.1)}}, "slow", ""},
+		{"killed for memory", Circumstances{Hop: growing(), Use: Use{OOM: new(2.0)}}, "saturated", "It was killed for memory 2 times in the last hour."},
+		{"memory", Circumstances{Hop: growing(), Use: Use{Memory: new(97.0), MemLimit: new(100.0)}}, "saturated", "Its memory is at 97 % of the limit."},
+		{"CPU", Circumstances{Hop: growing(), Use: Use{CPU: new(1.95), CPULimit: new(2.0)}}, "saturated", "It uses 1.9 of the 2 cores it may use."},
 		{"dependency", Circumstances{Hop: growing(), Slow: []Slow{{"SELECT orders on db", 0.83, 1.4}}}, "dependency", "83 % of its time goes to SELECT orders on db (p99 1.4 s)."},
 		{"surge", Circumstances{Hop: growing(), In: 2300, BandHigh: 1100, BandOf: "this hour of the week"}, "surge", "2.3 k/s arrive; up to 1.1 k/s are usual for this hour of the week."},
 		{"usual flow", Circumstances{Hop: growing(), In: 1150, BandHigh: 1100, BandOf: "this hour of the week"}, "slow", ""},
 		{"deploy", Circumstances{Hop: growing(), Since: since, Changes: []Happened{{since - 5000, "LATE, was OK.", "state"}, deploy}}, "deploy", "It began at 04:01:00, 40 s after: enrich runs 1.4.2, was 1.4.1."},
-		{"throttled since a deploy", Circumstances{Hop: growing(), Use: Use{Throttled: ptr(0.5)}, Since: since, Changes: []Happened{deploy}}, "throttled", "Its containers are throttled in 50 % of the periods. It began at 04:01:00, 40 s after: enrich runs 1.4.2, was 1.4.1."},
+		{"throttled since a deploy", Circumstances{Hop: growing(), Use: Use{Throttled: new(0.5)}, Since: since, Changes: []Happened{deploy}}, "throttled", "Its containers are throttled in 50 % of the periods. It began at 04:01:00, 40 s after: enrich runs 1.4.2, was 1.4.1."},
 		{"an old deploy", Circumstances{Hop: growing(), Since: since, Changes: []Happened{{since - 3_600_000, "old", "deploy"}}}, "slow", "It began at 04:01:00."},
 	} {
 		c.give.Stuck = describe(c.give.Hop)
@@ -87,7 +85,7 @@ func TestBottleneckWalk(t *testing.T) {
 	if s, _ := Bottleneck([]Hop{hop("a", 0), right, left}, 60); s.Stage != "right" {
 		t.Errorf("%+v", s)
 	}
-	right.Busy = ptr(0.1) // it has time: its input grows for another reason
+	right.Busy = new(0.1) // it has time: its input grows for another reason
 	if s, _ := Bottleneck([]Hop{hop("a", 0), right, left}, 60); s.Stage != "left" {
 		t.Errorf("%+v", s)
 	}

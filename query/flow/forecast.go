@@ -220,13 +220,13 @@ func LossSpan(k Kept, r Reader) (Span, string) {
 	}
 	full := func(limit float64, name string) {
 		left := limit - r.Unread
-		grow, d := -r.Course.Rate, 0.0
+		grow := -r.Course.Rate
 		at := Span{Value: toFull(left, grow), Known: true}
 		h := at.Value
 		if math.IsInf(h, 0) {
 			h = r.Course.Block * courseBlocks
 		}
-		d = r.Course.doubt(h, 1)
+		d := r.Course.doubt(h, 1)
 		at.Low, at.High = toFull(left, grow+d), toFull(left, grow-d)
 		take(at, name)
 	}

@@ -1,6 +1,9 @@
 package flow
 
-import "sort"
+import (
+	"slices"
+	"sort"
+)
 
 // Point is an offset at a time (Unix milliseconds).
 type Point struct{ T, V int64 }
@@ -82,8 +85,7 @@ func (t *Table) Backfill(older []Point, now int64) {
 	first := t.points[0]
 	var keep []Point // newest first
 	next := first
-	for i := len(older) - 1; i >= 0; i-- {
-		p := older[i]
+	for i, p := range slices.Backward(older) {
 		if p.T >= next.T || p.V > next.V {
 			continue
 		}
@@ -102,8 +104,8 @@ func (t *Table) Backfill(older []Point, now int64) {
 		next = keep[len(keep)-1]
 	}
 	out := make([]Point, 0, len(keep)+len(t.points))
-	for i := len(keep) - 1; i >= 0; i-- {
-		out = append(out, keep[i])
+	for _, p := range slices.Backward(keep) {
+		out = append(out, p)
 	}
 	t.points = append(out, t.points...)
 	t.packed = len(t.points)

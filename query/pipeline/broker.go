@@ -113,7 +113,6 @@ type partition struct {
 	keptFor, keptRecords, keptBytes          sample  // limits
 	leapt                                    float64 // an end that was not believed yet
 	groups                                   map[string]*member
-	filledTo                                 int64 // the table is filled from the store back to here, Unix milliseconds
 	filledAt                                 int64
 
 	// computed once per poll for all groups

@@ -46,6 +46,9 @@ type pipe struct {
 	nodes     map[string]int64 // auditors that count for it → last seen
 	offsets   []flow.Input     // what groups read that no application counts for
 	trouble   *trouble         // nil while it is not late
+	page      *answer.Pipeline // the last one made
+	parts     *parts           // made with it
+	pageOf    uint64           // version of its queues then
 }
 
 type stageDir struct {

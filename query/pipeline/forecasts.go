@@ -26,7 +26,7 @@ func spanOf(s flow.Span) *answer.Span {
 
 // answer of a forecast; stage is the reader's name.
 func (r *reading) answer(stage string) answer.Forecast {
-	f := &r.forecast
+	f := r.forecast
 	out := answer.Forecast{
 		Destination: r.q.destination, Group: r.group, Stage: stage, Drain: spanOf(f.drain), LossIn: spanOf(f.loss), LossBy: f.lossBy,
 		Partition: f.partition, Partitions: len(r.seats), Consumers: f.members,

@@ -34,16 +34,12 @@ func (s *Service) Heat(ctx context.Context, id store.Tenant, pipeline, destinati
 	if h.Step <= 0 || h.To < h.From || (h.To-h.From)/h.Step > 2000 {
 		return h, fmt.Errorf("cannot draw %s to %s in steps of %s: choose a step above 0 that makes at most 2,000 columns: %w", from.UTC().Format(time.RFC3339), to.UTC().Format(time.RFC3339), step, store.ErrInvalid)
 	}
-	t := s.tenant(id)
-	t.mu.Lock()
-	var only clusterKey
-	if q := t.broker.queueFor(destination, group); q != nil {
-		only = q.clusterKey
-	}
-	t.mu.Unlock()
 	ms := []*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, "destination", destination)}
-	if only.system != "" {
-		ms = append(ms, labels.MustNewMatcher(labels.MatchEqual, "system", only.system), labels.MustNewMatcher(labels.MatchEqual, "cluster", only.cluster))
+	for _, in := range v.parts[pipeline].inputs {
+		if in.Destination == destination && in.Group == group {
+			ms = append(ms, labels.MustNewMatcher(labels.MatchEqual, "system", in.System), labels.MustNewMatcher(labels.MatchEqual, "cluster", in.cluster))
+			break
+		}
 	}
 	ends, err := s.grid(ctx, id, &h, "weir_broker_end_offset", ms)
 	if err != nil {
@@ -123,4 +119,3 @@ func (s *Service) grid(ctx context.Context, id store.Tenant, h *answer.Partition
 	}
 	return out, nil
 }
-

@@ -161,7 +161,8 @@ func (t *tenant) readEdge(p *pipe, l *stageLook, in flow.Input, slo float64) ans
 			lag := lagAnswer(&one, p.spark(in).values())
 			e.Lag = &lag
 			if g.ratesKnown {
-				e.Rate = &g.out
+				rate := g.out
+				e.Rate = &rate
 			}
 		}
 		switch {

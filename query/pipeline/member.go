@@ -22,26 +22,26 @@ type member struct {
 	again    []flow.Point // deliveries beyond positions, over time
 
 	// computed at the last poll
-	at                   int64
-	handed               int64 // deliveries at the poll before
-	movedAt              int64 // poll at which the commit last went forward
-	moved                float64
-	reach                float64 // delivered position then
-	gap                  float64 // usual time between commits, seconds, at the upper end; 0 = not known
-	prevEnd, prevC       int64
-	poison, noCommit     bool
-	behind               bool // far enough that its trend is worth the work
-	upper                bool // the backlog is an upper bound: the destination is compacted
-	beyond               bool // the commit lies beyond the end
-	lag                  flow.TimeLag
-	in, out, speed       flow.Slope
-	course               flow.Course
-	trend                string
-	records, readable    float64 // not acknowledged; of them, still there
-	potential            float64 // never committed: most that may wait
-	held                 float64 // behind an open transaction
-	drain                float64
-	stalled, repeats     float64 // seconds; redeliveries since the commit last moved
+	at                int64
+	handed            int64 // deliveries at the poll before
+	movedAt           int64 // poll at which the commit last went forward
+	moved             float64
+	reach             float64 // delivered position then
+	gap               float64 // usual time between commits, seconds, at the upper end; 0 = not known
+	prevEnd, prevC    int64
+	poison, noCommit  bool
+	behind            bool // far enough that its trend is worth the work
+	upper             bool // the backlog is an upper bound: the destination is compacted
+	beyond            bool // the commit lies beyond the end
+	lag               flow.TimeLag
+	in, out, speed    flow.Slope
+	course            flow.Course
+	trend             string
+	records, readable float64 // not acknowledged; of them, still there
+	potential         float64 // never committed: most that may wait
+	held              float64 // behind an open transaction
+	drain             float64
+	stalled, repeats  float64 // seconds; redeliveries since the commit last moved
 }
 
 // Spans over which slopes are taken, milliseconds: the short one, twelve polls, sees changes soon; the long one is steadier.

@@ -20,7 +20,7 @@ type reading struct {
 	stale     bool // a partition was polled since the last compute
 
 	lag      groupLag
-	forecast forecast
+	forecast *forecast             // like rows, only replaced
 	rows     []answer.PartitionRow // without State; never changed, only replaced
 
 	// who shows it, from the last discovery
@@ -161,7 +161,7 @@ func worseOf(a, b flow.TimeLag) flow.TimeLag {
 
 // look forecasts from the members' courses.
 func (r *reading) look() {
-	f := forecast{known: r.lag.known, members: r.info.memberCount(r.lag.at)}
+	f := &forecast{known: r.lag.known, members: r.info.memberCount(r.lag.at)}
 	n := len(r.seats)
 	f.rates, f.kept, f.readers = make([]flow.PartitionRate, 0, n), make([]flow.Kept, 0, n), make([]flow.Reader, 0, n)
 	var lags []float64

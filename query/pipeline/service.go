@@ -157,6 +157,8 @@ type view struct {
 	changes      []answer.Change
 	completeness answer.Completeness
 	losses       []answer.LossRow // of the last hour, with something lost, worst first
+	parts        map[string]*parts
+	usage        map[string]usage // of the stages' services; made anew, never changed
 	groups       []groupEntry     // of all brokers, in any order
 	groupsOf     uint64           // version of the broker book they were made of
 	groupsAt     int64
@@ -174,7 +176,7 @@ func (s *Service) viewOf(ctx context.Context, id store.Tenant) (*view, error) {
 	if v := t.view.Load(); v != nil {
 		return v, nil
 	}
-	return &view{pages: map[string]*answer.Pipeline{}, completeness: answer.Completeness{Missing: []string{}}}, nil
+	return &view{pages: map[string]*answer.Pipeline{}, parts: map[string]*parts{}, completeness: answer.Completeness{Missing: []string{}}}, nil
 }
 
 // Pipelines answers the pipelines page.

@@ -5,18 +5,22 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/weirhq/weir/query/answer"
-	"github.com/weirhq/weir/query/flow"
 	"github.com/weirhq/weir/store"
 )
 
 // Stage answers the page of one stage; store.ErrNotFound when there is none of that name.
 func (s *Service) Stage(ctx context.Context, id store.Tenant, pipeline, stage string) (answer.StagePage, error) {
-	page, err := s.Pipeline(ctx, id, pipeline)
+	v, err := s.viewOf(ctx, id)
 	if err != nil {
 		return answer.StagePage{}, err
+	}
+	page := v.pages[pipeline]
+	if page == nil {
+		return answer.StagePage{}, fmt.Errorf("cannot find pipeline %q: nothing was heard of it in the last %s: %w", pipeline, s.cfg.Forget, store.ErrNotFound)
 	}
 	out := answer.StagePage{At: page.At, Pipeline: pipeline, Completeness: page.Completeness, Changes: orEmpty(page.Changes)}
 	i := slices.IndexFunc(page.Stages, func(r answer.StageRow) bool { return r.Stage == stage })
@@ -33,10 +37,7 @@ func (s *Service) Stage(ctx context.Context, id store.Tenant, pipeline, stage st
 		out.Cause = page.Cause
 	}
 	out.Busy, out.Pressure, out.Watermark = out.Row.Busy, out.Row.Pressure, out.Row.Watermark
-	t := s.tenant(id)
-	t.mu.Lock()
-	t.stageParts(&out, &page, pipeline, stage)
-	t.mu.Unlock()
+	stageFrom(&out, page, v.parts[pipeline], v.usage)
 	to := time.UnixMilli(page.At)
 	loss, err := s.Loss(ctx, id, to.Add(-24*time.Hour), to, pipeline)
 	if err != nil {
@@ -56,55 +57,85 @@ func (s *Service) Stage(ctx context.Context, id store.Tenant, pipeline, stage st
 	return out, nil
 }
 
-// stageParts fills in what stands in memory.
-func (t *tenant) stageParts(out *answer.StagePage, page *answer.Pipeline, pipeline, stage string) {
-	out.Inputs, out.Outputs, out.Partitions = []answer.StageInput{}, []string{}, []answer.PartitionRow{}
-	out.Containers, out.Versions, out.Latency, out.Slow = []answer.ContainerRow{}, []answer.VersionRow{}, []answer.PathLatency{}, []answer.Dependency{}
-	p := t.pipes[pipeline]
-	if p == nil { // forgotten between the two looks
-		return
-	}
-	var inputs []flow.Input
-	for i := range page.Edges {
-		switch e := &page.Edges[i]; {
-		case e.To == stageID(stage) && len(e.From) > len(queueID("")):
-			inputs = append(inputs, flow.Input{Destination: e.From[len(queueID("")):], Group: e.Group})
-			in := answer.StageInput{Destination: inputs[len(inputs)-1].Destination, Group: e.Group, Lag: e.Lag}
-			in.Forecast = answer.Forecast{Destination: in.Destination, Group: in.Group, Stage: stage}
-			t.input(&in, stage, page.At)
-			out.Inputs = append(out.Inputs, in)
-		case e.From == stageID(stage) && len(e.To) > len(queueID("")):
-			out.Outputs = append(out.Outputs, e.To[len(queueID("")):])
-		}
-	}
-	for i := range page.Partitions {
-		r := &page.Partitions[i]
-		if slices.Contains(inputs, flow.Input{Destination: r.Destination, Group: r.Group}) {
-			out.Partitions = append(out.Partitions, *r)
-		}
-	}
-	services := t.servedBy(p, stage)
-	for _, s := range services {
-		out.Containers = append(out.Containers, t.usage.by[s].boxes...)
-	}
-	if t.hooks.versions != nil {
-		out.Versions = orEmpty(t.hooks.versions(stage))
-	}
-	out.Latency, out.Slow = t.latencyOf(p, stage), t.slowOf(p, stage, page.At)
+// parts are what a page of a pipeline does not show but those of its stages do; made with the page, never changed after.
+type parts struct {
+	inputs []inputPart
+	stages map[string]stagePart
 }
 
-// input fills in what the broker tells of one input of a stage.
-func (t *tenant) input(in *answer.StageInput, stage string, now int64) {
-	r := t.broker.readingOf(in.Destination, in.Group)
-	if r == nil {
-		return
+type inputPart struct {
+	answer.StageInput
+	stage, cluster string
+	forecast       *forecast
+}
+
+type stagePart struct {
+	services []string
+	versions []answer.VersionRow
+	latency  []answer.PathLatency
+	slow     []answer.Dependency
+}
+
+// partsOf gathers them.
+func (t *tenant) partsOf(p *pipe, looks []stageLook, now int64) *parts {
+	out := &parts{stages: make(map[string]stagePart, len(looks))}
+	for i := range looks {
+		l := &looks[i]
+		s := stagePart{services: t.servedBy(p, l.Name), latency: t.latencyOf(p, l.Name), slow: t.slowOf(p, l.Name, now), versions: []answer.VersionRow{}}
+		if t.hooks.versions != nil {
+			s.versions = orEmpty(t.hooks.versions(l.Name))
+		}
+		out.stages[l.Name] = s
+		for _, in := range l.In {
+			r := t.broker.readingOf(in.Destination, in.Group)
+			if r == nil {
+				continue
+			}
+			x := inputPart{stage: l.Name, cluster: r.q.cluster, forecast: r.forecast, StageInput: answer.StageInput{
+				Destination: in.Destination, Group: in.Group, System: r.q.system, Forecast: r.answer(l.Name),
+				GroupState: r.info.stateNow(now), Members: r.info.memberCount(now), Rebalances: r.info.rebalances(now - 3_600_000),
+			}}
+			if r.lag.ratesKnown {
+				arrive, taken := r.lag.in, r.lag.out
+				x.Rate, x.Taken = &arrive, &taken
+			}
+			out.inputs = append(out.inputs, x)
+		}
 	}
-	in.System, in.GroupState = r.q.system, r.info.stateNow(now)
-	in.Members, in.Rebalances = r.info.memberCount(now), r.info.rebalances(now-3_600_000)
-	in.Forecast = r.answer(stage)
-	if r.lag.ratesKnown {
-		arrive, taken := r.lag.in, r.lag.out
-		in.Rate, in.Taken = &arrive, &taken
+	return out
+}
+
+// stageFrom fills in what stands in memory.
+func stageFrom(out *answer.StagePage, page *answer.Pipeline, from *parts, use map[string]usage) {
+	stage := out.Row.Stage
+	out.Inputs, out.Outputs, out.Partitions, out.Containers = []answer.StageInput{}, []string{}, []answer.PartitionRow{}, []answer.ContainerRow{}
+	s := from.stages[stage]
+	out.Versions, out.Latency, out.Slow = orEmpty(s.versions), orEmpty(s.latency), orEmpty(s.slow)
+	for i := range page.Edges {
+		e := &page.Edges[i]
+		if e.From == stageID(stage) {
+			out.Outputs = append(out.Outputs, strings.TrimPrefix(e.To, queueID("")))
+		}
+		if e.To != stageID(stage) {
+			continue
+		}
+		in := answer.StageInput{Destination: strings.TrimPrefix(e.From, queueID("")), Group: e.Group}
+		in.Forecast = answer.Forecast{Destination: in.Destination, Group: in.Group, Stage: stage}
+		for j := range from.inputs {
+			if x := &from.inputs[j]; x.stage == stage && x.Destination == in.Destination && x.Group == in.Group {
+				in = x.StageInput
+			}
+		}
+		in.Lag = e.Lag
+		out.Inputs = append(out.Inputs, in)
+		for j := range page.Partitions {
+			if r := &page.Partitions[j]; r.Destination == in.Destination && r.Group == in.Group {
+				out.Partitions = append(out.Partitions, *r)
+			}
+		}
+	}
+	for _, name := range s.services {
+		out.Containers = append(out.Containers, use[name].boxes...)
 	}
 }
 

@@ -145,7 +145,7 @@ func (q *queue) member(p *partition, group string, info *groupInfo) *member {
 	if m == nil {
 		r := q.readings[group]
 		if r == nil {
-			r = &reading{q: q, group: group, info: info}
+			r = &reading{q: q, group: group, info: info, forecast: &forecast{}}
 			q.readings[group] = r
 		}
 		m = &member{group: group, table: &flow.Table{Brief: true}, r: r}

@@ -33,7 +33,6 @@ type box struct {
 	row                answer.ContainerRow
 	process            bool
 	periods, throttled float64
-	oom                float64
 }
 
 type boxKey struct{ node, container, pid, service string }

@@ -20,15 +20,15 @@ var stateOrder = map[answer.State]int{answer.Losing: 0, answer.Late: 1, answer.U
 
 // build makes the view of all pipelines. Everything it needs is in memory.
 func (t *tenant) build(now int64) *view {
-	v := &view{at: now, pages: make(map[string]*answer.Pipeline, len(t.pipes)), completeness: t.completeness(now)}
+	v := &view{at: now, pages: make(map[string]*answer.Pipeline, len(t.pipes)), parts: make(map[string]*parts, len(t.pipes)), usage: t.usage.by, completeness: t.completeness(now)}
 	v.changes = lastChanges(t.log, nil)
 	for _, p := range t.pipes {
 		if len(p.topo.Stages)+len(p.offsets) == 0 {
 			continue // only its name is known, from an earlier process
 		}
-		page := t.page(p, now)
+		page := t.pageOnce(p, now)
 		page.Completeness = v.completeness
-		v.pages[p.id] = page
+		v.pages[p.id], v.parts[p.id] = page, p.parts
 		v.rows = append(v.rows, page.PipelineRow)
 	}
 	slices.SortFunc(v.rows, func(a, b answer.PipelineRow) int {
@@ -46,6 +46,29 @@ func (t *tenant) build(now int64) *view {
 	return v
 }
 
+// pageReuse is how long the page of a pipeline that is known from offsets alone, and well, is shown again while none of its queues was
+// polled, milliseconds.
+const pageReuse = 5000
+
+// pageOnce makes a page, or shows the last one again when nothing that it shows has changed.
+func (t *tenant) pageOnce(p *pipe, now int64) *answer.Pipeline {
+	seen := uint64(len(p.offsets))
+	for _, in := range p.offsets {
+		if q := t.broker.queueFor(in.Destination, in.Group); q != nil {
+			seen = max(seen, q.version)
+		}
+	}
+	well := p.state == answer.OK || p.state == answer.Idle
+	if !p.cells && well && p.page != nil && p.pageOf == seen && now-p.page.At < pageReuse && now >= p.page.At {
+		again := *p.page
+		again.At = now
+		return &again
+	}
+	page := t.page(p, now)
+	p.page, p.pageOf = page, seen
+	return page
+}
+
 func orZero(f *float64) float64 {
 	if f == nil {
 		return 0
@@ -56,17 +79,17 @@ func orZero(f *float64) float64 {
 // stageLook is what a stage looks like now.
 type stageLook struct {
 	flow.Stage
-	lag     groupLag
-	input   flow.Input // the one with the largest lag
-	worst   *reading   // that input
+	lag   groupLag
+	input flow.Input // the one with the largest lag
+	worst *reading   // that input
 	// readings are those of its inputs of which the broker tells, never those on which it never committed.
 	readings, never []*reading
 	facts           stageFacts
-	stale   bool       // its offsets are old
-	in, out *float64
-	age     *float64
-	lost    int64
-	losing  bool
+	stale           bool // its offsets are old
+	in, out         *float64
+	age             *float64
+	lost            int64
+	losing          bool
 }
 
 func (t *tenant) looks(p *pipe, now int64) []stageLook {
@@ -258,6 +281,8 @@ func (t *tenant) page(p *pipe, now int64) *answer.Pipeline {
 	}
 	page.Changes = lastChanges(t.log, p.log)
 	page.Evidence = t.evidence(p, looks)
+	page.Latency = []answer.PathLatency{}
+	p.parts = t.partsOf(p, looks, now)
 	return page
 }
 

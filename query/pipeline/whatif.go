@@ -21,43 +21,35 @@ const (
 
 // WhatIf answers the forecast of one input of a pipeline as it is and as it would be.
 func (s *Service) WhatIf(ctx context.Context, id store.Tenant, pipeline string, q answer.WhatIfQuery) (answer.WhatIf, error) {
-	page, err := s.Pipeline(ctx, id, pipeline)
+	v, err := s.viewOf(ctx, id)
 	if err != nil {
 		return answer.WhatIf{}, err
 	}
-	dst, group, stage := inputOf(&page, q.Destination, q.Group)
-	if dst == "" {
-		return answer.WhatIf{}, fmt.Errorf("cannot find an input %q read by %q in pipeline %q of which a broker tells: %w", q.Destination, q.Group, pipeline, store.ErrNotFound)
+	from := v.parts[pipeline]
+	if from == nil {
+		return answer.WhatIf{}, fmt.Errorf("cannot find pipeline %q: %w", pipeline, store.ErrNotFound)
 	}
-	t := s.tenant(id)
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	r := t.broker.readingOf(dst, group)
-	if r == nil || !r.forecast.known || len(r.forecast.rates) == 0 {
-		return answer.WhatIf{}, fmt.Errorf("cannot forecast %s as %s reads it: its lag is not known: %w", dst, group, store.ErrNotFound)
+	var in *inputPart // the one with the largest backlog where nothing is said
+	for i := range from.inputs {
+		x := &from.inputs[i]
+		if (q.Destination == "" || x.Destination == q.Destination) && (q.Group == "" || x.Group == q.Group) && x.forecast.known && len(x.forecast.rates) > 0 &&
+			(in == nil || x.forecast.backlog() > in.forecast.backlog()) {
+			in = x
+		}
 	}
-	return r.whatIf(stage, q), nil
+	if in == nil {
+		return answer.WhatIf{}, fmt.Errorf("cannot forecast %q as %q reads it in pipeline %q: no broker tells how far it has come: %w", q.Destination, q.Group, pipeline, store.ErrNotFound)
+	}
+	return in.forecast.whatIf(in.Forecast, q), nil
 }
 
-// inputOf finds the input that is asked for: the one with the largest lag where nothing is said.
-func inputOf(page *answer.Pipeline, destination, group string) (dst, grp, stage string) {
-	worst := -1.0
-	for i := range page.Forecasts {
-		f := &page.Forecasts[i]
-		if destination != "" && f.Destination != destination || group != "" && f.Group != group {
-			continue
-		}
-		lag := 0.0
-		for j := range page.Edges {
-			if e := &page.Edges[j]; e.Group == f.Group && e.From == queueID(f.Destination) && e.Lag != nil {
-				lag = max(lag, orZero(e.Lag.Messages))
-			}
-		}
-		if lag > worst {
-			worst, dst, grp, stage = lag, f.Destination, f.Group, f.Stage
-		}
+// backlog of all partitions, records.
+func (f *forecast) backlog() float64 {
+	sum := 0.0
+	for i := range f.rates {
+		sum += f.rates[i].Lag
 	}
-	return dst, grp, stage
+	return sum
 }
 
 // changed is a plan with what was assumed to make it.
@@ -110,9 +102,8 @@ func (f *forecast) change(q answer.WhatIfQuery) changed {
 	return c
 }
 
-func (r *reading) whatIf(stage string, q answer.WhatIfQuery) answer.WhatIf {
-	f := &r.forecast
-	out := answer.WhatIf{Base: r.answer(stage), Changed: r.answer(stage), Curve: []answer.WhatIfPoint{}, Each: []answer.WhatIfPartials{}, Consumers: []answer.WhatIfOption{}}
+func (f *forecast) whatIf(present answer.Forecast, q answer.WhatIfQuery) answer.WhatIf {
+	out := answer.WhatIf{Base: present, Changed: present, Curve: []answer.WhatIfPoint{}, Each: []answer.WhatIfPartials{}, Consumers: []answer.WhatIfOption{}}
 	base := flow.AsItIs(f.rates, f.consumersNow(), f.perConsumer)
 	c := f.change(q)
 	unknown := f.perConsumer == 0 && q != (answer.WhatIfQuery{Destination: q.Destination, Group: q.Group})

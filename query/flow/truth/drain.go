@@ -3,6 +3,7 @@ package truth
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 
 	"github.com/weirhq/weir/query/flow"
 )
@@ -10,13 +11,13 @@ import (
 // DrainResult compares forecasts with when a backlog was gone.
 type DrainResult struct {
 	Shape  string
-	Asked  int     // forecasts of a backlog that was said to drain
-	Within int     // the truth lay in the interval
-	Soon   int     // it came before the interval
-	Late   int     // it came after it
-	Open   int     // intervals without a latest end
-	Width  float64 // sum of the widths of the others, as a share of the truth
-	Error  float64 // sum of the absolute errors of the value, as a share of the truth
+	Asked  int       // forecasts of a backlog that was said to drain
+	Within int       // the truth lay in the interval
+	Soon   int       // it came before the interval
+	Late   int       // it came after it
+	Open   int       // intervals without a latest end
+	Widths []float64 // of the others, as a share of the truth
+	Errors []float64 // of the value, absolute, as a share of the truth
 }
 
 // Consumptions are the ways in which readers read.
@@ -35,7 +36,7 @@ type lane struct {
 // Drain plays one reader of some partitions, forecasts after ten minutes, and plays on until the backlog is gone.
 // ok is false when the forecast was not that it drains, or it took longer than six hours.
 func Drain(shape string, seed uint64) (r DrainResult, ok bool) {
-	rnd := rand.New(rand.NewPCG(seed, 2)) //nolint:gosec // a simulation that can be repeated
+	rnd := rand.New(rand.NewPCG(seed, 2))
 	has := func(s string) bool { return shape == s || shape == "all" }
 	lanes := make([]*lane, 1+rnd.IntN(12))
 	base := math.Pow(10, 1+2*rnd.Float64())
@@ -108,7 +109,7 @@ func Drain(shape string, seed uint64) (r DrainResult, ok bool) {
 	if !span.Known || math.IsInf(span.Value, 0) {
 		return r, false
 	}
-	truth := 0.0
+	var truth float64
 	for now := asked + 1; ; now++ {
 		step(now)
 		truth = 0
@@ -124,7 +125,7 @@ func Drain(shape string, seed uint64) (r DrainResult, ok bool) {
 			return r, false
 		}
 	}
-	r = DrainResult{Shape: shape, Asked: 1, Error: math.Abs(span.Value-truth) / truth}
+	r = DrainResult{Shape: shape, Asked: 1, Errors: []float64{math.Abs(span.Value-truth) / truth}}
 	switch {
 	case truth < span.Low-1:
 		r.Soon = 1
@@ -136,7 +137,7 @@ func Drain(shape string, seed uint64) (r DrainResult, ok bool) {
 	if math.IsInf(span.High, 0) {
 		r.Open = 1
 	} else {
-		r.Width = (span.High - span.Low) / truth
+		r.Widths = []float64{(span.High - span.Low) / truth}
 	}
 	return r, true
 }
@@ -144,6 +145,15 @@ func Drain(shape string, seed uint64) (r DrainResult, ok bool) {
 // Add sums two results of one shape.
 func (a DrainResult) Add(b DrainResult) DrainResult {
 	a.Asked, a.Within, a.Soon, a.Late, a.Open = a.Asked+b.Asked, a.Within+b.Within, a.Soon+b.Soon, a.Late+b.Late, a.Open+b.Open
-	a.Width, a.Error = a.Width+b.Width, a.Error+b.Error
+	a.Widths, a.Errors = append(a.Widths, b.Widths...), append(a.Errors, b.Errors...)
 	return a
+}
+
+// Median of some figures; 0 when there are none.
+func Median(vs []float64) float64 {
+	if len(vs) == 0 {
+		return 0
+	}
+	vs = slices.Sorted(slices.Values(vs))
+	return vs[len(vs)/2]
 }

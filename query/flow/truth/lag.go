@@ -66,7 +66,7 @@ func arrivals(shape string, seconds int, r *rand.Rand) []int64 {
 
 // Lag runs one partition with one reader for some hours and asks for the lag at every poll.
 func Lag(shape string, hours int, seed uint64) LagResult {
-	r := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // a simulation that can be repeated
+	r := rand.New(rand.NewPCG(seed, 1))
 	seconds := hours * 3600
 	in := arrivals(shape, seconds, r)
 	cum := make([]int64, seconds+1)

@@ -28,8 +28,8 @@ func TestDrainIsWithinItsInterval(t *testing.T) {
 			}
 		}
 		n := float64(sum.Asked)
-		t.Logf("%-14s %4d asked, %.3f within, %.3f soon, %.3f late, %.2f open, width %.2f, error %.2f", shape, sum.Asked,
-			float64(sum.Within)/n, float64(sum.Soon)/n, float64(sum.Late)/n, float64(sum.Open)/n, sum.Width/max(n-float64(sum.Open), 1), sum.Error/n)
+		t.Logf("%-14s %4d asked, %.3f within, %.3f soon, %.3f late, %.2f open, median width %.2f, median error %.2f", shape, sum.Asked,
+			float64(sum.Within)/n, float64(sum.Soon)/n, float64(sum.Late)/n, float64(sum.Open)/n, Median(sum.Widths), Median(sum.Errors))
 		if sum.Asked < 80 || float64(sum.Within)/n < 0.8 {
 			t.Errorf("%+v", sum)
 		}
