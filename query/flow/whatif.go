@@ -65,6 +65,9 @@ func AsItIs(ps []PartitionRate, consumers int, perConsumer float64) Plan {
 	return p
 }
 
+// enoughWith is how far the inflow of a consumer without backlog may seem to be above what it takes: rates are measured.
+const enoughWith = 1.03
+
 // Drain is when each partition's backlog is gone: when that of its consumer is. A consumer always works, so
 // it is exact for the last of its partitions.
 func (p Plan) Drain() []float64 {
@@ -75,7 +78,7 @@ func (p Plan) Drain() []float64 {
 	}
 	out := make([]float64, len(p.Consumer))
 	for i, c := range p.Consumer {
-		if p.Partitions[i].Lag > 0 || p.Partitions[i].In > p.Capacity[c] {
+		if p.Partitions[i].Lag > 0 || load[c] > enoughWith*p.Capacity[c] {
 			out[i] = Drain(math.Max(lag[c], 1), load[c], p.Capacity[c])
 		}
 	}

@@ -26,12 +26,14 @@ type world struct {
 	s    *Service
 	now  int64 // Unix seconds
 	node string
-	hook func(*tenant)
+	// system of the broker.
+	system string
+	hook   func(*tenant)
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, e: newFake(), now: demoStart, node: "n1"}
+	w := &world{t: t, e: newFake(), now: demoStart, node: "n1", system: "kafka"}
 	w.restart()
 	return w
 }
@@ -45,7 +47,7 @@ func (w *world) restart() {
 
 // put a figure of topic t in cluster c of Kafka.
 func (w *world) put(name string, v float64, ls ...string) {
-	all := append([]string{model.MetricNameLabel, "weir_broker_" + name, "system", "kafka", "cluster", "c", "node", w.node}, ls...)
+	all := append([]string{model.MetricNameLabel, "weir_broker_" + name, "system", w.system, "cluster", "c", "node", w.node}, ls...)
 	w.e.sample(w.now*1000, v, labels.FromStrings(all...))
 }
 
@@ -453,6 +455,33 @@ func TestHotPartitionWhatIf(t *testing.T) {
 	a = ask(answer.WhatIfQuery{Partitions: 12})
 	if len(a.Each) != 12 || !strings.Contains(a.Sentence, "the excess of the hot ones (700 /s) belongs to keys that stay together") || a.Changed.Drain == nil || a.Changed.Drain.Value != nil {
 		t.Errorf("%q %+v", a.Sentence, a.Changed.Drain)
+	}
+}
+
+// Consumers of a queue share it: with more of them it drains sooner, whatever the number of partitions.
+func TestSharedQueueWhatIf(t *testing.T) {
+	w := newWorld(t)
+	w.system = "nats"
+	w.run(300, func(i int) {
+		w.lane("q", 0, 0, 1000*float64(i), 900*float64(i))
+		w.put("group_members", 3, "group", "g")
+	})
+	f := w.page("q").Forecasts[0]
+	if f.PerConsumer == nil || math.Abs(*f.PerConsumer-300) > 1 || f.Drain.Value != nil {
+		t.Errorf("%+v", f)
+	}
+	a, err := w.s.WhatIf(context.Background(), store.DefaultTenant, "q", answer.WhatIfQuery{Consumers: 6})
+	if err != nil || a.Changed.Drain == nil || a.Changed.Drain.Value == nil || math.Abs(*a.Changed.Drain.Value-29_900.0/800) > 1 || a.Sentence != "The backlog would be gone in 37 s instead of never." {
+		t.Errorf("%+v %q %v", a.Changed.Drain, a.Sentence, err)
+	}
+	// Nothing waits: what it takes is taken for the most, and no more comes of it than that.
+	w.run(300, func(i int) { w.lane("q", 0, 0, 1000*float64(300+i), 1000*float64(300+i)) })
+	a, err = w.s.WhatIf(context.Background(), store.DefaultTenant, "q", answer.WhatIfQuery{Rate: 2})
+	if err != nil || a.Changed.Drain == nil || a.Changed.Drain.Value != nil || !strings.Contains(a.Sentence, "What one consumer can take is not known") {
+		t.Errorf("%+v %q %v", a.Changed.Drain, a.Sentence, err)
+	}
+	if a, err = w.s.WhatIf(context.Background(), store.DefaultTenant, "q", answer.WhatIfQuery{}); err != nil || a.Sentence != "Nothing waits, and nothing would." {
+		t.Errorf("%q %v", a.Sentence, err)
 	}
 }
 

@@ -24,8 +24,33 @@ func spanOf(s flow.Span) *answer.Span {
 	return &answer.Span{Value: finite(s.Value), Low: finite(s.Low), High: finite(s.High)}
 }
 
-// answer of a forecast; stage is the reader's name.
-func (r *reading) answer(stage string) answer.Forecast {
+// consumers are those that read: members as the broker says, else instances that count. Where a partition has one reader, no more than
+// partitions, and one for each when nobody tells.
+func (f *forecast) consumers(instances int) int {
+	n := instances
+	if f.members != nil && *f.members > 0 {
+		n = *f.members
+	}
+	if !f.shared && (n == 0 || n > len(f.rates)) {
+		n = len(f.rates)
+	}
+	return max(n, 1)
+}
+
+// each is what one of n consumers takes per second when it has work; 0 = not known.
+func (f *forecast) each(n int) float64 {
+	if !f.shared || f.perConsumer == 0 {
+		return f.perConsumer
+	}
+	total := 0.0
+	for i := range f.rates {
+		total += f.rates[i].Out
+	}
+	return total / float64(n)
+}
+
+// answer of a forecast; stage is the reader's name, instances how many processes count as it.
+func (r *reading) answer(stage string, instances int) answer.Forecast {
 	f := r.forecast
 	out := answer.Forecast{
 		Destination: r.q.destination, Group: r.group, Stage: stage, Drain: spanOf(f.drain), LossIn: spanOf(f.loss), LossBy: f.lossBy,
@@ -40,8 +65,8 @@ func (r *reading) answer(stage string) answer.Forecast {
 	if f.skew > 0 {
 		out.Skew = &f.skew
 	}
-	if f.perConsumer > 0 {
-		out.PerConsumer = &f.perConsumer
+	if each := f.each(f.consumers(instances)); each > 0 {
+		out.PerConsumer = &each
 	}
 	return out
 }
@@ -51,7 +76,7 @@ func forecastsOf(looks []stageLook) (out []answer.Forecast, loss *float64) {
 	out = []answer.Forecast{}
 	for i := range looks {
 		for _, r := range looks[i].readings {
-			f := r.answer(looks[i].Name)
+			f := r.answer(looks[i].Name, len(looks[i].Instances))
 			if f.LossIn != nil && f.LossIn.Value != nil && (loss == nil || *f.LossIn.Value < *loss) {
 				loss = f.LossIn.Value
 			}
@@ -82,12 +107,15 @@ func latest(s *answer.Span) float64 {
 	return *s.Value
 }
 
+// nearLoss is how soon a loss must be to be told with the state, seconds.
+const nearLoss = 86_400
+
 // withLoss adds that retention will delete records before they are read.
 func withLoss(sentence string, looks []stageLook) string {
 	var first *reading
 	for i := range looks {
 		for _, r := range looks[i].readings {
-			if r.forecast.lossFirst() && (first == nil || r.forecast.loss.Value < first.forecast.loss.Value) {
+			if r.forecast.lossFirst() && r.forecast.loss.Value < nearLoss && (first == nil || r.forecast.loss.Value < first.forecast.loss.Value) {
 				first = r
 			}
 		}

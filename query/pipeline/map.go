@@ -189,7 +189,7 @@ func (t *tenant) readEdge(p *pipe, l *stageLook, in flow.Input, slo float64) ans
 }
 
 // stageRows are the balances of the stages over the settled windows of the last hour.
-func (t *tenant) stageRows(p *pipe, looks []stageLook, now int64) []answer.StageRow {
+func (t *tenant) stageRows(page *answer.Pipeline, p *pipe, looks []stageLook, now int64) []answer.StageRow {
 	out := []answer.StageRow{}
 	for i := range looks {
 		l := &looks[i]
@@ -215,10 +215,10 @@ func (t *tenant) stageRows(p *pipe, looks []stageLook, now int64) []answer.Stage
 				r.Surplus += s.surplus
 			}
 		}
-		if l.losing {
-			r.State = answer.Losing
-		} else if p.state == answer.Idle {
-			r.State = answer.Idle
+		for j := range page.Nodes { // as the map shows it
+			if page.Nodes[j].ID == stageID(l.Name) {
+				r.State = page.Nodes[j].State
+			}
 		}
 		out = append(out, r)
 	}

@@ -76,6 +76,7 @@ type forecast struct {
 	skew        float64
 	members     *int
 	perConsumer float64
+	shared      bool // consumers share partitions: any number of them helps
 	rates       []flow.PartitionRate
 	kept        []flow.Kept   // by partition, like rates
 	readers     []flow.Reader // by partition
@@ -195,6 +196,7 @@ func (r *reading) look() {
 			f.loss, f.lossBy, lossAt = loss, by, s.p.Name
 		}
 	}
+	f.shared = r.shared()
 	f.skew, f.perConsumer = flow.PartitionSkew(f.rates), flow.PerConsumer(f.rates, orNone(f.members))
 	if len(lags) > 0 {
 		var each []flow.Span
@@ -217,6 +219,15 @@ func (r *reading) look() {
 		}
 	}
 	r.forecast = f
+}
+
+// shared says whether several consumers take from one partition, so that more of them help beyond the number of partitions.
+func (r *reading) shared() bool {
+	switch r.q.system {
+	case "nats", "rabbitmq", "redis", "sqs", "gcp_pubsub", "servicebus":
+		return true
+	}
+	return r.info.kind == "share"
 }
 
 // lossFirst says that records are deleted before the backlog is gone.

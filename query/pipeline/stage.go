@@ -67,6 +67,7 @@ type inputPart struct {
 	answer.StageInput
 	stage, cluster string
 	forecast       *forecast
+	instances      int
 }
 
 type stagePart struct {
@@ -91,8 +92,8 @@ func (t *tenant) partsOf(p *pipe, looks []stageLook, now int64) *parts {
 			if r == nil {
 				continue
 			}
-			x := inputPart{stage: l.Name, cluster: r.q.cluster, forecast: r.forecast, StageInput: answer.StageInput{
-				Destination: in.Destination, Group: in.Group, System: r.q.system, Forecast: r.answer(l.Name),
+			x := inputPart{stage: l.Name, cluster: r.q.cluster, forecast: r.forecast, instances: len(l.Instances), StageInput: answer.StageInput{
+				Destination: in.Destination, Group: in.Group, System: r.q.system, Forecast: r.answer(l.Name, len(l.Instances)),
 				GroupState: r.info.stateNow(now), Members: r.info.memberCount(now), Rebalances: r.info.rebalances(now - 3_600_000),
 			}}
 			if r.lag.ratesKnown {

@@ -272,7 +272,7 @@ func (t *tenant) page(p *pipe, now int64) *answer.Pipeline {
 	}
 	row.Level = t.level(p)
 	t.mapOf(page, p, looks, stuck.Stage, isStuck, silent, sloLag)
-	page.Stages = t.stageRows(p, looks, now)
+	page.Stages = t.stageRows(page, p, looks, now)
 	page.Partitions = t.partitionRows(looks, now, sloLag)
 	page.Forecasts, row.LossIn = forecastsOf(looks)
 	page.Watermark = furthest(looks)

@@ -40,7 +40,7 @@ func (s *Service) WhatIf(ctx context.Context, id store.Tenant, pipeline string, 
 	if in == nil {
 		return answer.WhatIf{}, fmt.Errorf("cannot forecast %q as %q reads it in pipeline %q: no broker tells how far it has come: %w", q.Destination, q.Group, pipeline, store.ErrNotFound)
 	}
-	return in.forecast.whatIf(in.Forecast, q), nil
+	return in.forecast.whatIf(in.Forecast, in.forecast.consumers(in.instances), q), nil
 }
 
 // backlog of all partitions, records.
@@ -61,18 +61,33 @@ type changed struct {
 	retention             float64 // seconds; 0 = as it is
 }
 
-// consumersNow is the number of consumers that read: members, but no more than partitions; one for each partition when it is not told.
-func (f *forecast) consumersNow() int {
-	n := len(f.rates)
-	if f.members != nil && *f.members > 0 {
-		n = min(n, *f.members)
+// asItIs is who reads what now.
+func (f *forecast) asItIs(n int) flow.Plan {
+	if f.shared {
+		total := 0.0
+		for i := range f.rates {
+			total += f.rates[i].Out
+		}
+		return pool(f.rates, total)
 	}
-	return n
+	return flow.AsItIs(f.rates, n, f.perConsumer)
 }
 
-func (f *forecast) change(q answer.WhatIfQuery) changed {
-	c := changed{consumers: f.consumersNow(), partitions: len(f.rates), perConsumer: f.perConsumer, retention: q.Retention.Seconds()}
+// pool is a plan in which all consumers take from all partitions.
+func pool(ps []flow.PartitionRate, capacity float64) flow.Plan {
+	return flow.Plan{Partitions: ps, Consumer: make([]int, len(ps)), Capacity: []float64{capacity}}
+}
+
+func (f *forecast) change(now int, q answer.WhatIfQuery) changed {
+	c := changed{consumers: now, partitions: len(f.rates), perConsumer: f.each(now), retention: q.Retention.Seconds()}
 	rates := slices.Clone(f.rates)
+	if c.perConsumer == 0 { // nothing waits: it can take no less than it does
+		total := 0.0
+		for i := range rates {
+			total += rates[i].Out
+		}
+		c.perConsumer = total / float64(now)
+	}
 	rate, per := cmp.Or(q.Rate, 1), cmp.Or(q.PerConsumer, 1)
 	for i := range rates {
 		rates[i].In *= rate
@@ -91,6 +106,11 @@ func (f *forecast) change(q answer.WhatIfQuery) changed {
 		}
 	}
 	switch {
+	case f.shared:
+		if q.Consumers > 0 {
+			c.consumers = q.Consumers
+		}
+		c.Plan = pool(rates, float64(c.consumers)*c.perConsumer)
 	case q.Consumers > 0 && q.Consumers != c.consumers || c.partitions != len(f.rates):
 		if q.Consumers > 0 {
 			c.consumers = q.Consumers
@@ -102,10 +122,10 @@ func (f *forecast) change(q answer.WhatIfQuery) changed {
 	return c
 }
 
-func (f *forecast) whatIf(present answer.Forecast, q answer.WhatIfQuery) answer.WhatIf {
+func (f *forecast) whatIf(present answer.Forecast, now int, q answer.WhatIfQuery) answer.WhatIf {
 	out := answer.WhatIf{Base: present, Changed: present, Curve: []answer.WhatIfPoint{}, Each: []answer.WhatIfPartials{}, Consumers: []answer.WhatIfOption{}}
-	base := flow.AsItIs(f.rates, f.consumersNow(), f.perConsumer)
-	c := f.change(q)
+	base := f.asItIs(now)
+	c := f.change(now, q)
 	unknown := f.perConsumer == 0 && q != (answer.WhatIfQuery{Destination: q.Destination, Group: q.Group})
 	before, after := base.Drain(), c.Drain()
 	f.changedForecast(&out.Changed, &c, after, q)
@@ -128,12 +148,12 @@ func (f *forecast) whatIf(present answer.Forecast, q answer.WhatIfQuery) answer.
 		in := span * float64(i) / (curvePoints - 1)
 		out.Curve = append(out.Curve, answer.WhatIfPoint{In: in, Base: base.Backlog(in), Changed: c.Backlog(in)})
 	}
-	for _, n := range consumerChoices(f.consumersNow(), c.partitions, q.Consumers) {
+	for _, n := range f.choices(now, c.partitions, q.Consumers) {
 		o := q
 		o.Consumers = n
-		out.Consumers = append(out.Consumers, answer.WhatIfOption{Consumers: n, Drain: finite(slices.Max(f.change(o).Drain()))})
+		out.Consumers = append(out.Consumers, answer.WhatIfOption{Consumers: n, Drain: finite(slices.Max(f.change(now, o).Drain()))})
 	}
-	out.Sentence = f.sentence(&c, slices.Max(before), slices.Max(after), q, unknown)
+	out.Sentence = f.sentence(&c, slices.Max(before), slices.Max(after), now, q, unknown)
 	return out
 }
 
@@ -210,14 +230,19 @@ func curveSpan(a, b float64) float64 {
 	return math.Min(math.Max(span, minCurve), maxCurve)
 }
 
-// consumerChoices are the numbers of consumers worth looking at.
-func consumerChoices(now, partitions, asked int) []int {
-	out := []int{now, partitions}
+// choices are the numbers of consumers worth looking at.
+func (f *forecast) choices(now, partitions, asked int) []int {
+	out := []int{now}
+	most := 4 * now
+	if !f.shared {
+		out = append(out, partitions)
+		most = max(2*partitions, now)
+	}
 	if asked > 0 {
 		out = append(out, asked)
 	}
 	for _, n := range []int{1, now - 1, now + 1, now + 2, now * 3 / 2, now * 2, now * 3, now * 4, partitions / 2, partitions + 1} {
-		if n > 0 && n <= max(2*partitions, now) {
+		if n > 0 && n <= most {
 			out = append(out, n)
 		}
 	}
@@ -227,7 +252,7 @@ func consumerChoices(now, partitions, asked int) []int {
 }
 
 // sentence says what the change brings and what was assumed.
-func (f *forecast) sentence(c *changed, before, after float64, q answer.WhatIfQuery, unknown bool) string {
+func (f *forecast) sentence(c *changed, before, after float64, now int, q answer.WhatIfQuery, unknown bool) string {
 	say := func(d float64) string {
 		switch {
 		case math.IsInf(d, 0):
@@ -251,7 +276,7 @@ func (f *forecast) sentence(c *changed, before, after float64, q answer.WhatIfQu
 	if unknown {
 		out += " What one consumer can take is not known, because nothing waits: what it takes now is taken for the most."
 	}
-	if q.Consumers > c.partitions {
+	if q.Consumers > c.partitions && !f.shared {
 		out += fmt.Sprintf(" Only %d of %d consumers would read: a partition has one reader.", c.partitions, q.Consumers)
 	}
 	if hot, skew := hottest(c.Partitions); math.IsInf(after, 0) && skew >= 1.5 && len(c.Partitions) > 1 {
@@ -267,7 +292,11 @@ func (f *forecast) sentence(c *changed, before, after float64, q answer.WhatIfQu
 		}
 		out += "."
 	}
-	if f.members == nil && q.Consumers > 0 {
+	switch {
+	case f.members != nil || q.Consumers == 0:
+	case f.shared:
+		out += fmt.Sprintf(" The broker does not tell how many consumers read now; %d is assumed.", now)
+	default:
 		out += fmt.Sprintf(" The broker does not tell how many consumers read now; one for each of the %d partitions is assumed.", len(f.rates))
 	}
 	return out
