@@ -259,6 +259,30 @@ func TestStoppedAndRebalancing(t *testing.T) {
 	}
 }
 
+// Scenario 17 without a dead-letter queue: one record is delivered again and again, the commit stays where it is.
+func TestPoison(t *testing.T) {
+	for name, others := range map[string]bool{"alone": false, "others go on": true} {
+		w := newWorld(t)
+		w.run(120, func(i int) {
+			done := float64(min(i, 60)) * 100
+			delivered := done + 1
+			if others && i > 60 {
+				delivered += float64(i-60) * 50
+			}
+			at := []string{"destination", "q", "partition", "0", "group", "g"}
+			w.lane("q", 0, 0, 100*float64(i)+50, done)
+			w.put("delivered_offset", delivered, at...)
+			w.put("delivered_total", delivered+float64(max(i-60, 0)/5), at...)
+			w.put("redelivered_messages", float64(min(max(i-60, 0)/5, 1)), at...)
+		})
+		p := w.page("q")
+		if p.Cause == nil || p.Cause.Class != "poison" || !strings.Contains(p.Sentence, "The same record was delivered 1") || p.Cause.Since < (demoStart+59)*1000 || p.Cause.Since > (demoStart+65)*1000 {
+			t.Errorf("%s: %q %+v", name, p.Sentence, p.Cause)
+		}
+		w.noLoss()
+	}
+}
+
 // A group that is deleted at the broker is noted, then forgotten, and makes no loss.
 func TestVanishedGroup(t *testing.T) {
 	w := newWorld(t)

@@ -208,3 +208,27 @@ func (t *tenant) band(ctx context.Context, only *labels.Matcher, now, began int6
 	slices.Sort(vs)
 	return vs[len(vs)*95/100], of, nil
 }
+
+// upstreamOf names the stages that write what one reads.
+func upstreamOf(looks []stageLook, l *stageLook) []string {
+	out := []string{}
+	for i := range looks {
+		for _, in := range l.In {
+			if in.Destination != "" && looks[i].Name != l.Name && slices.Contains(looks[i].Out, in.Destination) {
+				out = append(out, looks[i].Name)
+				break
+			}
+		}
+	}
+	return out
+}
+
+// neverCommitted says that all that is known of a pipeline is that its readers never committed.
+func neverCommitted(looks []stageLook) string {
+	for i := range looks {
+		for _, r := range looks[i].never {
+			return fmt.Sprintf("%s never committed on %s: up to %s records may wait, how many is not known.", r.group, r.q.destination, flow.Count(int64(r.lag.potential)))
+		}
+	}
+	return ""
+}

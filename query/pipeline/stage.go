@@ -106,6 +106,29 @@ func (t *tenant) partsOf(p *pipe, looks []stageLook, now int64) *parts {
 	return out
 }
 
+// pageReuse is how long the page of a pipeline that is known from offsets alone, and well, is shown again while none of its queues was
+// polled, milliseconds.
+const pageReuse = 5000
+
+// pageOnce makes a page, or shows the last one again when nothing that it shows has changed.
+func (t *tenant) pageOnce(p *pipe, now int64) *answer.Pipeline {
+	seen := uint64(len(p.offsets))
+	for _, in := range p.offsets {
+		if q := t.broker.queueFor(in.Destination, in.Group); q != nil {
+			seen = max(seen, q.version)
+		}
+	}
+	well := p.state == answer.OK || p.state == answer.Idle
+	if !p.cells && well && p.page != nil && p.pageOf == seen && now-p.page.At < pageReuse && now >= p.page.At {
+		again := *p.page
+		again.At = now
+		return &again
+	}
+	page := t.page(p, now)
+	p.page, p.pageOf = page, seen
+	return page
+}
+
 // stageFrom fills in what stands in memory.
 func stageFrom(out *answer.StagePage, page *answer.Pipeline, from *parts, use map[string]usage) {
 	stage := out.Row.Stage

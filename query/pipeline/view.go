@@ -46,29 +46,6 @@ func (t *tenant) build(now int64) *view {
 	return v
 }
 
-// pageReuse is how long the page of a pipeline that is known from offsets alone, and well, is shown again while none of its queues was
-// polled, milliseconds.
-const pageReuse = 5000
-
-// pageOnce makes a page, or shows the last one again when nothing that it shows has changed.
-func (t *tenant) pageOnce(p *pipe, now int64) *answer.Pipeline {
-	seen := uint64(len(p.offsets))
-	for _, in := range p.offsets {
-		if q := t.broker.queueFor(in.Destination, in.Group); q != nil {
-			seen = max(seen, q.version)
-		}
-	}
-	well := p.state == answer.OK || p.state == answer.Idle
-	if !p.cells && well && p.page != nil && p.pageOf == seen && now-p.page.At < pageReuse && now >= p.page.At {
-		again := *p.page
-		again.At = now
-		return &again
-	}
-	page := t.page(p, now)
-	p.page, p.pageOf = page, seen
-	return page
-}
-
 func orZero(f *float64) float64 {
 	if f == nil {
 		return 0
@@ -376,30 +353,6 @@ func hopsOf(looks []stageLook) []flow.Hop {
 	return out
 }
 
-// upstreamOf names the stages that write what one reads.
-func upstreamOf(looks []stageLook, l *stageLook) []string {
-	out := []string{}
-	for i := range looks {
-		for _, in := range l.In {
-			if in.Destination != "" && looks[i].Name != l.Name && slices.Contains(looks[i].Out, in.Destination) {
-				out = append(out, looks[i].Name)
-				break
-			}
-		}
-	}
-	return out
-}
-
-// neverCommitted says that all that is known of a pipeline is that its readers never committed.
-func neverCommitted(looks []stageLook) string {
-	for i := range looks {
-		for _, r := range looks[i].never {
-			return fmt.Sprintf("%s never committed on %s: up to %s records may wait, how many is not known.", r.group, r.q.destination, flow.Count(int64(r.lag.potential)))
-		}
-	}
-	return ""
-}
-
 func lagAnswer(l *stageLook, history []float64) answer.Lag {
 	a := answer.Lag{Trend: l.lag.trend, History: history}
 	if !l.lag.known {
@@ -414,7 +367,8 @@ func lagAnswer(l *stageLook, history []float64) answer.Lag {
 		}
 	}
 	switch {
-	case l.lag.records <= 0 || !l.lag.ratesKnown || l.lag.trend == flow.Steady && !(l.lag.stalled > 0):
+	case l.lag.records <= 0 || !l.lag.ratesKnown || l.lag.drain == 0 || // the last: it keeps up, nobody looked
+		l.lag.trend == flow.Steady && !(l.lag.stalled > 0):
 	case math.IsInf(l.lag.drain, 1):
 		a.DrainNever = true
 	default:
