@@ -225,8 +225,8 @@ var queries = map[string][]string{
 	"/tempo/api/search":       {"q={}"},
 
 	"/api/v1/pipelines/{id}/heat": {"destination=" + marker + "-in", "group=reader"},
-	"/debug/pprof/profile":    {"seconds=1"},
-	"/debug/pprof/trace":      {"seconds=0.1"},
+	"/debug/pprof/profile":        {"seconds=1"},
+	"/debug/pprof/trace":          {"seconds=0.1"},
 }
 
 var (
