@@ -513,10 +513,18 @@ func TestSharedQueueWhatIf(t *testing.T) {
 func TestLossRace(t *testing.T) {
 	w := newWorld(t)
 	at := []string{"destination", "logs", "partition", "0"}
+	early := func(i int) {
+		if p := w.page("logs"); p.LossIn == nil || math.Abs(*p.LossIn-(1000-float64(i-101))) > 3 || !p.Lag.DrainNever {
+			t.Errorf("%d s after it stopped: loss in %v, drain %v", i-101, p.LossIn, p.Lag.Drain)
+		}
+	}
 	w.run(400, func(i int) { // 1,000 records a second, the reader stands still from 100 s on; kept 1,000 s
 		end := 1000 * float64(i)
 		w.lane("logs", 0, 0, end, math.Min(end, 100_000))
 		w.put("retention_seconds", 1000, at...)
+		if i > 120 && i < 130 {
+			early(i)
+		}
 	})
 	p := w.page("logs")
 	f := p.Forecasts[0]

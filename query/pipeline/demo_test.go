@@ -361,6 +361,9 @@ func TestStalledSink(t *testing.T) {
 	if p.Lag.Messages == nil || *p.Lag.Messages != 30_000 {
 		t.Errorf("lag %v", p.Lag.Messages)
 	}
+	if p.LossIn != nil || !p.Lag.DrainNever {
+		t.Errorf("loss in %v, lag %+v", p.LossIn, p.Lag)
+	}
 	d.sink = 5000
 	d.run(60)
 	d.want(answer.OK, "")

@@ -93,7 +93,7 @@ func (s *Service) Groups(ctx context.Context, id store.Tenant, q answer.GroupQue
 	}
 	least := func(f *float64) float64 { // not known is more worrying than nothing
 		if f == nil {
-			return -0.5
+			return 1e-9
 		}
 		return *f
 	}

@@ -282,6 +282,9 @@ func (m *member) trends(p *partition, now, short int64, poll float64) {
 	recent := flow.Minus(p.ends, commits)
 	m.course = flow.CourseFrom(recent, flow.Minus(p.longEnds, long), math.Max(m.in.Rate, m.out.Rate))
 	m.trend = flow.Trend(flow.TheilSen(recent), m.in.Rate)
+	if m.stalled > 0 { // what it took before says nothing about now: the backlog grows by what flows in
+		m.course.Rate, m.course.Trend = -m.in.Rate, m.in
+	}
 	m.drain = flow.Drain(m.readable, 0, m.course.Rate)
 	// How fast event time goes by for the reader.
 	var times [flow.SlopePoints]flow.XY
@@ -293,4 +296,7 @@ func (m *member) trends(p *partition, now, short int64, poll float64) {
 		}
 	}
 	m.speed = flow.TheilSen(times[:n])
+	if m.stalled > 0 && m.speed.Known() {
+		m.speed.Rate, m.speed.Low = 0, 0
+	}
 }
