@@ -129,6 +129,10 @@ func (h *house) seed(t *testing.T) {
 	}
 	body, header := remoteWrite(1, marker+" help", "__name__", "known", "label_"+marker, "1", "job", marker)
 	send("/api/v1/write", body, header...)
+	for name, ls := range map[string][]string{"end": nil, "committed": {"group", "reader"}} { // a broker tells how far the input is read
+		body, header := remoteWrite(10, "", append([]string{"__name__", "weir_broker_" + name + "_offset", "system", "kafka", "destination", marker + "-in", "partition", "0"}, ls...)...)
+		send("/api/v1/write", body, header...)
+	}
 	send("/v1/traces", otlpSpan(traceA, marker+"-service", marker+"-op", marker), "Content-Type", "application/json")
 	now := time.Now()
 	req := prompb.WriteRequest{Timeseries: []prompb.TimeSeries{{
@@ -197,7 +201,7 @@ func requestOf(pattern, lossID string) (method, u string) {
 	case strings.HasPrefix(p, "/tempo/api/search/tag/"):
 		p = "/tempo/api/search/tag/service.name/values"
 	default:
-		p = strings.NewReplacer("{id}", "known", "{name}", "job", "{schema}", "Now.json").Replace(p)
+		p = strings.NewReplacer("{id}", "known", "{name}", "job", "{schema}", "Now.json", "{stage}", marker+"-stage").Replace(p)
 	}
 	q := url.Values{}
 	for _, kv := range queries[strings.TrimPrefix(strings.TrimPrefix(pattern, "GET "), "POST ")] {
@@ -219,8 +223,10 @@ var queries = map[string][]string{
 	"/api/v1/format_query":    {"query=known"},
 	"/api/v1/parse_query":     {"query=known"},
 	"/tempo/api/search":       {"q={}"},
-	"/debug/pprof/profile":    {"seconds=1"},
-	"/debug/pprof/trace":      {"seconds=0.1"},
+
+	"/api/v1/pipelines/{id}/heat": {"destination=" + marker + "-in", "group=reader"},
+	"/debug/pprof/profile":        {"seconds=1"},
+	"/debug/pprof/trace":          {"seconds=0.1"},
 }
 
 var (
@@ -404,7 +410,7 @@ func TestTenantsAreApart(t *testing.T) {
 	for _, pattern := range []string{
 		"GET /api/v1/query", "POST /api/v1/query", "GET /api/v1/query_range", "POST /api/v1/query_range", "GET /api/v1/series", "POST /api/v1/series",
 		"GET /api/v1/labels", "POST /api/v1/labels", "GET /api/v1/label/{name}/values", "GET /api/v1/metadata",
-		"GET /api/v1/query_exemplars", "POST /api/v1/query_exemplars", "GET /api/v1/now", "GET /api/v1/alerts-list", "GET /api/v1/alerts", "GET /api/v1/audit/cells", "GET /api/v1/pipelines", "GET /api/v1/pipelines/{id}", "GET /api/v1/loss", "GET /api/v1/loss/{id}", "GET /api/v1/self",
+		"GET /api/v1/query_exemplars", "POST /api/v1/query_exemplars", "GET /api/v1/now", "GET /api/v1/alerts-list", "GET /api/v1/alerts", "GET /api/v1/audit/cells", "GET /api/v1/pipelines", "GET /api/v1/pipelines/{id}", "GET /api/v1/pipelines/{id}/stages/{stage}", "GET /api/v1/pipelines/{id}/whatif", "GET /api/v1/pipelines/{id}/heat", "GET /api/v1/groups", "GET /api/v1/loss", "GET /api/v1/loss/{id}", "GET /api/v1/self",
 		"GET /api/v1/traces", "GET /api/v1/traces/{id}", "GET /tempo/api/traces/{id}", "GET /tempo/api/v2/traces/{id}", "GET /tempo/api/search",
 		"GET /tempo/api/search/tags", "GET /tempo/api/v2/search/tags", "GET /tempo/api/search/tag/{tag}/values", "GET /tempo/api/v2/search/tag/{tag}/values",
 	} {
