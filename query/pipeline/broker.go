@@ -127,6 +127,7 @@ func (t *tenant) readBroker(ctx context.Context, now int64) error {
 		b.wide = now
 		b.prune(now, t.s.cfg.Forget.Milliseconds())
 	}
+	from = t.exportsSince(from)
 	q, err := t.s.engine.Metrics().Querier(t.id, from, now)
 	if err != nil {
 		return fmt.Errorf("cannot read broker series: %w", err)

@@ -249,7 +249,7 @@ func (t *tenant) partitionRows(looks []stageLook, now int64, slo float64) []answ
 				}}
 				r.Lag = lagAnswer(&one, []float64{})
 				switch {
-				case m.at == 0 || now-m.at > staleAfter || !m.lag.Known:
+				case m.at == 0 || now-m.at > t.staleAfter(in.Destination) || !m.lag.Known:
 					r.State = answer.Unknown
 				case m.lag.Seconds > slo && one.lag.trend == flow.DrainingT:
 					r.State = answer.Draining

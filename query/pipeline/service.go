@@ -17,6 +17,7 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 
 	"github.com/weirhq/weir/query/answer"
+	"github.com/weirhq/weir/query/flow/rules"
 	"github.com/weirhq/weir/store"
 )
 
@@ -36,6 +37,7 @@ type Extras struct {
 	Collectors func() []CollectorInfo // states of collectors
 	Ingest     *metrics.Set           // holds weir_ingest_… of this process
 	Version    string
+	Rules      *rules.Set // what the series of known systems mean; nil = the built-in ones
 }
 
 // Service evaluates the pipelines of every tenant that has data. It is safe for concurrent use.
@@ -50,6 +52,7 @@ type Service struct {
 	self    selfBook
 
 	took, failed, overflow *metrics.Counter
+	unnamed                *metrics.Counter
 	evaluations            *metrics.Histogram
 }
 
@@ -62,8 +65,15 @@ func New(cfg Config, engine store.Engine, log *slog.Logger, set *metrics.Set, ex
 		cfg: cfg, engine: engine, log: log, extras: extras, tenants: map[store.Tenant]*tenant{},
 		failed:      set.NewCounter("weir_pipeline_evaluation_failures_total"),
 		overflow:    set.NewCounter("weir_pipeline_limit_exceeded_total"),
+		unnamed:     set.NewCounter("weir_pipeline_unnamed_series_total"),
 		took:        set.NewCounter("weir_pipeline_evaluations_total"),
 		evaluations: set.NewHistogram("weir_pipeline_evaluation_seconds"),
+	}
+	if s.extras.Rules == nil {
+		var err error
+		if s.extras.Rules, err = rules.Builtin(); err != nil {
+			log.Error("counters are not read", "error", err)
+		}
 	}
 	set.NewGauge("weir_pipeline_pipelines", func() float64 {
 		n := 0
@@ -225,6 +235,7 @@ type tenant struct {
 	cells      cellBook
 	ledger     ledgerBook
 	usage      usageBook
+	counters   counterBook
 	nextSettle int64
 	nextSeries int64
 	complained time.Time
@@ -254,6 +265,9 @@ func (t *tenant) evaluate(ctx context.Context, now int64) error {
 		}
 		t.loaded = true
 	}
+	if err := t.readCounters(ctx, now); err != nil {
+		return err
+	}
 	if err := t.readBroker(ctx, now); err != nil {
 		return err
 	}
@@ -262,6 +276,8 @@ func (t *tenant) evaluate(ctx context.Context, now int64) error {
 			return err
 		}
 		t.discover(now)
+		t.discoverCounters(now)
+		t.counterVerdicts(now)
 		if err := t.settle(ctx, now); err != nil {
 			return err
 		}
