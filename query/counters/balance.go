@@ -248,7 +248,7 @@ type window struct {
 	dropped, lost, unknown             float64
 	confidence                         float64
 	reasons                            map[string]float64
-	judged, touched                    bool
+	judged, touched, told              bool
 }
 
 func (b *Book) edgeOf(k edgeKey) *edge {
@@ -353,9 +353,10 @@ func (b *Book) Verdicts(now int64) []store.Verdict {
 				continue
 			}
 			w.touched = false
-			if !w.judged || start*1000 < b.from || w.up+w.down+w.dropped+w.lost+w.unknown == 0 {
+			if !w.judged || start*1000 < b.from || !w.told && w.up+w.down+w.dropped+w.lost+w.unknown == 0 {
 				continue
 			}
+			w.told = true
 			out = append(out, e.verdict(start, w, now))
 		}
 	}
