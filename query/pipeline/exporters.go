@@ -7,6 +7,8 @@ import (
 	"math"
 	"slices"
 
+	"github.com/prometheus/prometheus/model/labels"
+
 	"github.com/weirhq/weir/query/flow/rules"
 )
 
@@ -18,7 +20,8 @@ type exportBook struct {
 	dests   map[exportDest]*exported
 	// patience is how long the figures of a destination stay true: exporters are slower than pollers. Milliseconds.
 	patience map[string]int64
-	wrote    int64 // oldest sample written since the broker book was last read; 0 = none
+	silenced map[exportDest]int64 // destinations that a poller of weir's own tells of, since when it was last so
+	wrote    int64                // oldest sample written since the broker book was last read; 0 = none
 }
 
 type exportDest struct{ system, cluster, destination string }
@@ -61,7 +64,7 @@ const (
 )
 
 func newExportBook() exportBook {
-	return exportBook{pending: map[exportKey][]exportSample{}, dests: map[exportDest]*exported{}, patience: map[string]int64{}}
+	return exportBook{pending: map[exportKey][]exportSample{}, dests: map[exportDest]*exported{}, patience: map[string]int64{}, silenced: map[exportDest]int64{}}
 }
 
 func (e *exportBook) take(m *rules.Match, role rules.Role, at int64, v float64) {
@@ -98,6 +101,7 @@ func (t *tenant) writeExports(ctx context.Context, now int64) error {
 	w := exportWriter{byTime: map[int64]*batch{}}
 	for d, keys := range byDest {
 		if d.destination != "" && t.native(d, now) {
+			e.silenced[d] = now
 			t.forgetExported(d)
 			continue
 		}
@@ -113,6 +117,11 @@ func (t *tenant) writeExports(ctx context.Context, now int64) error {
 		}
 	}
 	clear(e.pending)
+	for d, at := range e.silenced {
+		if now-at > 600_000 {
+			delete(e.silenced, d)
+		}
+	}
 	for d, x := range e.dests {
 		if x.last > 0 && now-x.last > t.s.cfg.Forget.Milliseconds() {
 			delete(e.dests, d)
@@ -160,11 +169,10 @@ func (t *tenant) resume(d exportDest, x *exported) {
 // forgetExported takes a destination out of the broker book: weir's own poller tells of it now.
 func (t *tenant) forgetExported(d exportDest) {
 	e := &t.counters.exports
-	if e.dests[d] == nil {
-		return
+	if e.dests[d] != nil {
+		delete(e.dests, d)
+		delete(e.patience, d.destination)
 	}
-	delete(e.dests, d)
-	delete(e.patience, d.destination)
 	k := queueKey{clusterKey{d.system, d.cluster}, d.destination}
 	q := t.broker.queues[k]
 	if _, polled := t.broker.up[k.clusterKey]; q == nil || polled {
@@ -177,6 +185,11 @@ func (t *tenant) forgetExported(d exportDest) {
 			delete(t.broker.series, h)
 		}
 	}
+}
+
+// isSilenced says whether a broker series was written for an exporter that is no longer listened to.
+func (t *tenant) isSilenced(ls labels.Labels) bool {
+	return ls.Get("node") == exporterNode && t.counters.exports.silenced[exportDest{ls.Get("system"), ls.Get("cluster"), ls.Get("destination")}] > 0
 }
 
 // exportWriter collects samples by time.
