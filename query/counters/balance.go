@@ -293,6 +293,7 @@ func (b *Book) count(e *edge, role rules.Role, reason string, at int64, inc floa
 		if len(w.reasons) < 50 {
 			w.reasons[reason] += inc
 		}
+	default: // no part of a balance
 	}
 }
 

@@ -55,7 +55,10 @@ func (a *agent) take(in, out float64) func() {
 	}
 }
 
-func newAgent(t *testing.T) *agent { return &agent{world: newWorld(t), name: "n1:2020"} }
+func newAgent(t *testing.T) *agent {
+	t.Helper()
+	return &agent{world: newWorld(t), name: "n1:2020"}
+}
 
 // Scenario 24, the figures of fluent-bit #7887: in 200,000, delivered 149,391, no drop told.
 func TestSilentLossOfAnAgent(t *testing.T) {
@@ -410,9 +413,8 @@ func TestTransport(t *testing.T) {
 		var up, down, truth float64
 		for i := range 1200 {
 			w.now += 1000
-			gone := 0.0
 			if i < 1000 {
-				gone = lose(i)
+				gone := lose(i)
 				up += 100
 				down += (100 - gone) * covered
 				truth += gone

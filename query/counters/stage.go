@@ -85,9 +85,9 @@ func (m *meter) since(at int64) float64 {
 	if m == nil || len(m.points) == 0 {
 		return 0
 	}
-	for i := len(m.points) - 1; i >= 0; i-- {
-		if m.points[i].at <= at {
-			return m.total - m.points[i].v
+	for _, p := range slices.Backward(m.points) {
+		if p.at <= at {
+			return m.total - p.v
 		}
 	}
 	return m.total - m.base
@@ -177,6 +177,7 @@ func (si *stageInstance) gauge(role rules.Role, m *rules.Match, at int64, v floa
 		}
 	case rules.Restarts:
 		si.stage.restarted(at, v)
+	default: // read when facts are made
 	}
 }
 
@@ -214,6 +215,7 @@ func (si *stageInstance) increase(b *Book, m *rules.Match, role rules.Role, at i
 		case rules.Out:
 			st.outputs[m.Destination] = at
 			si.port(Port{false, m.Destination, ""}).add(at, inc)
+		default: // says nothing of a broker
 		}
 	}
 	if inc <= 0 && role != rules.In && role != rules.Out {
@@ -255,6 +257,7 @@ func throughRole(kind string, role rules.Role) rules.Role {
 		}
 	case rules.Filtered, rules.Dropped, rules.DLQ, rules.Retried, rules.Failed:
 		return role
+	default: // no part of a balance
 	}
 	return ""
 }

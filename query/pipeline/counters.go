@@ -18,7 +18,26 @@ type counterBook struct {
 	book    *counters.Book
 	next    int64
 	byName  map[string][]*counters.Stage // stages of all pipelines
+	facts   map[*counters.Stage]stageMemo
+	fresh   bool // something was read since pipelines were last made of it
 	exports exportBook
+}
+
+// stageMemo keeps the facts of a stage for a while: pages are made more often than counters are read.
+type stageMemo struct {
+	at int64
+	f  counters.Facts
+}
+
+const memoFor = 5000
+
+func (c *counterBook) factsOf(st *counters.Stage, now int64) counters.Facts {
+	if m, ok := c.facts[st]; ok && now >= m.at && now-m.at < memoFor {
+		return m.f
+	}
+	f := st.Facts(now)
+	c.facts[st] = stageMemo{now, f}
+	return f
 }
 
 // counterStep is how often counters are read, milliseconds.
@@ -51,7 +70,7 @@ func (t *tenant) readCounters(ctx context.Context, now int64) error {
 	bound, unnamed := c.book.Refused()
 	t.s.overflow.Add(bound)
 	t.s.unnamed.Add(unnamed)
-	c.byName = map[string][]*counters.Stage{}
+	c.byName, c.facts, c.fresh = map[string][]*counters.Stage{}, map[*counters.Stage]stageMemo{}, true
 	for _, p := range c.book.Pipelines() {
 		for name, st := range p.Stages {
 			c.byName[name] = append(c.byName[name], st)
@@ -66,6 +85,18 @@ func (t *tenant) discoverCounters(now int64) {
 	if t.counters.book == nil {
 		return
 	}
+	for _, p := range t.pipes {
+		if p.metered && !p.cells { // what its stages read is drawn there
+			p.offsets = slices.DeleteFunc(p.offsets, func(in flow.Input) bool {
+				return slices.ContainsFunc(p.topo.Stages, func(s flow.Stage) bool { return slices.Contains(s.In, in) })
+			})
+		}
+	}
+	if !t.counters.fresh {
+		return
+	}
+	t.counters.fresh = false
+	t.counterVerdicts(now)
 	seen := map[string]bool{}
 	for _, cp := range t.counters.book.Pipelines() {
 		stages, links := cp.Topology(now, t.s.cfg.Forget.Milliseconds())
@@ -85,9 +116,6 @@ func (t *tenant) discoverCounters(now int64) {
 		for _, st := range cp.Stages {
 			p.heard = max(p.heard, st.At)
 		}
-		p.offsets = slices.DeleteFunc(p.offsets, func(in flow.Input) bool {
-			return slices.ContainsFunc(stages, func(s flow.Stage) bool { return slices.Contains(s.In, in) })
-		})
 	}
 	for id, p := range t.pipes {
 		if p.metered && (p.cells || !seen[id]) {
@@ -107,10 +135,10 @@ func (t *tenant) stageCounters(p *pipe, stage string, now int64) (counters.Facts
 		return counters.Facts{}, false
 	}
 	if st := b.Stage(p.id, stage); st != nil {
-		return st.Facts(now), true
+		return t.counters.factsOf(st, now), true
 	}
 	if sts := t.counters.byName[stage]; len(sts) == 1 {
-		return sts[0].Facts(now), true
+		return t.counters.factsOf(sts[0], now), true
 	}
 	return counters.Facts{}, false
 }
@@ -131,6 +159,7 @@ func (t *tenant) counterLook(p *pipe, l *stageLook, now int64) {
 		if in == nil {
 			in = out
 		}
+	case flow.KindStage:
 	}
 	if l.in == nil {
 		l.in = in

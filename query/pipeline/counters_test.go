@@ -117,8 +117,7 @@ func TestLossByCounters(t *testing.T) {
 func TestCountersAreQuiet(t *testing.T) {
 	m := newMeters(t)
 	in, out := 7e9, 5e9
-	var scrape func()
-	scrape = func() { m.fluentBit(in, out) }
+	scrape := func() { m.fluentBit(in, out) }
 	flows := func() { in, out = in+1000, out+1000 }
 	states := map[answer.State]int{}
 	look := func(n int, scrape func()) {

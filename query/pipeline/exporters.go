@@ -160,7 +160,7 @@ func (t *tenant) resume(d exportDest, x *exported) {
 	}
 	x.begun = true
 	if q := t.broker.queues[queueKey{clusterKey{d.system, d.cluster}, d.destination}]; q != nil {
-		if p := q.parts[""]; p != nil {
+		if p := q.parts["0"]; p != nil {
 			x.position = p.end.v
 		}
 	}
@@ -250,8 +250,8 @@ func (x *exported) write(w *exportWriter, d exportDest, keys []exportKey, pendin
 		s := sample{ev.at, ev.v}
 		switch ev.role {
 		case rules.End:
-			list := append(x.ends[ev.partition], s)
-			x.ends[ev.partition] = list[max(0, len(list)-keptEnds):]
+			x.ends[ev.partition] = append(x.ends[ev.partition], s)
+			x.ends[ev.partition] = x.ends[ev.partition][max(0, len(x.ends[ev.partition])-keptEnds):]
 			w.put("weir_broker_end_offset", ev.at, ev.v, d, "", ev.partition)
 		case rules.Start:
 			w.put("weir_broker_start_offset", ev.at, ev.v, d, "", ev.partition)
@@ -332,10 +332,10 @@ func (x *exported) waiting(w *exportWriter, d exportDest, group string, g *expor
 	default:
 		return
 	}
-	w.put("weir_broker_end_offset", s.at, x.position, d, "", "")
-	w.put("weir_broker_synthetic", s.at, 1, d, "", "")
-	w.put("weir_broker_committed_offset", s.at, g.committed.v, d, group, "")
+	w.put("weir_broker_end_offset", s.at, x.position, d, "", "0")
+	w.put("weir_broker_synthetic", s.at, 1, d, "", "0")
+	w.put("weir_broker_committed_offset", s.at, g.committed.v, d, group, "0")
 	if aged && records > 0 {
-		w.put("weir_broker_committed_timestamp_seconds", s.at, float64(s.at)/1000-g.age.v, d, group, "")
+		w.put("weir_broker_committed_timestamp_seconds", s.at, float64(s.at)/1000-g.age.v, d, group, "0")
 	}
 }

@@ -37,7 +37,7 @@ type Extras struct {
 	Collectors func() []CollectorInfo // states of collectors
 	Ingest     *metrics.Set           // holds weir_ingest_… of this process
 	Version    string
-	Rules      *rules.Set // what the series of known systems mean; nil = the built-in ones
+	Rules      *rules.Set // what the series of known systems mean; nil = those of the configuration
 }
 
 // Service evaluates the pipelines of every tenant that has data. It is safe for concurrent use.
@@ -71,7 +71,7 @@ func New(cfg Config, engine store.Engine, log *slog.Logger, set *metrics.Set, ex
 	}
 	if s.extras.Rules == nil {
 		var err error
-		if s.extras.Rules, err = rules.Builtin(); err != nil {
+		if s.extras.Rules, err = cfg.LoadRules(); err != nil {
 			log.Error("counters are not read", "error", err)
 		}
 	}
@@ -277,7 +277,6 @@ func (t *tenant) evaluate(ctx context.Context, now int64) error {
 		}
 		t.discover(now)
 		t.discoverCounters(now)
-		t.counterVerdicts(now)
 		if err := t.settle(ctx, now); err != nil {
 			return err
 		}

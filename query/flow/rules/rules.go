@@ -313,6 +313,7 @@ func (s *Set) Rank(name string) int {
 			rank = min(rank, 0)
 		case Out, Published:
 			rank = min(rank, 1)
+		default: // after them
 		}
 	}
 	return rank

@@ -69,8 +69,18 @@ func TestFixtures(t *testing.T) {
 				v, known := m.Rule.Value(raw)
 				fmt.Fprintf(&out, "%s: %s %s", name, m.Rule.System.Name, m.Rule.Role)
 				for _, f := range [][2]string{
-					{"pipeline", m.Pipeline}, {"stage", m.Stage}, {"kind", m.Rule.Kind}, {"to", m.To}, {"instance", m.Instance}, {"unit", m.Unit}, {"reason", m.Reason},
-					{"broker", m.Broker}, {"cluster", m.Cluster}, {"destination", m.Destination}, {"partition", m.Partition}, {"group", m.Group},
+					{"pipeline", m.Pipeline},
+					{"stage", m.Stage},
+					{"kind", m.Rule.Kind},
+					{"to", m.To},
+					{"instance", m.Instance},
+					{"unit", m.Unit},
+					{"reason", m.Reason},
+					{"broker", m.Broker},
+					{"cluster", m.Cluster},
+					{"destination", m.Destination},
+					{"partition", m.Partition},
+					{"group", m.Group},
 				} {
 					if f[1] != "" {
 						fmt.Fprintf(&out, " %s=%q", f[0], f[1])
