@@ -398,7 +398,7 @@ func NewTemplate(text string) (*Template, error) {
 			return nil, fmt.Errorf("the braces of %q do not match", text)
 		}
 		var alts []string
-		for _, a := range strings.SplitSeq(rest[i+1:j], "|") {
+		for a := range strings.SplitSeq(rest[i+1:j], "|") {
 			if !strings.HasPrefix(a, "=") && !label.MatchString(a) {
 				return nil, fmt.Errorf("%q in %q is no label: write {label}, {first|second} or {label|=constant}", a, text)
 			}
