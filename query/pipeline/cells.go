@@ -47,6 +47,10 @@ type pipe struct {
 	offsets   []flow.Input     // what groups read that no application counts for
 	metered   bool             // its graph comes from standard counters alone
 	links     [][2]string      // of a metered one: which stage hands on to which without a broker
+	trouble   *trouble         // nil while it is not late
+	page      *answer.Pipeline // the last one made
+	parts     *parts           // made with it
+	pageOf    uint64           // version of its queues then
 }
 
 type stageDir struct {
@@ -165,7 +169,7 @@ func (t *tenant) readCells(ctx context.Context, now int64) error {
 				if a.PreviousOpen {
 					how = "restarted after it ended without its last counts"
 				}
-				t.note(a.Epoch, "The collector of "+a.Node+" was "+how+".")
+				t.note(a.Epoch, "collector", "The collector of "+a.Node+" was "+how+".")
 			}
 		}
 	}
@@ -177,15 +181,15 @@ func (t *tenant) readCells(ctx context.Context, now int64) error {
 func auditorMemory(c Config) time.Duration { return min(c.Forget, time.Hour) }
 
 // note adds to the changes shown beside every pipeline of the tenant.
-func (t *tenant) note(at int64, text string) {
-	t.log = append(t.log, answer.Change{At: at, Text: text})
+func (t *tenant) note(at int64, kind, text string) {
+	t.log = append(t.log, answer.Change{At: at, Text: text, Kind: kind})
 	if len(t.log) > 200 {
 		t.log = slices.Delete(t.log, 0, 100)
 	}
 }
 
-func (p *pipe) note(at int64, text string) {
-	p.log = append(p.log, answer.Change{At: at, Text: text})
+func (p *pipe) note(at int64, kind, text string) {
+	p.log = append(p.log, answer.Change{At: at, Text: text, Kind: kind})
 	if len(p.log) > 100 {
 		p.log = slices.Delete(p.log, 0, 50)
 	}
@@ -243,7 +247,7 @@ func (t *tenant) discover(now int64) {
 				if m[in] == 0 {
 					changed = true
 					if old && len(m) > 0 {
-						p.note(now, stage+" has a new instance "+in+".")
+						p.note(now, "instance", stage+" has a new instance "+in+".")
 					}
 				}
 				m[in] = now
@@ -361,15 +365,11 @@ func (t *tenant) discoverOffsets(now int64) {
 	}
 	seen := map[string][]flow.Input{}
 	for qk, q := range t.broker.queues {
-		groups := map[string]int64{}
-		for _, part := range q.parts {
-			for g, m := range part.groups {
-				if m.at > 0 && !m.filtered {
-					groups[g] = max(groups[g], m.at)
-				}
+		for g, r := range q.readings {
+			at := r.lag.at
+			if at == 0 || !r.lag.known && r.lag.never == 0 {
+				continue
 			}
-		}
-		for g, at := range groups {
 			in := flow.Input{Destination: qk.destination, Group: g}
 			if counted[in] || now-at > t.s.cfg.Forget.Milliseconds() {
 				continue

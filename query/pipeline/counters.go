@@ -143,6 +143,15 @@ func (t *tenant) stageCounters(p *pipe, stage string, now int64) (counters.Facts
 	return counters.Facts{}, false
 }
 
+// stageFacts are the facts that forecasts and causes take from counters.
+func (t *tenant) stageFacts(p *pipe, stage string, now int64) stageFacts {
+	f, ok := t.stageCounters(p, stage, now)
+	if !ok || f.Stale {
+		return stageFacts{}
+	}
+	return stageFacts{busy: f.Busy, pressure: f.Pressure, watermark: f.WatermarkLag}
+}
+
 // counterLook fills in what only counters tell of a stage.
 func (t *tenant) counterLook(p *pipe, l *stageLook, now int64) {
 	f, ok := t.stageCounters(p, l.Name, now)

@@ -53,6 +53,7 @@ type Service struct {
 
 	took, failed, overflow *metrics.Counter
 	unnamed                *metrics.Counter
+	absurd                 *metrics.Counter
 	evaluations            *metrics.Histogram
 }
 
@@ -66,6 +67,7 @@ func New(cfg Config, engine store.Engine, log *slog.Logger, set *metrics.Set, ex
 		failed:      set.NewCounter("weir_pipeline_evaluation_failures_total"),
 		overflow:    set.NewCounter("weir_pipeline_limit_exceeded_total"),
 		unnamed:     set.NewCounter("weir_pipeline_unnamed_series_total"),
+		absurd:      set.NewCounter("weir_pipeline_absurd_samples_total"),
 		took:        set.NewCounter("weir_pipeline_evaluations_total"),
 		evaluations: set.NewHistogram("weir_pipeline_evaluation_seconds"),
 	}
@@ -165,6 +167,11 @@ type view struct {
 	changes      []answer.Change
 	completeness answer.Completeness
 	losses       []answer.LossRow // of the last hour, with something lost, worst first
+	parts        map[string]*parts
+	usage        map[string]usage // of the stages' services; made anew, never changed
+	groups       []groupEntry     // of all brokers, in any order
+	groupsOf     uint64           // version of the broker book they were made of
+	groupsAt     int64
 }
 
 // viewOf returns the newest view, evaluating once when the tenant is asked for the first time.
@@ -179,7 +186,7 @@ func (s *Service) viewOf(ctx context.Context, id store.Tenant) (*view, error) {
 	if v := t.view.Load(); v != nil {
 		return v, nil
 	}
-	return &view{pages: map[string]*answer.Pipeline{}, completeness: answer.Completeness{Missing: []string{}}}, nil
+	return &view{pages: map[string]*answer.Pipeline{}, parts: map[string]*parts{}, completeness: answer.Completeness{Missing: []string{}}}, nil
 }
 
 // Pipelines answers the pipelines page.
@@ -236,6 +243,7 @@ type tenant struct {
 	ledger     ledgerBook
 	usage      usageBook
 	counters   counterBook
+	hooks      hooks
 	nextSettle int64
 	nextSeries int64
 	complained time.Time
@@ -243,7 +251,9 @@ type tenant struct {
 }
 
 func newTenant(s *Service, id store.Tenant) *tenant {
-	return &tenant{s: s, id: id, pipes: map[string]*pipe{}, broker: newBrokerBook(), ledger: newLedgerBook(), usage: usageBook{by: map[string]usage{}}}
+	t := &tenant{s: s, id: id, pipes: map[string]*pipe{}, broker: newBrokerBook(), ledger: newLedgerBook(), usage: usageBook{by: map[string]usage{}}}
+	t.hooks.facts = t.stageFacts
+	return t
 }
 
 func (t *tenant) complain(now time.Time, err error) {
@@ -281,6 +291,12 @@ func (t *tenant) evaluate(ctx context.Context, now int64) error {
 			return err
 		}
 		if err := t.readUsage(ctx, now); err != nil {
+			return err
+		}
+		if err := t.readTroubles(ctx, now); err != nil {
+			return err
+		}
+		if err := t.refill(ctx, now); err != nil {
 			return err
 		}
 		t.nextSettle = now + t.s.cfg.Settle.Milliseconds()

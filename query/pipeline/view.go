@@ -20,15 +20,15 @@ var stateOrder = map[answer.State]int{answer.Losing: 0, answer.Late: 1, answer.U
 
 // build makes the view of all pipelines. Everything it needs is in memory.
 func (t *tenant) build(now int64) *view {
-	v := &view{at: now, pages: make(map[string]*answer.Pipeline, len(t.pipes)), completeness: t.completeness(now)}
+	v := &view{at: now, pages: make(map[string]*answer.Pipeline, len(t.pipes)), parts: make(map[string]*parts, len(t.pipes)), usage: t.usage.by, completeness: t.completeness(now)}
 	v.changes = lastChanges(t.log, nil)
 	for _, p := range t.pipes {
 		if len(p.topo.Stages)+len(p.offsets) == 0 {
 			continue // only its name is known, from an earlier process
 		}
-		page := t.page(p, now)
+		page := t.pageOnce(p, now)
 		page.Completeness = v.completeness
-		v.pages[p.id] = page
+		v.pages[p.id], v.parts[p.id] = page, p.parts
 		v.rows = append(v.rows, page.PipelineRow)
 	}
 	slices.SortFunc(v.rows, func(a, b answer.PipelineRow) int {
@@ -42,6 +42,7 @@ func (t *tenant) build(now int64) *view {
 		v.changes = lastChanges(v.changes, p.log)
 	}
 	v.losses = t.recentLosses(now)
+	v.groups, v.groupsOf, v.groupsAt = t.groupEntries(now)
 	return v
 }
 
@@ -55,13 +56,17 @@ func orZero(f *float64) float64 {
 // stageLook is what a stage looks like now.
 type stageLook struct {
 	flow.Stage
-	lag     groupLag
-	input   flow.Input // the one with the largest lag
-	stale   bool       // its offsets are old
-	in, out *float64
-	age     *float64
-	lost    int64
-	losing  bool
+	lag   groupLag
+	input flow.Input // the one with the largest lag
+	worst *reading   // that input
+	// readings are those of its inputs of which the broker tells, never those on which it never committed.
+	readings, never []*reading
+	facts           stageFacts
+	stale           bool // its offsets are old
+	in, out         *float64
+	age             *float64
+	lost            int64
+	losing          bool
 }
 
 func (t *tenant) looks(p *pipe, now int64) []stageLook {
@@ -76,12 +81,16 @@ func (t *tenant) looks(p *pipe, now int64) []stageLook {
 		var in, taken float64
 		rates := len(st.In) > 0
 		for _, i := range st.In {
-			q := t.broker.queueFor(i.Destination, i.Group)
-			if q == nil {
+			r := t.broker.readingOf(i.Destination, i.Group)
+			if r == nil {
 				rates = false
 				continue
 			}
-			g := q.lagOf(i.Group)
+			r.pipeline, r.stage = p.id, st.Name
+			g := &r.lag
+			if g.never > 0 {
+				l.never = append(l.never, r)
+			}
 			if !g.known {
 				rates = false
 				continue
@@ -94,9 +103,10 @@ func (t *tenant) looks(p *pipe, now int64) []stageLook {
 			rates = rates && g.ratesKnown
 			in += g.in
 			taken += g.out
+			l.readings = append(l.readings, r)
 			if !l.lag.known || g.lag.Seconds > l.lag.lag.Seconds {
 				records := l.lag.records
-				l.lag, l.input = g, i
+				l.lag, l.input, l.worst = *g, i, r
 				l.lag.records += records
 			} else {
 				l.lag.records += g.records
@@ -114,6 +124,7 @@ func (t *tenant) looks(p *pipe, now int64) []stageLook {
 			l.out = p.rates[stageDir{st.Name, cell.Out}].perSecond(now)
 		}
 		t.counterLook(p, &l, now)
+		l.facts = t.facts(p, st.Name, now)
 		if n, ok := p.newestOf(st); ok {
 			age := math.Max(0, float64(now-n.ts)/1000)
 			l.age = &age
@@ -193,6 +204,12 @@ func (t *tenant) page(p *pipe, now int64) *answer.Pipeline {
 	}
 	hops := hopsOf(looks)
 	stuck, isStuck := flow.Bottleneck(hops, sloLag)
+	if late && isStuck {
+		page.Cause = t.cause(p, looks, hops, stuck, now)
+		if page.Cause != nil {
+			stuck.Sentence = page.Cause.Sentence
+		}
+	}
 	losing, lossSentence := t.losing(p, now)
 	for _, b := range t.ledger.byPipe[p.id] {
 		lost, bound := b.lost24h()
@@ -218,6 +235,8 @@ func (t *tenant) page(p *pipe, now int64) *answer.Pipeline {
 		row.State, row.Sentence = answer.Unknown, strings.Join(silent, " ")
 	case stale:
 		row.State, row.Sentence = answer.Unknown, "The offsets of its queues are no longer reported."
+	case slowest < 0 && sink == nil && neverCommitted(looks) != "":
+		row.State, row.Sentence = answer.Unknown, neverCommitted(looks)
 	case gone && slowest < 0 && sink == nil:
 		row.State, row.Sentence = answer.Unknown, "The counters of its stages are no longer reported."
 	case slowest < 0 && sink == nil && !p.metered:
@@ -229,7 +248,7 @@ func (t *tenant) page(p *pipe, now int64) *answer.Pipeline {
 	}
 	if p.state != row.State {
 		if p.state != "" {
-			p.note(now, fmt.Sprintf("%s: %s, was %s.", p.id, row.State, p.state))
+			p.note(now, "state", fmt.Sprintf("%s: %s, was %s.", p.id, row.State, p.state))
 		}
 		p.state, p.since = row.State, now
 	}
@@ -239,11 +258,18 @@ func (t *tenant) page(p *pipe, now int64) *answer.Pipeline {
 	}
 	row.Level = t.level(p)
 	t.mapOf(page, p, looks, stuck.Stage, isStuck, silent, sloLag)
-	page.Stages = t.stageRows(p, looks, now)
+	page.Stages = t.stageRows(page, p, looks, now)
 	page.Partitions = t.partitionRows(looks, now, sloLag)
+	page.Forecasts, row.LossIn = forecastsOf(looks)
+	page.Watermark = furthest(looks)
+	if row.State == answer.Late || row.State == answer.Draining {
+		row.Sentence = withLoss(row.Sentence, looks)
+	}
 	t.showCounters(page, p, now)
 	page.Changes = lastChanges(t.log, p.log)
 	page.Evidence = t.evidence(p, looks)
+	page.Latency = []answer.PathLatency{}
+	p.parts = t.partsOf(p, looks, now)
 	return page
 }
 
@@ -331,6 +357,7 @@ func hopsOf(looks []stageLook) []flow.Hop {
 		out = append(out, flow.Hop{
 			Stage: l.Name, Instances: len(l.Instances), Lag: l.lag.lag, Backlog: l.lag.records, Trend: l.lag.trend, Slope: l.lag.slope,
 			In: l.lag.in, Out: l.lag.out, Known: l.lag.known, Stalled: l.lag.stalled, Poison: l.lag.poison, Drain: l.lag.drain, Partitions: l.lag.parts,
+			Busy: l.facts.busy, Pressure: orZero(l.facts.pressure), Upstream: upstreamOf(looks, l),
 		})
 	}
 	return out
@@ -350,7 +377,8 @@ func lagAnswer(l *stageLook, history []float64) answer.Lag {
 		}
 	}
 	switch {
-	case l.lag.records <= 0 || !l.lag.ratesKnown || l.lag.trend == flow.Steady && !(l.lag.stalled > 0):
+	case l.lag.records <= 0 || !l.lag.ratesKnown || l.lag.drain == 0 || // the last: it keeps up, nobody looked
+		l.lag.trend == flow.Steady && !(l.lag.stalled > 0):
 	case math.IsInf(l.lag.drain, 1):
 		a.DrainNever = true
 	default:
