@@ -41,3 +41,9 @@ func (c *Counter) Step(start int64, v float64) float64 {
 	}
 	return v - prev
 }
+
+// Missing is how many records are missing since the residual was last near 0, tolerance and all.
+func (r *Residual) Missing() float64 { return r.high }
+
+// Surplus is how many records are too many since the residual was last near 0.
+func (r *Residual) Surplus() float64 { return -r.low }

@@ -177,6 +177,7 @@ func (t *tenant) readBroker(ctx context.Context, now int64) error {
 	if wide {
 		from = max(min(from, b.until-300_000), now-3_600_000)
 	}
+	from = t.exportsSince(from)
 	q, err := t.s.engine.Metrics().Querier(t.id, from, now)
 	if err != nil {
 		return fmt.Errorf("cannot read broker series: %w", err)

@@ -45,6 +45,8 @@ type pipe struct {
 	log       []answer.Change
 	nodes     map[string]int64 // auditors that count for it → last seen
 	offsets   []flow.Input     // what groups read that no application counts for
+	metered   bool             // its graph comes from standard counters alone
+	links     [][2]string      // of a metered one: which stage hands on to which without a broker
 	trouble   *trouble         // nil while it is not late
 	page      *answer.Pipeline // the last one made
 	parts     *parts           // made with it

@@ -2,9 +2,11 @@ package pipeline
 
 import (
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/weirhq/weir/query/flow"
+	"github.com/weirhq/weir/query/flow/rules"
 )
 
 // Config of the evaluation of pipelines.
@@ -27,6 +29,7 @@ type Config struct {
 	MaxPipelines int                  `yaml:"max_pipelines"` // per tenant; further ones are counted and not shown
 	Offsets      bool                 `yaml:"offsets_only"`  // show groups no application counts for, from offsets alone
 	Objectives   map[string]Objective `yaml:"objectives"`    // by pipeline, where the common lag and freshness are not right
+	RulesDir     string               `yaml:"rules_dir"`     // folder of further rules, *.yaml (docs/rules.md), read at the start; a file of a built-in system replaces it; empty: none
 }
 
 // Objective overrides the objectives of one pipeline; 0 keeps the common one.
@@ -71,12 +74,30 @@ func (c Config) Validate() error {
 	if c.MaxPipelines < 1 || c.MaxPipelines > 1_000_000 {
 		return fmt.Errorf("pipelines.max_pipelines is %d: must be between 1 and 1000000", c.MaxPipelines)
 	}
+	if c.RulesDir != "" {
+		if _, err := c.LoadRules(); err != nil {
+			return fmt.Errorf("pipelines.rules_dir: %w", err)
+		}
+	}
 	for id, o := range c.Objectives {
 		if o.Lag < 0 || o.Freshness < 0 {
 			return fmt.Errorf("pipelines.objectives.%s has lag %s and freshness %s: must not be negative; leave out what the common objective is right for", id, o.Lag, o.Freshness)
 		}
 	}
 	return nil
+}
+
+// LoadRules reads the rules of known systems: the built-in ones and those of RulesDir.
+func (c Config) LoadRules() (*rules.Set, error) {
+	if c.RulesDir == "" {
+		return rules.Builtin()
+	}
+	if s, err := os.Stat(c.RulesDir); err != nil {
+		return nil, fmt.Errorf("cannot read rules: %w", err)
+	} else if !s.IsDir() {
+		return nil, fmt.Errorf("cannot read rules: %q is a file: name the folder it lies in", c.RulesDir)
+	}
+	return rules.Load(os.DirFS(c.RulesDir))
 }
 
 func (c *Config) rules() flow.Rules {

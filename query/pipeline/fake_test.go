@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -138,8 +139,14 @@ next:
 	return set
 }
 
-func (q *fakeQuerier) LabelValues(context.Context, string, *storage.LabelHints, ...*labels.Matcher) ([]string, annotations.Annotations, error) {
-	return nil, nil, nil
+func (q *fakeQuerier) LabelValues(_ context.Context, name string, _ *storage.LabelHints, _ ...*labels.Matcher) ([]string, annotations.Annotations, error) {
+	q.e.mu.Lock()
+	defer q.e.mu.Unlock()
+	seen := map[string]bool{}
+	for _, s := range q.e.order {
+		seen[s.ls.Get(name)] = true
+	}
+	return slices.Sorted(maps.Keys(seen)), nil, nil
 }
 
 func (q *fakeQuerier) LabelNames(context.Context, *storage.LabelHints, ...*labels.Matcher) ([]string, annotations.Annotations, error) {

@@ -56,7 +56,7 @@ func (t *tenant) groupRow(r *reading, now int64) answer.GroupRow {
 	}
 	slo, _ := t.s.cfg.objective(r.pipeline)
 	switch {
-	case now-g.at > staleAfter || !g.known && (g.never > 0 || g.filtered > 0) || g.known && !g.lag.Known:
+	case now-g.at > t.staleAfter(r.q.destination) || !g.known && (g.never > 0 || g.filtered > 0) || g.known && !g.lag.Known:
 		row.State = answer.Unknown
 	case g.lag.Seconds > slo && g.trend == flow.DrainingT:
 		row.State = answer.Draining

@@ -238,7 +238,7 @@ func (t *tenant) partitionRows(looks []stageLook, now int64, slo float64) []answ
 			for j := len(out) - len(r.rows); j < len(out); j++ {
 				row := &out[j]
 				switch {
-				case now-r.lag.at > staleAfter || row.Lag.Seconds == nil:
+				case now-r.lag.at > t.staleAfter(in.Destination) || row.Lag.Seconds == nil:
 					row.State = answer.Unknown
 				case *row.Lag.Seconds > slo && row.Lag.Trend == flow.DrainingT:
 					row.State = answer.Draining

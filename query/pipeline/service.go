@@ -17,6 +17,7 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 
 	"github.com/weirhq/weir/query/answer"
+	"github.com/weirhq/weir/query/flow/rules"
 	"github.com/weirhq/weir/store"
 )
 
@@ -36,6 +37,7 @@ type Extras struct {
 	Collectors func() []CollectorInfo // states of collectors
 	Ingest     *metrics.Set           // holds weir_ingest_… of this process
 	Version    string
+	Rules      *rules.Set // what the series of known systems mean; nil = those of the configuration
 }
 
 // Service evaluates the pipelines of every tenant that has data. It is safe for concurrent use.
@@ -50,6 +52,7 @@ type Service struct {
 	self    selfBook
 
 	took, failed, overflow *metrics.Counter
+	unnamed                *metrics.Counter
 	absurd                 *metrics.Counter
 	evaluations            *metrics.Histogram
 }
@@ -63,9 +66,16 @@ func New(cfg Config, engine store.Engine, log *slog.Logger, set *metrics.Set, ex
 		cfg: cfg, engine: engine, log: log, extras: extras, tenants: map[store.Tenant]*tenant{},
 		failed:      set.NewCounter("weir_pipeline_evaluation_failures_total"),
 		overflow:    set.NewCounter("weir_pipeline_limit_exceeded_total"),
+		unnamed:     set.NewCounter("weir_pipeline_unnamed_series_total"),
 		absurd:      set.NewCounter("weir_pipeline_absurd_samples_total"),
 		took:        set.NewCounter("weir_pipeline_evaluations_total"),
 		evaluations: set.NewHistogram("weir_pipeline_evaluation_seconds"),
+	}
+	if s.extras.Rules == nil {
+		var err error
+		if s.extras.Rules, err = cfg.LoadRules(); err != nil {
+			log.Error("counters are not read", "error", err)
+		}
 	}
 	set.NewGauge("weir_pipeline_pipelines", func() float64 {
 		n := 0
@@ -232,6 +242,7 @@ type tenant struct {
 	cells      cellBook
 	ledger     ledgerBook
 	usage      usageBook
+	counters   counterBook
 	hooks      hooks
 	nextSettle int64
 	nextSeries int64
@@ -240,7 +251,9 @@ type tenant struct {
 }
 
 func newTenant(s *Service, id store.Tenant) *tenant {
-	return &tenant{s: s, id: id, pipes: map[string]*pipe{}, broker: newBrokerBook(), ledger: newLedgerBook(), usage: usageBook{by: map[string]usage{}}}
+	t := &tenant{s: s, id: id, pipes: map[string]*pipe{}, broker: newBrokerBook(), ledger: newLedgerBook(), usage: usageBook{by: map[string]usage{}}}
+	t.hooks.facts = t.stageFacts
+	return t
 }
 
 func (t *tenant) complain(now time.Time, err error) {
@@ -262,6 +275,9 @@ func (t *tenant) evaluate(ctx context.Context, now int64) error {
 		}
 		t.loaded = true
 	}
+	if err := t.readCounters(ctx, now); err != nil {
+		return err
+	}
 	if err := t.readBroker(ctx, now); err != nil {
 		return err
 	}
@@ -270,6 +286,7 @@ func (t *tenant) evaluate(ctx context.Context, now int64) error {
 			return err
 		}
 		t.discover(now)
+		t.discoverCounters(now)
 		if err := t.settle(ctx, now); err != nil {
 			return err
 		}

@@ -119,7 +119,7 @@ func (t *tenant) pageOnce(p *pipe, now int64) *answer.Pipeline {
 		}
 	}
 	well := p.state == answer.OK || p.state == answer.Idle
-	if !p.cells && well && p.page != nil && p.pageOf == seen && now-p.page.At < pageReuse && now >= p.page.At {
+	if !p.cells && !p.metered && well && p.page != nil && p.pageOf == seen && now-p.page.At < pageReuse && now >= p.page.At {
 		again := *p.page
 		again.At = now
 		return &again

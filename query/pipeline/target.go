@@ -75,6 +75,9 @@ func (t *tenant) target(fig int, ls labels.Labels) *target {
 	if tg, ok := b.series[h]; ok {
 		return tg
 	}
+	if t.isSilenced(ls) {
+		return nil
+	}
 	if len(b.series) >= maxBrokerSeries {
 		t.s.overflow.Inc()
 		return nil

@@ -95,7 +95,7 @@ func (t *tenant) looks(p *pipe, now int64) []stageLook {
 				rates = false
 				continue
 			}
-			if now-g.at > staleAfter {
+			if now-g.at > t.staleAfter(i.Destination) {
 				l.stale = true
 				rates = false
 				continue
@@ -123,6 +123,7 @@ func (t *tenant) looks(p *pipe, now int64) []stageLook {
 		if len(st.Out) > 0 {
 			l.out = p.rates[stageDir{st.Name, cell.Out}].perSecond(now)
 		}
+		t.counterLook(p, &l, now)
 		l.facts = t.facts(p, st.Name, now)
 		if n, ok := p.newestOf(st); ok {
 			age := math.Max(0, float64(now-n.ts)/1000)
@@ -197,6 +198,10 @@ func (t *tenant) page(p *pipe, now int64) *answer.Pipeline {
 		}
 	}
 	row.In, row.Out = ends(looks)
+	behind, who, still, gone := t.counterState(p, looks, now)
+	if behind != nil && row.Lag.Seconds == nil {
+		row.Lag.Seconds, row.Slowest = behind, who
+	}
 	hops := hopsOf(looks)
 	stuck, isStuck := flow.Bottleneck(hops, sloLag)
 	if late && isStuck {
@@ -224,15 +229,19 @@ func (t *tenant) page(p *pipe, now int64) *answer.Pipeline {
 		if !isStuck {
 			row.Sentence = fmt.Sprintf("The newest data at the sink is %s old, and no queue holds it back.", flow.Age(orZero(sink)))
 		}
+	case behind != nil && *behind > sloLag:
+		row.State, row.Sentence = answer.Late, fmt.Sprintf("%s is %s behind.", who, flow.Age(*behind))
 	case len(silent) > 0:
 		row.State, row.Sentence = answer.Unknown, strings.Join(silent, " ")
 	case stale:
 		row.State, row.Sentence = answer.Unknown, "The offsets of its queues are no longer reported."
 	case slowest < 0 && sink == nil && neverCommitted(looks) != "":
 		row.State, row.Sentence = answer.Unknown, neverCommitted(looks)
-	case slowest < 0 && sink == nil:
+	case gone && slowest < 0 && sink == nil:
+		row.State, row.Sentence = answer.Unknown, "The counters of its stages are no longer reported."
+	case slowest < 0 && sink == nil && !p.metered:
 		row.State, row.Sentence = answer.Unknown, "No evidence yet: neither offsets nor counts."
-	case idle && backlog == 0:
+	case (idle || still) && backlog == 0:
 		row.State = answer.Idle
 	default:
 		row.State = answer.OK
@@ -256,6 +265,7 @@ func (t *tenant) page(p *pipe, now int64) *answer.Pipeline {
 	if row.State == answer.Late || row.State == answer.Draining {
 		row.Sentence = withLoss(row.Sentence, looks)
 	}
+	t.showCounters(page, p, now)
 	page.Changes = lastChanges(t.log, p.log)
 	page.Evidence = t.evidence(p, looks)
 	page.Latency = []answer.PathLatency{}
@@ -379,6 +389,9 @@ func lagAnswer(l *stageLook, history []float64) answer.Lag {
 }
 
 func (t *tenant) level(p *pipe) string {
+	if p.metered {
+		return flow.L1
+	}
 	if !p.cells {
 		return flow.L0
 	}
@@ -404,6 +417,9 @@ func (t *tenant) evidence(p *pipe, looks []stageLook) string {
 	}
 	if instances > 0 {
 		parts = append(parts, fmt.Sprintf("counts of %d instances", instances))
+	}
+	if p.metered {
+		parts = append(parts, fmt.Sprintf("standard counters of %d stages", len(p.topo.Stages)))
 	}
 	if t.level(p) == flow.L3 {
 		parts = append(parts, "fingerprints")
