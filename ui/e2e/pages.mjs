@@ -3,7 +3,18 @@
 const MOCK = [
   { name: 'now', path: '/', ready: 'section[aria-label="Worst pipelines"] tbody tr' },
   { name: 'pipelines', path: '/pipelines', ready: 'table[aria-label="Pipelines"] tbody tr' },
+  { name: 'groups', path: '/groups', ready: 'table[aria-label="Consumer groups"] tbody a.name' },
   { name: 'pipeline', path: '/p/orders', ready: '.plot canvas' },
+  {
+    name: 'pipeline-whatif',
+    path: '/p/orders?wi=consumers:6,inflow:1.2&cmp=1d',
+    ready: 'section[aria-label="What if"] .plot canvas',
+  },
+  { name: 'pipeline-partitions', path: '/p/orders?tab=partitions', ready: '.heat-plot[data-cells]' },
+  { name: 'pipeline-stages', path: '/p/orders?tab=stages', ready: 'section[aria-label="Latency from the origin"]' },
+  { name: 'pipeline-traces', path: '/p/orders?tab=traces', ready: 'table[aria-label="Traces"] tbody tr' },
+  { name: 'pipeline-config', path: '/p/orders?tab=config', ready: 'section[aria-label="Proposed"] .yaml' },
+  { name: 'pipeline-file', path: '/p/clicks?tab=config', ready: 'section[aria-label="Declared"] code' },
   { name: 'pipeline-losing', path: '/p/clicks?tab=partitions', ready: '.map .node' },
   { name: 'pipeline-unknown', path: '/p/ledger-sync', ready: '.map .node' },
   { name: 'pipeline-fan', path: '/p/vehicle-positions?sel=geofence&tab=stages', ready: '.node-panel' },

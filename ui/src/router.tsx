@@ -22,6 +22,10 @@ const routes = [
   ),
   page('/pipelines', PipelinesPage),
   page(
+    '/groups',
+    lazyRouteComponent(() => import('./pages/groups/page'), 'GroupsPage'),
+  ),
+  page(
     '/p/$id',
     lazyRouteComponent(() => import('./pages/pipeline/page'), 'PipelinePage'),
   ),

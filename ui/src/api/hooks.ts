@@ -6,8 +6,8 @@ import { LiveClient, type Status, type Topic } from './live';
 import type {
   Alerts,
   Annotations,
-  Incidents,
   IncidentDetail,
+  Incidents,
   Loss,
   LossDetail,
   Now,
@@ -132,8 +132,9 @@ export type RangeNow = () => { from: number; to: number };
 
 const whole = (r: { from: number; to: number }) => ({ from: Math.round(r.from), to: Math.round(r.to) });
 
-export const useHistory = (id: string, rangeKey: string, range: RangeNow, on: boolean) =>
+export const useHistory = (id: string, rangeKey: string, range: RangeNow, on: boolean, enabled = true) =>
   useAnswer<PipelineHistory>({
+    enabled,
     key: ['history', id, rangeKey],
     fetch: (signal) =>
       take(http.GET('/api/v1/pipelines/{id}/history', { params: { path: { id }, query: whole(range()) }, signal })),

@@ -1,6 +1,6 @@
 import { useState } from 'react';
 import { keysOff, setKeysOff } from '../components/keys';
-import { Modal } from './modal';
+import { Modal } from '../components/modal';
 import { PAGES } from './pages';
 
 const GENERAL: [string[], string][] = [

@@ -10,6 +10,7 @@ export interface Page {
 export const PAGES: readonly Page[] = [
   { path: '/', name: 'Now', key: 'n', says: 'is anything wrong, what first' },
   { path: '/pipelines', name: 'Pipelines', key: 'p', says: 'which one is late, is it getting worse' },
+  { path: '/groups', name: 'Groups', key: 'g', says: 'which consumer group is behind' },
   { path: '/loss', name: 'Loss', key: 'l', says: 'what was lost, where, since when' },
   { path: '/alerts', name: 'Alerts', key: 'a', says: 'what fires' },
   { path: '/explore', name: 'Explore', key: 'e', says: 'a free question in PromQL' },

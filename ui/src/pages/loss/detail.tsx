@@ -4,12 +4,13 @@ import { useLossDetail } from '../../api/hooks';
 import { type LossDetail, type LossRow, type LossWindow, list } from '../../api/types';
 import { CopyButton } from '../../components/copy-button';
 import { Go } from '../../components/link';
-import { evidence } from '../../components/loss-table';
+
 import { Hatch } from '../../components/ribbon';
 import { Screen } from '../../components/screen';
 import { State } from '../../components/state';
 import { count, percent } from '../../lib/format';
 import { clock, clockSeconds, full } from '../../lib/time';
+import { evidence } from '../../lib/words';
 import { useRange, useView } from '../../state/use-view';
 import './loss.css';
 

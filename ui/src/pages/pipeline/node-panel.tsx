@@ -8,11 +8,13 @@ export function NodePanel({
   node,
   edges,
   nodes,
+  pipeline,
   close,
 }: {
   node: FlowNode;
   edges: readonly Edge[];
   nodes: readonly FlowNode[];
+  pipeline: string;
   close: () => void;
 }) {
   const isQueue = node.kind === 'queue';
@@ -48,9 +50,14 @@ export function NodePanel({
         <State state={node.state} />
         <span className="grow" />
         {isQueue ? null : (
-          <Go to="/traces" view={{ service: node.name }} className="btn">
-            Traces
-          </Go>
+          <>
+            <Go to={`/p/${encodeURIComponent(pipeline)}/stage/${encodeURIComponent(node.name)}`} className="btn">
+              Open the stage
+            </Go>
+            <Go to="/traces" view={{ service: node.name }} className="btn">
+              Traces
+            </Go>
+          </>
         )}
         <button type="button" className="btn" onClick={close}>
           Close
