@@ -15,10 +15,18 @@ const MOCK = [
   { name: 'pipeline-traces', path: '/p/orders?tab=traces', ready: 'table[aria-label="Traces"] tbody tr' },
   { name: 'pipeline-config', path: '/p/orders?tab=config', ready: 'section[aria-label="Proposed"] .yaml' },
   { name: 'pipeline-file', path: '/p/clicks?tab=config', ready: 'section[aria-label="Declared"] code' },
+  { name: 'stage', path: '/p/orders/stage/enrich', ready: 'section[aria-label="Containers"]' },
+  { name: 'stage-losing', path: '/p/iot-west/stage/gateway', ready: 'section[aria-label="Losses"] tbody tr' },
   { name: 'pipeline-losing', path: '/p/clicks?tab=partitions', ready: '.map .node' },
   { name: 'pipeline-unknown', path: '/p/ledger-sync', ready: '.map .node' },
   { name: 'pipeline-fan', path: '/p/vehicle-positions?sel=geofence&tab=stages', ready: '.node-panel' },
   { name: 'loss', path: '/loss', ready: '.loss-detail .bars' },
+  { name: 'incidents', path: '/loss?tab=incidents', ready: 'table[aria-label="Incidents"] tbody tr' },
+  ...['clicks', 'ledger-sync', 'payments'].map((p) => ({
+    name: `incident-${p}`,
+    find: { path: '/api/v1/incidents', pipeline: p },
+    ready: '.headline .big',
+  })),
   { name: 'alerts', path: '/alerts', ready: 'table[aria-label="Alerts"] tbody tr' },
   { name: 'explore', path: '/explore?q=rate(weir_collector_received_total[1m])', ready: '.plot canvas' },
   { name: 'explore-empty', path: '/explore', ready: 'section[aria-label="Examples"]' },
@@ -29,9 +37,15 @@ const MOCK = [
 
 const answer = async (base, path) => (await fetch(base + path)).json();
 
+/** The page of a pipeline's newest incident. */
+async function incident(base, page) {
+  const found = (await answer(base, page.find.path)).incidents.find((i) => i.pipeline === page.find.pipeline);
+  return { ...page, path: `/loss/${encodeURIComponent(found.id)}` };
+}
+
 /** The mock's pages, or those of a real server, found by asking its API. */
 export async function pagesOf(base, isMock) {
-  if (isMock) return MOCK;
+  if (isMock) return Promise.all(MOCK.map((p) => (p.find ? incident(base, p) : p)));
   const some = 'main h1, main .state-box';
   const pages = [
     { name: 'now', path: '/', ready: 'section[aria-label="Worst pipelines"]' },

@@ -30,8 +30,16 @@ const routes = [
     lazyRouteComponent(() => import('./pages/pipeline/page'), 'PipelinePage'),
   ),
   page(
+    '/p/$id/stage/$stage',
+    lazyRouteComponent(() => import('./pages/stage/page'), 'StagePage'),
+  ),
+  page(
     '/loss',
     lazyRouteComponent(() => import('./pages/loss/page'), 'LossPage'),
+  ),
+  page(
+    '/loss/$id',
+    lazyRouteComponent(() => import('./pages/incident/page'), 'IncidentPage'),
   ),
   page(
     '/alerts',

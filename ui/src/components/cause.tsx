@@ -33,11 +33,14 @@ export function CauseCard({
   cause,
   sentence,
   state,
+  since,
   more,
 }: {
   cause: Cause | null | undefined;
   sentence: string;
   state: string;
+  /** What the page says already, Unix ms. */
+  since?: number;
   more?: ReactNode;
 }) {
   const [first, rest] = split(cause?.sentence || sentence);
@@ -49,7 +52,7 @@ export function CauseCard({
         {cause ? <CauseChip kind={cause.class} /> : null}
         <b>{first}</b> {rest} {more ? <span className="mut">{more}</span> : null}
       </p>
-      {cause ? <Before cause={cause} /> : null}
+      {cause ? <Before cause={cause} said={since ?? 0} /> : null}
       {facts.length > 0 ? (
         <details>
           <summary>What this rests on</summary>
@@ -64,13 +67,16 @@ export function CauseCard({
   );
 }
 
-function Before({ cause }: { cause: Cause }) {
+const MINUTE = 60_000;
+
+function Before({ cause, said }: { cause: Cause; said: number }) {
   const [view] = useView();
   const now = useClock(5000);
-  if (!cause.since && !cause.before) return null;
+  const began = cause.since > 0 && Math.abs(cause.since - said) > MINUTE;
+  if (!began && !cause.before) return null;
   return (
     <p className="row before">
-      {cause.since > 0 ? (
+      {began ? (
         <span className="mut">
           Began {when(cause.since, view.tz, now)}, {duration((now - cause.since) / 1000)} ago.
         </span>

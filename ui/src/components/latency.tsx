@@ -25,7 +25,7 @@ export function Latency({ rows }: { rows: readonly PathLatency[] }) {
               <th scope="col">p90</th>
               <th scope="col">p95</th>
               <th scope="col">p99</th>
-              <th scope="col">Most</th>
+              <th scope="col">Max</th>
               <th scope="col" className="l">
                 <span className="sr">p50, p95 and p99, drawn</span>
               </th>

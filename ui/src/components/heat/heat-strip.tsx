@@ -4,6 +4,7 @@ import type { PartitionHeat } from '../../api/types';
 import { count, duration, plural, rate } from '../../lib/format';
 import { clock, clockSeconds, zoneName } from '../../lib/time';
 import { useTheme } from '../../state/theme';
+import '../../charts/chart.css';
 import './heat.css';
 import { HeatTable } from './heat-table';
 import { at, type Grid, grid, move, type Place, rowHeight, summaries } from './model';

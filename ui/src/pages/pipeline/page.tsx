@@ -86,6 +86,7 @@ function Content({ data, id }: { data: Pipeline; id: string }) {
         cause={data.cause}
         sentence={data.sentence}
         state={data.state}
+        since={data.since}
         more={data.evidence ? `Evidence: ${data.evidence}.` : null}
       />
       <Partial completeness={data.completeness} />

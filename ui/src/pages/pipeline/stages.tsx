@@ -9,21 +9,7 @@ import { State } from '../../components/state';
 import { bytes, count, DASH, duration, rate, spanDuration } from '../../lib/format';
 import { useGo } from '../../state/use-view';
 
-const COLUMNS = [
-  'In /s',
-  'Out /s',
-  'In',
-  'Out',
-  'Filtered',
-  'Dead letters',
-  'Dropped',
-  'Lost',
-  'Out / in',
-  'Bytes out',
-  'Watermark',
-  'p50',
-  'p99',
-];
+const COLUMNS = ['In', 'Out', 'Out / in', 'Filtered', 'Dead letters', 'Dropped', 'Lost', 'Watermark', 'p50', 'p99'];
 
 const pathOf = (pipeline: string, stage: string) =>
   `/p/${encodeURIComponent(pipeline)}/stage/${encodeURIComponent(stage)}`;
@@ -104,16 +90,22 @@ function Row({ s, id, index, on, open }: { s: StageRow; id: string; index: numbe
           </div>
         ) : null}
       </td>
-      <td>{rate(s.rate_in)}</td>
-      <td>{rate(s.rate_out)}</td>
-      <td>{count(s.in)}</td>
-      <td>{count(s.out)}</td>
+      <td>
+        {count(s.in)}
+        <div className="mut">{s.rate_in == null ? '' : `${rate(s.rate_in)}/s`}</div>
+      </td>
+      <td>
+        {count(s.out)}
+        <div className="mut">{s.rate_out == null ? '' : `${rate(s.rate_out)}/s`}</div>
+      </td>
+      <td>
+        {s.amplify == null ? DASH : `× ${s.amplify.toFixed(2)}`}
+        <div className="mut">{s.bytes > 0 ? bytes(s.bytes) : ''}</div>
+      </td>
       <td>{count(s.filtered)}</td>
       <td className={s.dlq > 0 ? 'warn' : undefined}>{count(s.dlq)}</td>
       <td className={s.dropped > 0 ? 'warn' : undefined}>{count(s.dropped)}</td>
       <td className={s.lost > 0 ? 'bad' : undefined}>{s.state === 'UNKNOWN' ? '?' : count(s.lost)}</td>
-      <td>{s.amplify == null ? DASH : s.amplify.toFixed(2)}</td>
-      <td>{s.bytes > 0 ? bytes(s.bytes) : DASH}</td>
       <td>{duration(s.watermark)}</td>
       <td>{s.p50 == null ? DASH : spanDuration(s.p50)}</td>
       <td>{s.p99 == null ? DASH : spanDuration(s.p99)}</td>
