@@ -17,7 +17,24 @@ const SAYS = {
   'ledger-sync': 'Nobody knows whether settle loses records: its auditor on node-03 is silent.',
 };
 
-function incident(row, from, to, still, extra = {}) {
+/** The windows of an incident and a little before and after it. */
+function ribbon(row, from, to, verdict) {
+  const out = [];
+  for (let t = from - 10 * MINUTE; t < to + 5 * MINUTE && t < Date.now(); t += MINUTE) {
+    const inside = t >= from && t < to;
+    const losing = inside && (row.pipeline !== 'iot-west' || Math.floor(t / (15 * MINUTE)) % 3 === 0);
+    const open = t > Date.now() - 2 * MINUTE;
+    out.push({
+      window: Math.floor(t / MINUTE) * 60,
+      state: open ? 'IN_FLIGHT' : losing ? verdict : 'OK',
+      lost: losing && row.lost > 0 && !open ? Math.ceil((row.lost * MINUTE) / (to - from)) : 0,
+    });
+  }
+  return out;
+}
+
+function incident(edge, from, to, still, extra = {}) {
+  const row = { ...edge, ribbon: ribbon(edge, from, to, edge.verdict) };
   return {
     id: incidentId(row, from),
     row,

@@ -6,7 +6,19 @@ import { State } from './state';
 
 const MOST = 240;
 
-const COLUMNS = ['In', 'Out', 'Filtered', 'Dead letters', 'Dropped', 'In flight', 'Lost', 'Twice'];
+type Amount = 'up' | 'down' | 'filtered' | 'dlq' | 'dropped' | 'in_flight' | 'surplus';
+
+const ALL: readonly [Amount, string][] = [
+  ['up', 'In'],
+  ['down', 'Out'],
+  ['filtered', 'Filtered'],
+  ['dlq', 'Dead letters'],
+  ['dropped', 'Dropped'],
+  ['in_flight', 'In flight'],
+  ['surplus', 'Twice'],
+];
+const SHORT = ALL.filter(([k]) => k === 'up' || k === 'down' || k === 'in_flight');
+const WARN = new Set<Amount>(['dlq', 'dropped']);
 
 interface Props {
   windows: readonly LossWindow[];
@@ -14,11 +26,14 @@ interface Props {
   label: string;
   shown?: LossWindow;
   choose?: (w: LossWindow) => void;
+  /** Only what fits half a page. */
+  short?: boolean;
 }
 
-export function Balances({ windows, zone, label, shown, choose }: Props) {
+export function Balances({ windows, zone, label, shown, choose, short }: Props) {
   // Windows of less than a minute are told apart by their seconds.
   const fine = windows.some((w) => w.window % 60 !== 0);
+  const columns = short ? SHORT : ALL;
   const time = (w: LossWindow) => (fine ? clockSeconds : clock)(w.window * 1000, zone);
   return (
     <div className="scroll tall-list" style={{ maxHeight: 340 }} tabIndex={0} role="region" aria-label={label}>
@@ -31,14 +46,17 @@ export function Balances({ windows, zone, label, shown, choose }: Props) {
             <th scope="col" className="l">
               Verdict
             </th>
-            {COLUMNS.map((c) => (
-              <th scope="col" key={c}>
-                {c}
+            {columns.map(([k, name]) => (
+              <th scope="col" key={k}>
+                {name}
               </th>
             ))}
-            <th scope="col" className="l">
-              Settled
-            </th>
+            <th scope="col">Lost</th>
+            {short ? null : (
+              <th scope="col" className="l">
+                Settled
+              </th>
+            )}
           </tr>
         </thead>
         <tbody>
@@ -56,21 +74,21 @@ export function Balances({ windows, zone, label, shown, choose }: Props) {
               </td>
               <td className="l">
                 <State state={w.verdict} />
+                {w.revision > 1 ? <Revised n={w.revision - 1} /> : null}
               </td>
-              <td>{count(w.up)}</td>
-              <td>{count(w.down)}</td>
-              <td>{count(w.filtered)}</td>
-              <td className={w.dlq > 0 ? 'warn' : undefined}>{count(w.dlq)}</td>
-              <td className={w.dropped > 0 ? 'warn' : undefined}>{count(w.dropped)}</td>
-              <td>{count(w.in_flight)}</td>
+              {columns.map(([k]) => (
+                <td key={k} className={WARN.has(k) && w[k] > 0 ? 'warn' : undefined}>
+                  {count(w[k])}
+                </td>
+              ))}
               <td className={w.lost > 0 ? 'bad' : undefined}>
                 <Lost w={w} />
               </td>
-              <td>{count(w.surplus)}</td>
-              <td className="l mut">
-                {w.settled_at > 0 ? clockSeconds(w.settled_at, zone) : w.settled ? 'yes' : 'not yet'}
-                {w.revision > 1 ? <Revised n={w.revision - 1} /> : null}
-              </td>
+              {short ? null : (
+                <td className="l mut">
+                  {w.settled_at > 0 ? clockSeconds(w.settled_at, zone) : w.settled ? 'yes' : 'not yet'}
+                </td>
+              )}
             </tr>
           ))}
         </tbody>

@@ -11,6 +11,7 @@ const GENERAL: [string[], string][] = [
   [['Esc'], 'back, close'],
   [['[', ']'], 'earlier, later'],
   [['+', '-'], 'zoom in, zoom out'],
+  [['c'], 'compare a pipeline with yesterday, last week'],
   [['l'], 'live on or off'],
   [['u'], 'UTC or local time'],
   [['d'], 'dark or light'],

@@ -8,7 +8,7 @@ import '../../charts/chart.css';
 import './heat.css';
 import { HeatTable } from './heat-table';
 import { at, type Grid, grid, move, type Place, rowHeight, summaries } from './model';
-import { paint } from './paint';
+import { CALM, paint } from './paint';
 
 interface Props {
   heat: PartitionHeat;
@@ -49,7 +49,7 @@ export function HeatStrip({ heat, zone, hot }: Props) {
 }
 
 function Scale({ max, hot }: { max: number; hot: boolean }) {
-  const colour = hot ? 'var(--late)' : 'var(--s1)';
+  const colour = hot ? 'var(--late)' : `color-mix(in srgb, var(--s1) ${100 * CALM}%, var(--hover))`;
   return (
     <span className="heat-scale" aria-hidden>
       0 <i style={{ background: `linear-gradient(90deg, var(--hover), ${colour})` }} /> {rate(max)}

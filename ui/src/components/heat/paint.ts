@@ -1,6 +1,9 @@
 // Paints a grid: one pixel a cell into a small picture, then stretched. 60,000 cells take a few milliseconds.
 import { at, type Grid, strength } from './model';
 
+/** The end of the scale where nothing is late. */
+export const CALM = 0.5;
+
 type RGB = [number, number, number];
 
 /** Any CSS colour as numbers, through a canvas of one pixel. */
@@ -32,7 +35,8 @@ export function paint(canvas: HTMLCanvasElement, g: Grid, width: number, height:
   for (let r = 0; r < rows; r++)
     for (let c = 0; c < columns; c++) {
       const v = at(g, r, c);
-      const s = strength(v, g.max);
+      // Without lateness the darkest cell is no alarm: it stays pale.
+      const s = strength(v, g.max) * (hot ? 1 : CALM);
       const from = v < 0 ? panel : ground;
       const i = 4 * (r * columns + c);
       for (let k = 0; k < 3; k++)

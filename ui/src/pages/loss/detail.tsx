@@ -3,7 +3,6 @@ import { useId } from 'react';
 import { useLossDetail } from '../../api/hooks';
 import { type Incident, type LossDetail, type LossRow, type LossWindow, list } from '../../api/types';
 import { Balances, Revised } from '../../components/balances';
-import { Equation } from '../../components/equation';
 import { Examples } from '../../components/examples';
 import { incidentPath } from '../../components/incident-list';
 import { Go } from '../../components/link';
@@ -58,9 +57,8 @@ function Panels({ data, row, incident }: { data: LossDetail; row: LossRow; incid
           {shown ? <State state={shown.verdict} /> : null}
         </div>
         {shown ? <Bars w={shown} /> : <p className="mut">No window of this row lies in the range.</p>}
-        {shown ? <Equation b={shown} known={!shown.verdict.startsWith('UNKNOWN')} /> : null}
         {windows.length > 0 ? (
-          <details className="windows">
+          <details className="windows" open>
             <summary>
               All windows <span className="mut">newest first</span>
             </summary>
@@ -68,6 +66,7 @@ function Panels({ data, row, incident }: { data: LossDetail; row: LossRow; incid
               windows={windows}
               zone={view.tz}
               label="Windows"
+              short
               shown={shown}
               choose={(w) => set({ w: String(w.window), sel: row.id })}
             />
@@ -113,7 +112,7 @@ function Bars({ w }: { w: LossWindow }) {
     { name: 'In', n: w.up, fill: 'var(--s1)' },
     { name: 'Out', n: w.down, fill: 'var(--s3)' },
     { name: 'Filtered', n: w.filtered, fill: 'var(--mut)' },
-    { name: 'Dead-lettered', n: w.dlq, fill: 'var(--mut)' },
+    { name: 'Dead letters', n: w.dlq, fill: 'var(--mut)' },
     { name: 'Dropped, with a reason', n: w.dropped, fill: 'var(--late)', hide: w.dropped === 0 },
     { name: 'In flight', n: w.in_flight, fill: 'var(--mut)' },
     { name: 'Lost', n: w.lost, fill: `url(#${id})` },

@@ -3,6 +3,7 @@ import { useMemo } from 'react';
 import { useHistory } from '../../api/hooks';
 import { list, type Pipeline } from '../../api/types';
 import { useKeys } from '../../components/keys';
+import { NoteButton } from '../../components/note-button';
 import { Screen } from '../../components/screen';
 import { Segmented } from '../../components/segmented';
 import { clock } from '../../lib/time';
@@ -10,7 +11,7 @@ import { useRange, useView } from '../../state/use-view';
 import { Charts } from './charts';
 import { CHOICES, next, shiftOf, wordOf } from './compare';
 import { Next } from './next';
-import { Happened, NoteButton, useHappened } from './notes';
+import { Happened, useHappened } from './notes';
 
 export function History({ data, id }: { data: Pipeline; id: string }) {
   const [view, set] = useView();

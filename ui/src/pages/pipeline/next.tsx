@@ -14,7 +14,9 @@ export function Next({ data, id }: { data: Pipeline; id: string }) {
       <section className="card pad" aria-label="Forecast">
         <b>What comes next</b>{' '}
         <span className="mut">
-          is not known: no offsets of this pipeline are read, so nobody can say when a backlog is gone.
+          {data.state === 'IDLE'
+            ? 'Nothing flows, so nothing piles up.'
+            : 'is not known: where its readers stand in their queues is not known, so nobody can say when a backlog is gone.'}
         </span>
       </section>
     );

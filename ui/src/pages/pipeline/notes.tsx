@@ -1,11 +1,10 @@
 // What happened in the range: changes weir saw, deploys that were told, notes of people.
 import { useMutation, useQueryClient } from '@tanstack/react-query';
-import { useMemo, useState } from 'react';
+import { useMemo } from 'react';
 import { http, take } from '../../api/client';
 import { type RangeNow, useAnnotations } from '../../api/hooks';
 import { type Change, list, type Pipeline } from '../../api/types';
 import { kindWord } from '../../components/changes';
-import { NoteForm } from '../../components/note-form';
 import { when } from '../../lib/time';
 import { useView } from '../../state/use-view';
 
@@ -48,18 +47,6 @@ export function useHappened(
     }));
     return join(list(changes), told, from, to + 60_000);
   }, [annotations, changes, range]);
-}
-
-export function NoteButton({ pipeline }: { pipeline: string }) {
-  const [open, setOpen] = useState(false);
-  return (
-    <>
-      <button type="button" className="btn" onClick={() => setOpen(true)}>
-        Note what happened
-      </button>
-      {open ? <NoteForm pipeline={pipeline} close={() => setOpen(false)} /> : null}
-    </>
-  );
 }
 
 export function Happened({ changes }: { changes: readonly Happening[] }) {
