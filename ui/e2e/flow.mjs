@@ -263,7 +263,7 @@ export function tests({ base, browser, control, print }) {
         const fresh = await page.context().newPage();
         await fresh.goto(href);
         await fresh.waitForSelector('.headline .big:has-text("records lost")');
-        await fresh.click('a:text-is("Explore")');
+        await fresh.click('main a:text-is("Explore")');
         await fresh.waitForURL((u) => u.pathname === '/explore' && u.searchParams.get('q')?.includes('clicks'));
         await fresh.close();
         await page.click('#tab-Incidents');

@@ -50,14 +50,25 @@ export async function pagesOf(base, isMock) {
   const pages = [
     { name: 'now', path: '/', ready: 'section[aria-label="Worst pipelines"]' },
     { name: 'pipelines', path: '/pipelines', ready: some },
+    { name: 'groups', path: '/groups', ready: some },
     { name: 'loss', path: '/loss', ready: some },
+    { name: 'incidents', path: '/loss?tab=incidents', ready: some },
     { name: 'alerts', path: '/alerts', ready: some },
     { name: 'explore', path: '/explore?q=up', ready: some },
     { name: 'traces', path: '/traces', ready: some },
     { name: 'self', path: '/self', ready: some },
   ];
   const pipeline = (await answer(base, '/api/v1/pipelines')).pipelines?.[0];
-  if (pipeline) pages.push({ name: 'pipeline', path: `/p/${encodeURIComponent(pipeline.id)}`, ready: 'main h1' });
+  if (pipeline) {
+    const path = `/p/${encodeURIComponent(pipeline.id)}`;
+    const stage = encodeURIComponent(pipeline.slowest);
+    pages.push({ name: 'pipeline', path, ready: 'main h1' });
+    pages.push({ name: 'pipeline-whatif', path: `${path}?wi=open`, ready: 'main h1' });
+    pages.push({ name: 'pipeline-config', path: `${path}?tab=config`, ready: 'section[aria-label="Declared"]' });
+    if (stage) pages.push({ name: 'stage', path: `${path}/stage/${stage}`, ready: 'main h1' });
+  }
+  const lost = (await answer(base, '/api/v1/incidents')).incidents?.[0];
+  if (lost) pages.push({ name: 'incident', path: `/loss/${encodeURIComponent(lost.id)}`, ready: '.headline .big' });
   const trace = (await answer(base, '/api/v1/traces')).traces?.[0];
   if (trace) pages.push({ name: 'trace', path: `/t/${trace.id}`, ready: '.span-row' });
   return pages;

@@ -154,7 +154,7 @@ export function heat(id, destination, group, from, to, step, wide = 0) {
   const { queue: first } = input(p);
   const all = wide || queue.parts;
   const shown = Math.min(500, all);
-  const slow = queue === first && p.state(to) !== 'OK';
+  const slow = queue === first && ['LATE', 'DRAINING'].includes(p.state(to));
   const times = [];
   for (let t = Math.ceil(from / step) * step; t <= to; t += step) times.push(t);
   const unknown = p.state(to) === 'UNKNOWN';

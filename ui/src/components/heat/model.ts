@@ -34,8 +34,8 @@ export function strength(value: number, max: number): number {
   return 0.08 + 0.92 * Math.sqrt(Math.min(1, value / max));
 }
 
-/** Height of a row: all in sight where they fit, at least two pixels each. */
-export const rowHeight = (rows: number): number => Math.max(2, Math.min(16, Math.floor(360 / Math.max(1, rows))));
+/** Height of a row: all in sight where they fit, at least a pixel each. */
+export const rowHeight = (rows: number): number => Math.max(1, Math.min(16, Math.floor(420 / Math.max(1, rows))));
 
 export interface Place {
   row: number;
