@@ -25,7 +25,7 @@ export function ChangeLine({ change }: { change: Change }) {
   const path = useRouterState({ select: (s) => s.location.pathname });
   const around = { from: String(change.at - HALF), to: String(change.at + HALF), live: false };
   return (
-    <Go to={path.startsWith('/p/') ? path : '/'} view={around} className="change">
+    <Go to={path.startsWith('/p/') ? '.' : '/'} view={around} className="change">
       {when(change.at, view.tz, Date.now())} {change.text}
     </Go>
   );

@@ -92,7 +92,7 @@ const Row = memo(function Row({
         <span className="mut bound">{lag?.seconds != null ? bound(lag.bound) : ''}</span>
       </td>
       <td className="l">
-        <Sparkline values={list(lag?.history)} state={row.state} />
+        <Sparkline values={list(lag?.history)} state={row.state} trend={lag?.trend} />
       </td>
       <td>
         <DrainCell lag={lag} />

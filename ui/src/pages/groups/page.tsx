@@ -17,10 +17,11 @@ import { stateChoices } from '../pipelines/rows';
 import { type Found, pagesOf, type Question, useGroups } from './pages';
 import { COLUMNS, EmptyRow, Row, type Sort, target } from './row';
 
-const SNIPPET = `# weir-collector.yaml: weir reads the offsets, applications stay as they are
-brokers:
-  - kafka: {brokers: ["broker-1:9092"]}
-  - nats: {url: "nats://127.0.0.1:4222"}`;
+const SNIPPET = `# weir-collector.yaml: the offsets are read, applications stay as they are
+broker:
+  nats:
+    - url: nats://127.0.0.1:4222
+      cluster: main`;
 
 const SYSTEMS = ['', 'kafka', 'nats', 'rabbitmq', 'redis'];
 

@@ -86,7 +86,7 @@ export const Row = memo(function Row({
         )}
       </td>
       <td className="l">
-        <Sparkline values={list(g.lag?.history)} state={g.state} />
+        <Sparkline values={list(g.lag?.history)} state={g.state} trend={g.lag?.trend} />
       </td>
       <td>
         <DrainCell lag={g.lag} />

@@ -8,6 +8,7 @@ import { Go } from '../../components/link';
 import { LossLines } from '../../components/loss-lines';
 import { NoteButton } from '../../components/note-button';
 import { PipelinesTable } from '../../components/pipelines-table';
+import { RetentionWarning } from '../../components/retention-warning';
 import { useRows } from '../../components/rows';
 import { Partial, Screen } from '../../components/screen';
 import { State, toneOf } from '../../components/state';
@@ -48,6 +49,7 @@ function Content({ data }: { data: Now }) {
         </b>
       </div>
       <Partial completeness={data.completeness} />
+      <RetentionWarning rows={worst} />
       <section className="card" aria-label="Worst pipelines">
         <div className="row card-head">
           <h2>Worst pipelines</h2>

@@ -21,7 +21,7 @@ export function History({ data, id }: { data: Pipeline; id: string }) {
   const past = usePast(id, view.cmp);
   const happened = useHappened(id, data, range, live);
   const marks = useMemo(
-    () => happened.map((c) => ({ at: c.at, text: `${clock(c.at, view.tz)} ${c.text}` })),
+    () => happened.map((c) => ({ at: c.at, until: c.until, text: `${clock(c.at, view.tz)} ${c.text}` })),
     [happened, view.tz],
   );
   useKeys({ c: () => set({ cmp: next(view.cmp) }) });

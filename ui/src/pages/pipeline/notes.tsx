@@ -12,6 +12,8 @@ export interface Happening extends Change {
   /** Of an annotation somebody told, which can be taken back. */
   annotation?: string;
   by?: string;
+  /** Unix ms; 0 = a moment. */
+  until?: number;
 }
 
 /** Changes of the answer and annotations of the range as one list, newest first, none twice. */
@@ -43,6 +45,7 @@ export function useHappened(
       text: a.text,
       kind: a.kind,
       by: a.by,
+      until: a.until,
       ...(a.seen ? {} : { annotation: a.id }),
     }));
     return join(list(changes), told, from, to + 60_000);

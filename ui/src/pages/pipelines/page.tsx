@@ -5,6 +5,7 @@ import { list, type PipelineRow, type Pipelines } from '../../api/types';
 import { FilterField } from '../../components/filter-field';
 import { useKeys } from '../../components/keys';
 import { PipelinesTable, type SortKey } from '../../components/pipelines-table';
+import { RetentionWarning } from '../../components/retention-warning';
 import { RowKeys } from '../../components/row-keys';
 import { useRows } from '../../components/rows';
 import { NothingMatches, NothingYet, Partial, Screen } from '../../components/screen';
@@ -67,6 +68,7 @@ function Content({ data }: { data: Pipelines }) {
         <FilterField label="Filter pipelines" />
       </div>
       <Partial completeness={data.completeness} />
+      <RetentionWarning rows={all} />
       <div className="card">
         {shown.length > 0 ? (
           <PipelinesTable

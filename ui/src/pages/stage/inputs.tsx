@@ -61,7 +61,7 @@ function Row({ i }: { i: StageInput }) {
         <div className="mut">{lag?.seconds == null ? '' : bound(lag.bound)}</div>
       </td>
       <td className="l">
-        <Sparkline values={list(lag?.history)} state={trend} />
+        <Sparkline values={list(lag?.history)} state={trend} trend={lag?.trend} />
       </td>
       <td>
         <DrainCell lag={lag} />

@@ -1,4 +1,5 @@
 // What was declared, what weir proposes, and where the two differ.
+import { useState } from 'react';
 import { useConfig } from '../../../api/hooks';
 import type { PipelineConfig } from '../../../api/types';
 import { CopyButton } from '../../../components/copy-button';
@@ -36,7 +37,7 @@ function Content({ config, id }: { config: PipelineConfig; id: string }) {
           findings={draft.findings}
           onChange={draft.edit}
         />
-        {config.editable ? <Actions draft={draft} /> : <ReadOnly config={config} />}
+        {config.editable ? <Actions draft={draft} declared={config.version > 0} /> : <ReadOnly config={config} />}
         <Findings
           findings={draft.findings}
           empty={
@@ -98,7 +99,8 @@ function ReadOnly({ config }: { config: PipelineConfig }) {
   return <p>You may read this declaration and not change it. Ask whoever runs this weir server for a role that may.</p>;
 }
 
-function Actions({ draft }: { draft: Draft }) {
+function Actions({ draft, declared }: { draft: Draft; declared: boolean }) {
+  const [sure, setSure] = useState(false);
   return (
     <>
       {draft.conflict ? (
@@ -127,6 +129,20 @@ function Actions({ draft }: { draft: Draft }) {
           Undo all
         </button>
         <span className="mut">{draft.changed ? 'not stored yet' : ''}</span>
+        <span className="grow" />
+        {declared ? (
+          <button
+            type="button"
+            className="btn"
+            onBlur={() => setSure(false)}
+            onClick={() => {
+              if (sure) draft.remove();
+              setSure(!sure);
+            }}
+          >
+            {sure ? 'Press again to take it back' : 'Take back'}
+          </button>
+        ) : null}
       </div>
     </>
   );

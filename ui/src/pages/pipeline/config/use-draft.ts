@@ -24,6 +24,8 @@ export interface Draft {
   rebase: () => void;
   /** Back to what is stored. */
   reset: () => void;
+  /** Takes the declaration back: weir goes by what it finds. */
+  remove: () => void;
 }
 
 export function useDraft(id: string, config: PipelineConfig): Draft {
@@ -53,6 +55,14 @@ export function useDraft(id: string, config: PipelineConfig): Draft {
     },
     onError: () => void client.invalidateQueries({ queryKey: ['config', id] }),
   });
+  const removal = useMutation({
+    mutationFn: () => take(http.DELETE('/api/v1/pipelines/{id}/config', { params: { path: { id } } })),
+    onSuccess: () => {
+      setText('');
+      setBase(0);
+      void client.invalidateQueries({ queryKey: ['config', id] });
+    },
+  });
   const fresh = settled === text && check.data !== undefined;
   return {
     text,
@@ -63,7 +73,7 @@ export function useDraft(id: string, config: PipelineConfig): Draft {
     usable: changed && fresh && check.data.ok,
     save: () => store.mutate(),
     saving: store.isPending,
-    error: store.error ?? (changed ? check.error : null),
+    error: store.error ?? removal.error ?? (changed ? check.error : null),
     conflict: store.error instanceof ApiError && store.error.status === 409,
     rebase: () => {
       setBase(config.version);
@@ -74,5 +84,6 @@ export function useDraft(id: string, config: PipelineConfig): Draft {
       setBase(config.version);
       store.reset();
     },
+    remove: () => removal.mutate(),
   };
 }
