@@ -41,7 +41,7 @@ export function Balances({ windows, zone, label, shown, choose, short }: Props) 
         <thead>
           <tr>
             <th scope="col" className="l">
-              Event minute
+              Event time
             </th>
             <th scope="col" className="l">
               Verdict

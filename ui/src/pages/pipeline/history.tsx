@@ -1,7 +1,7 @@
 // Lag and throughput over time, what changed, and what comes next.
 import { useMemo } from 'react';
 import { useHistory } from '../../api/hooks';
-import { list, type Pipeline } from '../../api/types';
+import { list, type Pipeline, type Series } from '../../api/types';
 import { useKeys } from '../../components/keys';
 import { NoteButton } from '../../components/note-button';
 import { Screen } from '../../components/screen';
@@ -31,6 +31,7 @@ export function History({ data, id }: { data: Pipeline; id: string }) {
       <div className="row">
         <span className="mut">Compare</span>
         <Segmented label="Compare with" choices={CHOICES} value={view.cmp} onChange={(cmp) => set({ cmp })} />
+        {past && isEmpty(past.series) ? <span className="mut">nothing is known of {past.word}</span> : null}
         <span className="grow" />
         <NoteButton pipeline={id} />
       </div>
@@ -43,6 +44,8 @@ export function History({ data, id }: { data: Pipeline; id: string }) {
   );
 }
 
+const isEmpty = (series: readonly Series[]) => series.every((s) => list(s.points).every((p) => p.v == null));
+
 /** The same range some days ago; undefined while nothing is compared, or nothing has come. */
 function usePast(id: string, cmp: string) {
   const [view] = useView();
@@ -53,6 +56,6 @@ function usePast(id: string, cmp: string) {
     return { from: from - shift, to: to - shift };
   };
   const answer = useHistory(id, `${range.key} -${cmp}`, before, false, shift > 0);
-  const series = shift > 0 ? answer.data?.series : undefined;
+  const series = shift > 0 && answer.data ? list(answer.data.series) : undefined;
   return useMemo(() => (series ? { series, shift, word: wordOf(cmp) } : undefined), [series, shift, cmp]);
 }

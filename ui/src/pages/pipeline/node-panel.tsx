@@ -49,7 +49,17 @@ export function NodePanel({
         <span className="mut">{node.kind}</span>
         <State state={node.state} />
         <span className="grow" />
-        {isQueue ? null : (
+        {isQueue ? (
+          readers[0] ? (
+            <Go
+              to={`/p/${encodeURIComponent(pipeline)}`}
+              view={{ tab: 'partitions', grp: `${node.name}~${readers[0].group}` }}
+              className="btn"
+            >
+              Partitions
+            </Go>
+          ) : null
+        ) : (
           <>
             <Go to={`/p/${encodeURIComponent(pipeline)}/stage/${encodeURIComponent(node.name)}`} className="btn">
               Open the stage
