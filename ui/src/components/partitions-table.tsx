@@ -1,7 +1,7 @@
 // Partitions as one group reads them: skew shows as one long bar among short ones.
 import { memo, useMemo } from 'react';
 import type { PartitionRow } from '../api/types';
-import { count, duration, percent } from '../lib/format';
+import { count, duration, percent, plural } from '../lib/format';
 import { type Column, SortHead } from './sort-head';
 import { State, toneOf } from './state';
 import { VirtualTable } from './virtual-table';
@@ -30,6 +30,16 @@ export function sortPartitions(rows: readonly PartitionRow[], sort: PartitionSor
   return [...rows].sort((a, b) => (by(a) === by(b) ? name(a, b) : by(b) - by(a)));
 }
 
+/** How much waits in all; what some partitions do not tell is never counted as nothing. */
+export function backlogText(rows: readonly PartitionRow[]): string {
+  const known = rows.filter((r) => r.lag?.messages != null);
+  const total = known.reduce((n, r) => n + (r.lag?.messages ?? 0), 0);
+  const where = plural(rows.length, 'partition');
+  if (known.length === 0) return `unread records of ${where} not known`;
+  const least = known.length < rows.length ? 'at least ' : '';
+  return `${least}${plural(Math.round(total), 'unread record')} in ${where}${least ? `, ${count(rows.length - known.length)} of them not known` : ''}`;
+}
+
 export function PartitionsTable({
   rows,
   label,
@@ -56,9 +66,7 @@ export function PartitionsTable({
     <section className="card" aria-label={label}>
       <div className="row card-head base">
         <h2>{label}</h2>
-        <span className="mut">
-          {count(total)} unread records in {count(rows.length)} {rows.length === 1 ? 'partition' : 'partitions'}
-        </span>
+        <span className="mut">{backlogText(rows)}</span>
       </div>
       <VirtualTable
         label={label}
@@ -89,14 +97,16 @@ const Row = memo(function Row({ r, total, most }: { r: PartitionRow; total: numb
       </td>
       <td>{count(n)}</td>
       <td className="l">
-        <svg width="120" height="10" aria-hidden>
-          <rect
-            width={n == null ? 0 : Math.max(1, (120 * n) / most)}
-            height="10"
-            rx="2"
-            fill={toneOf(r.state) === 'late' ? 'var(--late)' : 'var(--s1)'}
-          />
-        </svg>{' '}
+        {n == null ? null : (
+          <svg width="120" height="10" aria-hidden>
+            <rect
+              width={Math.max(1, (120 * n) / most)}
+              height="10"
+              rx="2"
+              fill={toneOf(r.state) === 'late' ? 'var(--late)' : 'var(--s1)'}
+            />
+          </svg>
+        )}{' '}
         <span className="mut">{n == null ? 'not known' : total > 0 ? percent(n / total) : ''}</span>
       </td>
       <td>{count(r.committed)}</td>
