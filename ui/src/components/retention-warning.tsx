@@ -15,7 +15,7 @@ export function RetentionWarning({ rows }: { rows: readonly PipelineRow[] }) {
   const found = soonest(rows);
   if (found.length === 0) return null;
   return (
-    <div className="card pad banner late" role="status">
+    <div className="card pad banner late in-text" role="status">
       <span className="mark warn">
         <Shape tone="late" /> Retention deletes unread data
       </span>{' '}

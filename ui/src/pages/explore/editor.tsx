@@ -8,6 +8,7 @@ import { EditorView, keymap, placeholder } from '@codemirror/view';
 import { PromQLExtension } from '@prometheus-io/codemirror-promql';
 import { useEffect, useRef } from 'react';
 import { colours, rootIn, theme } from '../../components/editor/look';
+import { useSync } from '../../components/editor/sync';
 
 interface Props {
   value: string;
@@ -18,6 +19,7 @@ interface Props {
 export default function Editor({ value, onChange, run }: Props) {
   const host = useRef<HTMLDivElement>(null);
   const editor = useRef<EditorView>(null);
+  const told = useSync(editor, value);
   const latest = useRef({ onChange, run });
   latest.current = { onChange, run };
 
@@ -65,7 +67,10 @@ export default function Editor({ value, onChange, run }: Props) {
           EditorView.lineWrapping,
           EditorView.contentAttributes.of({ 'aria-label': 'PromQL expression' }),
           EditorView.updateListener.of((u) => {
-            if (u.docChanged) latest.current.onChange(u.state.doc.toString());
+            if (!u.docChanged) return;
+            const text = u.state.doc.toString();
+            told(text);
+            latest.current.onChange(text);
           }),
           theme,
         ],
@@ -74,12 +79,6 @@ export default function Editor({ value, onChange, run }: Props) {
     editor.current = view;
     return () => view.destroy();
   }, []);
-
-  useEffect(() => {
-    const view = editor.current;
-    if (!view || view.state.doc.toString() === value) return;
-    view.dispatch({ changes: { from: 0, to: view.state.doc.length, insert: value } });
-  }, [value]);
 
   return <div ref={host} className="editor" />;
 }

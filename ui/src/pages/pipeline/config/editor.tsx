@@ -7,6 +7,7 @@ import { EditorView, keymap, lineNumbers, placeholder } from '@codemirror/view';
 import { useEffect, useRef } from 'react';
 import type { ConfigFinding } from '../../../api/types';
 import { colours, rootIn, theme } from '../../../components/editor/look';
+import { useSync } from '../../../components/editor/sync';
 import { yaml } from '../../../components/editor/yaml';
 
 interface Props {
@@ -22,6 +23,7 @@ const SEVERITY: Record<string, Diagnostic['severity']> = { error: 'error', missi
 export function Editor({ label, value, readOnly, findings, onChange }: Props) {
   const host = useRef<HTMLDivElement>(null);
   const editor = useRef<EditorView>(null);
+  const told = useSync(editor, value);
   const latest = useRef(onChange);
   latest.current = onChange;
 
@@ -60,7 +62,10 @@ export function Editor({ label, value, readOnly, findings, onChange }: Props) {
           EditorState.readOnly.of(readOnly),
           EditorView.contentAttributes.of({ 'aria-label': label, 'aria-readonly': String(readOnly) }),
           EditorView.updateListener.of((u) => {
-            if (u.docChanged) latest.current?.(u.state.doc.toString());
+            if (!u.docChanged) return;
+            const text = u.state.doc.toString();
+            told(text);
+            latest.current?.(text);
           }),
           theme,
         ],
@@ -69,12 +74,6 @@ export function Editor({ label, value, readOnly, findings, onChange }: Props) {
     editor.current = view;
     return () => view.destroy();
   }, [readOnly]);
-
-  useEffect(() => {
-    const view = editor.current;
-    if (!view || view.state.doc.toString() === value) return;
-    view.dispatch({ changes: { from: 0, to: view.state.doc.length, insert: value } });
-  }, [value]);
 
   // biome-ignore lint/correctness/useExhaustiveDependencies: the findings belong to the text that is shown
   useEffect(() => {
