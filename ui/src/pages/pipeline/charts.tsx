@@ -1,7 +1,8 @@
 // Lag, throughput and freshness as charts, with what changed and, if asked for, another day.
 import { useMemo } from 'react';
 import type { Pipeline, Series } from '../../api/types';
-import { Chart, look, type Mark } from '../../charts/chart';
+import { Chart, look } from '../../charts/chart';
+import type { Mark } from '../../charts/marks';
 import { bound, duration, rate } from '../../lib/format';
 import { clock } from '../../lib/time';
 import { align, beginAtData, type Drawn, isAge, isBound, isLag, isRate, nameOf, overlay } from './series';
