@@ -52,8 +52,10 @@ export function tests({ base, browser, pages, isMock }) {
             document.documentElement.scrollWidth,
             innerWidth,
             document.querySelector('main').scrollWidth - document.querySelector('main').clientWidth,
+            document.documentElement.scrollHeight - innerHeight,
           ]);
           if (wide[0] > wide[1]) found.push(`${where}: the page is ${wide[0]} px wide in a window of ${wide[1]}`);
+          if (wide[3] > 0) found.push(`${where}: the document scrolls by ${wide[3]} px below its own frame`);
           if (wide[2] > 0) found.push(`${where}: main scrolls sideways by ${wide[2]} px`);
           for (const f of await axe(page)) found.push(`${where}: ${f}`);
           for (const c of complaints) found.push(`${where}: ${c}`);

@@ -7,6 +7,7 @@ import { durationTick } from '../lib/format';
 import { clock, clockSeconds, full, zoneName } from '../lib/time';
 import { useTheme } from '../state/theme';
 import './chart.css';
+import { css, drawMarks, type Mark } from './marks';
 
 export interface Line {
   name: string;
@@ -16,11 +17,6 @@ export interface Line {
   values: readonly (number | null | undefined)[];
   /** The stated ± error of each value, drawn as a faint band. */
   bounds?: readonly (number | null | undefined)[];
-}
-
-export interface Mark {
-  at: number;
-  text: string;
 }
 
 interface Props {
@@ -129,8 +125,6 @@ function Numbers({ title, times, lines, format, zone, height = 206 }: Props) {
     </div>
   );
 }
-
-const css = (name: string) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 function Plot(props: Props) {
   const { title, times, lines, zone, height = 206, marks } = props;
@@ -264,7 +258,7 @@ function options(latest: { current: Props }, width: number, height: number, zone
     ],
     hooks: {
       drawAxes: [(u) => drawBounds(u, latest.current)],
-      draw: [(u) => drawMarks(u, latest.current, mut, font)],
+      draw: [(u) => drawMarks(u, latest.current.marks ?? [], mut, font)],
       setSelect: [
         (u) => {
           if (u.select.width < 4) return;
@@ -314,56 +308,6 @@ function drawBounds(u: uPlot, { lines, times }: Props): void {
     }
     ctx.restore();
   }
-}
-
-const LONGEST = 40;
-
-function shorten(ctx: CanvasRenderingContext2D, text: string, room: number): string {
-  let n = Math.min(text.length, LONGEST);
-  const cut = () => (n < text.length ? `${text.slice(0, n - 1).trimEnd()}…` : text);
-  while (n > 6 && ctx.measureText(cut()).width > room) n--;
-  return cut();
-}
-
-function drawMarks(u: uPlot, { marks }: Props, colour: string, font: string): void {
-  if (!marks) return;
-  const { ctx } = u;
-  const ratio = devicePixelRatio || 1;
-  const inside = marks
-    .map((m) => ({ text: m.text, x: u.valToPos(m.at / 1000, 'x', true) }))
-    .filter(({ x }) => x >= u.bbox.left && x <= u.bbox.left + u.bbox.width)
-    .sort((a, b) => b.x - a.x);
-  ctx.save();
-  ctx.strokeStyle = colour;
-  ctx.lineWidth = ratio;
-  ctx.setLineDash([3 * ratio, 3 * ratio]);
-  for (const { x } of inside) {
-    ctx.beginPath();
-    ctx.moveTo(x, u.bbox.top);
-    ctx.lineTo(x, u.bbox.top + u.bbox.height);
-    ctx.stroke();
-  }
-  ctx.font = font.replace('11px', `${11 * ratio}px`);
-  const gap = 5 * ratio;
-  // Newest first; a label that would cover a newer one is left out, its line stays.
-  const taken: [number, number][] = [];
-  for (const m of inside) {
-    const left = m.x - u.bbox.left - gap;
-    const right = u.bbox.left + u.bbox.width - m.x - gap;
-    const before = ctx.measureText(m.text).width > right && left > right;
-    const text = shorten(ctx, m.text, before ? left : right);
-    const width = ctx.measureText(text).width;
-    const x = before ? m.x - gap - width : m.x + gap;
-    if (taken.some(([a, b]) => x - gap < b && a < x + width + gap)) continue;
-    taken.push([x, x + width]);
-    // The line of an older change must not run through the words.
-    ctx.fillStyle = css('--panel');
-    ctx.fillRect(x - 2 * ratio, u.bbox.top - 9 * ratio, width + 4 * ratio, 13 * ratio);
-    ctx.fillStyle = colour;
-    ctx.textAlign = 'left';
-    ctx.fillText(text, x, u.bbox.top + 2 * ratio);
-  }
-  ctx.restore();
 }
 
 /** A small box beside the cursor with the values at its time. */

@@ -1,49 +1,14 @@
-// The PromQL editor. It lives in a shadow root, because there CodeMirror uses adopted style sheets,
-// and the content security policy can forbid inline styles everywhere.
+// The PromQL editor.
 import { autocompletion, closeBrackets, closeBracketsKeymap, completionKeymap } from '@codemirror/autocomplete';
 import { defaultKeymap, history, historyKeymap } from '@codemirror/commands';
-import { bracketMatching, HighlightStyle, syntaxHighlighting } from '@codemirror/language';
+import { bracketMatching, syntaxHighlighting } from '@codemirror/language';
 import { lintKeymap } from '@codemirror/lint';
 import { EditorState, Prec } from '@codemirror/state';
 import { EditorView, keymap, placeholder } from '@codemirror/view';
-import { tags } from '@lezer/highlight';
 import { PromQLExtension } from '@prometheus-io/codemirror-promql';
 import { useEffect, useRef } from 'react';
-
-const colours = HighlightStyle.define([
-  { tag: [tags.keyword, tags.modifier, tags.operatorKeyword], color: 'var(--s2)' },
-  { tag: [tags.function(tags.variableName), tags.standard(tags.variableName)], color: 'var(--acc-t)' },
-  { tag: [tags.string, tags.special(tags.string)], color: 'var(--s3)' },
-  { tag: [tags.number, tags.literal], color: 'var(--s4)' },
-  { tag: tags.labelName, color: 'var(--ink)', fontWeight: '600' },
-  { tag: tags.comment, color: 'var(--mut)' },
-]);
-
-const theme = EditorView.theme({
-  '&': { fontSize: '13px', color: 'var(--ink)', backgroundColor: 'transparent' },
-  '&.cm-focused': { outline: 'none' },
-  '.cm-content': { fontFamily: 'var(--mono)', caretColor: 'var(--ink)', padding: '7px 0' },
-  '.cm-cursor': { borderLeftColor: 'var(--ink)' },
-  '.cm-placeholder': { color: 'var(--mut)' },
-  '&.cm-focused .cm-selectionBackground, .cm-selectionBackground, ::selection': {
-    backgroundColor: 'var(--okb) !important',
-  },
-  '.cm-tooltip': {
-    backgroundColor: 'var(--panel)',
-    border: '1px solid var(--line)',
-    borderRadius: '8px',
-    boxShadow: 'var(--shadow)',
-    overflow: 'hidden',
-  },
-  '.cm-tooltip-autocomplete ul': { fontFamily: 'var(--mono)', fontSize: '12px', maxHeight: '260px' },
-  '.cm-tooltip-autocomplete ul li': { padding: '3px 8px' },
-  '.cm-tooltip-autocomplete ul li[aria-selected]': { backgroundColor: 'var(--okb)', color: 'var(--ink)' },
-  '.cm-completionDetail': { color: 'var(--mut)', fontStyle: 'normal', marginLeft: '1em' },
-  '.cm-completionMatchedText': { textDecoration: 'none', fontWeight: '700' },
-  '.cm-completionInfo': { padding: '6px 10px', maxWidth: '320px', fontFamily: 'var(--sans)' },
-  '.cm-matchingBracket': { backgroundColor: 'var(--okb) !important', outline: '1px solid var(--acc)' },
-  '.cm-diagnostic': { fontFamily: 'var(--sans)', padding: '5px 10px' },
-});
+import { colours, rootIn, theme } from '../../components/editor/look';
+import { useSync } from '../../components/editor/sync';
 
 interface Props {
   value: string;
@@ -54,6 +19,7 @@ interface Props {
 export default function Editor({ value, onChange, run }: Props) {
   const host = useRef<HTMLDivElement>(null);
   const editor = useRef<EditorView>(null);
+  const told = useSync(editor, value);
   const latest = useRef({ onChange, run });
   latest.current = { onChange, run };
 
@@ -61,9 +27,7 @@ export default function Editor({ value, onChange, run }: Props) {
   useEffect(() => {
     const outer = host.current;
     if (!outer) return;
-    const root = outer.shadowRoot ?? outer.attachShadow({ mode: 'open' });
-    const parent = document.createElement('div');
-    root.replaceChildren(parent);
+    const { root, parent } = rootIn(outer);
     const view = new EditorView({
       parent,
       root,
@@ -103,7 +67,10 @@ export default function Editor({ value, onChange, run }: Props) {
           EditorView.lineWrapping,
           EditorView.contentAttributes.of({ 'aria-label': 'PromQL expression' }),
           EditorView.updateListener.of((u) => {
-            if (u.docChanged) latest.current.onChange(u.state.doc.toString());
+            if (!u.docChanged) return;
+            const text = u.state.doc.toString();
+            told(text);
+            latest.current.onChange(text);
           }),
           theme,
         ],
@@ -112,12 +79,6 @@ export default function Editor({ value, onChange, run }: Props) {
     editor.current = view;
     return () => view.destroy();
   }, []);
-
-  useEffect(() => {
-    const view = editor.current;
-    if (!view || view.state.doc.toString() === value) return;
-    view.dispatch({ changes: { from: 0, to: view.state.doc.length, insert: value } });
-  }, [value]);
 
   return <div ref={host} className="editor" />;
 }
