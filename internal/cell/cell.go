@@ -81,7 +81,9 @@ type Cell struct {
 	Epoch    int64  `json:"epoch"` // start of the counting process, Unix milliseconds; a restart is a new epoch
 	Seq      uint64 `json:"seq"`   // grows with each snapshot of the epoch
 	Counts
-	Lossy bool `json:"lossy,omitempty"` // counted from increments over a transport that may drop
+	Lossy   bool    `json:"lossy,omitempty"`   // counted from increments over a transport that may drop
+	IDs     *IDs    `json:"ids,omitempty"`     // sample of the ids counted; nil where nobody sampled
+	Latency *Sketch `json:"latency,omitempty"` // time from the origin stamp to here; nil where nobody measured
 }
 
 // Auditor tells how far one collector's audit counting can be trusted.
@@ -100,6 +102,10 @@ type Auditor struct {
 	// DropWindows bounds which event windows the drops may belong to: [from, to) Unix seconds; zero when there are none.
 	DropFrom int64 `json:"drop_from,omitempty"`
 	DropTo   int64 `json:"drop_to,omitempty"`
+	// ClockOffset is how far the server's clock is ahead of the node's, ClockError the bound of that figure, both microseconds.
+	// An error of 0 says that it was not measured.
+	ClockOffset int64 `json:"clock_offset_us,omitempty"`
+	ClockError  int64 `json:"clock_error_us,omitempty"`
 }
 
 // Batch is the body of POST /api/v1/audit: JSON, optionally zstd, gzip or snappy compressed.
