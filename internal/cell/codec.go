@@ -67,6 +67,9 @@ func (s *IDs) fromJSON(j *idsJSON) error {
 	if len(j.IDs)%16 != 0 {
 		return fmt.Errorf("cannot read id sample: ids has %d digits, which is no multiple of 16", len(j.IDs))
 	}
+	if len(j.IDs) > 16*MaxIDs {
+		return fmt.Errorf("cannot take %d sampled ids: at most %d are; use a larger m", len(j.IDs)/16, MaxIDs)
+	}
 	for b := []byte(j.IDs); len(b) > 0; b = b[16:] {
 		h, ok := hex16(b)
 		if !ok || h&(s.M-1) != 0 {

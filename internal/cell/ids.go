@@ -261,7 +261,6 @@ func (s *IDs) ParseTag(tag []byte, m, of uint64) error {
 		*s = IDs{IDs: s.IDs[:0], Texts: s.Texts[:0]}
 		return err
 	}
-	s.shrink(MaxIDs)
 	return nil
 }
 
@@ -279,6 +278,9 @@ func (s *IDs) parseTag(tag []byte) error {
 		}
 		if hash&(s.M-1) != 0 {
 			return fmt.Errorf("cannot take sampled id %q: its hash is not a multiple of %d", clip(one), s.M)
+		}
+		if len(s.IDs) >= MaxIDs {
+			return fmt.Errorf("cannot take more than %d sampled ids at once: use a larger modulus than %d", MaxIDs, s.M)
 		}
 		one = one[16:]
 		times := uint32(1)

@@ -8,13 +8,13 @@ import (
 
 // Bounds of a latency sketch.
 const (
-	Gamma       = 1.0156           // ratio of neighbouring buckets: relative error (γ−1)/(γ+1) = 0.77 %
-	MaxBuckets  = 1024             // on each side of 0; the lowest are folded together
-	MaxLatency  = 1e11             // about three years; whatever is beyond is refused, milliseconds
-	zeroLatency = 1e-6             // a nanosecond: what is below counts as 0
-	maxIndex    = 1700             // of MaxLatency, rounded up
-	minIndex    = -1000            // of zeroLatency, rounded down
-	micro       = 1000             // microseconds in a millisecond
+	Gamma       = 1.0156 // ratio of neighbouring buckets: relative error (γ−1)/(γ+1) = 0.77 %
+	MaxBuckets  = 1024   // on each side of 0; the lowest are folded together
+	MaxLatency  = 1e11   // about three years; whatever is beyond is refused, milliseconds
+	zeroLatency = 1e-6   // a nanosecond: what is below counts as 0
+	maxIndex    = 1700   // of MaxLatency, rounded up
+	minIndex    = -1000  // of zeroLatency, rounded down
+	micro       = 1000   // microseconds in a millisecond
 	sumLimit    = math.MaxUint64/2 - 1
 )
 
