@@ -88,9 +88,11 @@ func (d *door) cleanSamples(c *cell.Cell) {
 		d.sampleLeftOut("ids", 1, c.IDs.Bad())
 		c.IDs = nil
 	}
-	if c.Latency != nil && c.Latency.Bad() != nil {
-		d.sampleLeftOut("latency", 1, c.Latency.Bad())
-		c.Latency = nil
+	for _, l := range [...]**cell.Sketch{&c.Latency, &c.Corrected} {
+		if *l != nil && (*l).Bad() != nil {
+			d.sampleLeftOut("latency", 1, (*l).Bad())
+			*l = nil
+		}
 	}
 }
 

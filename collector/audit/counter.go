@@ -110,7 +110,8 @@ type entry struct {
 	counts        cell.Counts
 	ids           *cell.IDs
 	latency       *cell.Sketch
-	size          int64 // of ids and latency, bytes
+	corrected     *cell.Sketch // latency by the server's clock, where this node's is known to differ
+	size          int64        // of the three, bytes
 	lossy         bool
 	touched       time.Time
 	version       uint64 // grows with every change

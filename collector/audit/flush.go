@@ -181,7 +181,7 @@ func (c *Counter) collect(s *shard, now time.Time, w *writer) {
 		}
 		w.pending = append(w.pending, cell.Cell{
 			Key: i.Key, Instance: e.instance, Service: e.service, Node: e.node, Epoch: epoch, Seq: e.seq, Counts: e.counts, Lossy: e.lossy,
-			IDs: e.ids.Clone(), Latency: e.latency.Clone(),
+			Sample: cell.Sample{IDs: e.ids.Clone(), Latency: e.latency.Clone(), Corrected: e.corrected.Clone()},
 		})
 		w.from = append(w.from, sent{s, e, e.version})
 	}

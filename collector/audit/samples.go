@@ -1,7 +1,6 @@
 package audit
 
 import (
-	"math"
 	"sync/atomic"
 	"time"
 
@@ -33,20 +32,17 @@ func newSampleMeters(set *metrics.Set) sampleMeters {
 // as if this node had the server's clock. To be called before anything is counted.
 func (c *Counter) UseClock(f func() (offset, bound time.Duration, ok bool)) { c.clock = f }
 
-// correction is what to add to latencies measured on this node, milliseconds; NaN when the clock is not known. A correction
-// smaller than its own error is none.
-func (c *Counter) correction() float64 {
+// minOffset is how far clocks must be known to differ before latencies are kept by both.
+const minOffset = 10 * time.Millisecond
+
+// correction is what to add to latencies measured on this node to have them by the server's clock, milliseconds; false while that
+// is not known.
+func (c *Counter) correction() (ms float64, differs, ok bool) {
 	if c.clock == nil {
-		return math.NaN()
+		return 0, false, false
 	}
 	offset, bound, ok := c.clock()
-	switch {
-	case !ok:
-		return math.NaN()
-	case offset.Abs() <= bound:
-		return 0
-	}
-	return float64(offset) / float64(time.Millisecond)
+	return float64(offset) / float64(time.Millisecond), ok && offset.Abs() > max(bound, minOffset), ok
 }
 
 // full says whether the memory for samples is used up.
@@ -90,21 +86,23 @@ func (c *Counter) addLatency(e *entry, inc *Increment) {
 		c.samples.badLat.Inc()
 		return
 	}
+	shift, differs, known := c.correction()
 	if e.latency == nil {
 		if c.full() {
 			c.samples.refused.Inc()
 			return
 		}
 		e.latency = &cell.Sketch{}
+		if differs && inc.Latency == nil {
+			e.corrected = &cell.Sketch{} // from the first one: half of a cell would prove nothing
+		}
 	}
 	e.latency.Merge(inc.Latency)
-	if len(inc.Values) == 0 {
-		return
-	}
-	shift := c.correction()
 	for _, v := range inc.Values {
-		if !e.latency.Observe(v, max(inc.Weight, 1), shift) {
+		if !e.latency.Observe(v, max(inc.Weight, 1)) {
 			c.samples.badLat.Inc()
+		} else if e.corrected != nil && known {
+			e.corrected.Observe(v+shift, max(inc.Weight, 1))
 		}
 	}
 }
@@ -142,7 +140,7 @@ func (c *Counter) setSamples(e *entry, inc *Increment) bool {
 
 // weigh brings the memory of all samples up to date.
 func (c *Counter) weigh(e *entry) {
-	size := int64(e.ids.Size() + e.latency.Size())
+	size := int64(e.ids.Size() + e.latency.Size() + e.corrected.Size())
 	c.samples.bytes.Add(size - e.size)
 	e.size = size
 }

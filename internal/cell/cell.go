@@ -81,9 +81,8 @@ type Cell struct {
 	Epoch    int64  `json:"epoch"` // start of the counting process, Unix milliseconds; a restart is a new epoch
 	Seq      uint64 `json:"seq"`   // grows with each snapshot of the epoch
 	Counts
-	Lossy   bool    `json:"lossy,omitempty"`   // counted from increments over a transport that may drop
-	IDs     *IDs    `json:"ids,omitempty"`     // sample of the ids counted; nil where nobody sampled
-	Latency *Sketch `json:"latency,omitempty"` // time from the origin stamp to here; nil where nobody measured
+	Lossy bool `json:"lossy,omitempty"` // counted from increments over a transport that may drop
+	Sample
 }
 
 // Auditor tells how far one collector's audit counting can be trusted.

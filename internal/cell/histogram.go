@@ -37,7 +37,7 @@ func (h *Histogram) Sketch() (*Sketch, error) {
 		if h.HasRange {
 			v = max(min(v, h.Max), h.Min)
 		}
-		bad = !s.Observe(v*unit, n, math.NaN()) || bad
+		bad = !s.Observe(v*unit, n) || bad
 	}
 	if !h.Exponential {
 		if len(h.Bounds) == 0 || len(h.Counts) != len(h.Bounds)+1 {

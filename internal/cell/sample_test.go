@@ -120,9 +120,9 @@ func TestIDsSurviveEveryForm(t *testing.T) {
 		if s.M != 0 && !s.Equal(&back) {
 			t.Fatalf("JSON: %s", cmp.Diff(s, &back))
 		}
-		ids, _, err := ParseSample(AppendSample(nil, s, nil))
-		if err != nil || !s.Equal(ids) {
-			t.Fatalf("blob: %v %s", err, cmp.Diff(s, ids))
+		blob, err := ParseSample((&Sample{IDs: s}).AppendBinary(nil))
+		if err != nil || !s.Equal(blob.IDs) {
+			t.Fatalf("blob: %v %s", err, cmp.Diff(s, blob.IDs))
 		}
 		if s.M == 0 || s.Void() {
 			return
@@ -181,7 +181,7 @@ func FuzzIDTag(f *testing.F) {
 				t.Fatalf("%q: %v", tag, err)
 			}
 		}
-		if ids, _, err := ParseSample(AppendSample(nil, &s, nil)); err != nil || !s.Equal(ids) {
+		if b, err := ParseSample((&Sample{IDs: &s}).AppendBinary(nil)); err != nil || !s.Equal(b.IDs) {
 			t.Fatalf("%q: %v", tag, err)
 		}
 	})
@@ -192,19 +192,18 @@ func FuzzSampleBlob(f *testing.F) {
 	var sk Sketch
 	for i := range 2000 {
 		ids.Observe(Hash(fmt.Sprint(i)), fmt.Sprint(i))
-		sk.Observe(float64(i)-3, 1, math.NaN())
+		sk.Observe(float64(i)-3, 1)
 	}
-	f.Add(AppendSample(nil, &ids, &sk))
-	f.Add(AppendSample(nil, &ids, nil))
+	f.Add((&Sample{IDs: &ids, Latency: &sk, Corrected: sk.Shifted(5)}).AppendBinary(nil))
+	f.Add((&Sample{IDs: &ids}).AppendBinary(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		i, s, err := ParseSample(b)
+		s, err := ParseSample(b)
 		if err != nil {
 			return
 		}
-		out := AppendSample(nil, i, s)
-		i2, s2, err := ParseSample(out)
-		if err != nil || !i.Equal(i2) || !s.Equal(s2) {
-			t.Fatalf("%v: %s %s", err, cmp.Diff(i, i2), cmp.Diff(s, s2))
+		again, err := ParseSample(s.AppendBinary(nil))
+		if err != nil || !cmp.Equal(s, again) {
+			t.Fatalf("%v: %s", err, cmp.Diff(s, again))
 		}
 	})
 }
@@ -222,8 +221,9 @@ func FuzzBatchJSON(f *testing.F) {
 			if c.IDs != nil && c.IDs.Bad() != nil || c.Latency != nil && c.Latency.Bad() != nil {
 				continue
 			}
-			ids, sk, err := ParseSample(AppendSample(nil, c.IDs, c.Latency))
-			if err != nil || !ids.Equal(c.IDs) || !sk.Equal(c.Latency) {
+			c.Corrected = nil
+			s, err := ParseSample(c.AppendBinary(nil))
+			if err != nil || !cmp.Equal(s, c.Sample) {
 				t.Fatalf("%s: %v", b, err)
 			}
 			_ = c.Latency.Quantile(0.5)
@@ -250,7 +250,7 @@ func latencies(t *rapid.T, what string) []float64 {
 func sketchOf(vs []float64) *Sketch {
 	var s Sketch
 	for _, v := range vs {
-		s.Observe(v, 1, math.NaN())
+		s.Observe(v, 1)
 	}
 	return &s
 }
@@ -304,44 +304,36 @@ func TestSketchQuantilesAreExactEnough(t *testing.T) {
 func TestSketchRefusesNonsense(t *testing.T) {
 	var s Sketch
 	for _, v := range []float64{math.NaN(), math.Inf(1), math.Inf(-1), 1e300, -1e300, MaxLatency * 2} {
-		if s.Observe(v, 1, math.NaN()) {
+		if s.Observe(v, 1) {
 			t.Errorf("takes %g", v)
 		}
 	}
 	if s.Count != 0 {
 		t.Errorf("%+v", s)
 	}
-	s.Observe(-4950, 1000, math.NaN())
-	s.Observe(5, 1, math.NaN())
+	s.Observe(-4950, 1000)
+	s.Observe(5, 1)
 	if s.Clamped != 1000 || s.Min != -4950 || s.Max != 5 || s.Quantile(0.5) > -4900 {
 		t.Errorf("%+v", s)
 	}
-	s.Observe(1, math.MaxUint64, math.NaN())
-	s.Observe(1, math.MaxUint64, math.NaN())
+	s.Observe(1, math.MaxUint64)
+	s.Observe(1, math.MaxUint64)
 	if s.Count != math.MaxUint64 {
 		t.Errorf("count %d", s.Count)
 	}
 }
 
-func TestSketchIsCorrectedByClocks(t *testing.T) {
+func TestSketchesCanBeShifted(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
-	var raw, corrected Sketch
+	var raw Sketch
 	for range 60_000 {
-		v := 50 + 5*r.NormFloat64() - 5000
-		raw.Observe(v, 1, math.NaN())
-		corrected.Observe(v, 1, 5000)
+		raw.Observe(50+5*r.NormFloat64()-5000, 1)
 	}
-	if raw.Clamped != raw.Count || corrected.Clamped != 0 || corrected.Corrected != 60_000 {
-		t.Errorf("clamped %d and %d", raw.Clamped, corrected.Clamped)
-	}
-	if p := corrected.Quantile(0.5); math.Abs(p-50) > 0.5 {
-		t.Errorf("corrected while counting: p50 %g ms, want 50", p)
+	if raw.Clamped != raw.Count || raw.Min > -4900 {
+		t.Errorf("%d clamped, min %g", raw.Clamped, raw.Min)
 	}
 	if p := raw.Shifted(5000).Quantile(0.5); math.Abs(p-50) > 0.008*5000 {
-		t.Errorf("corrected later: p50 %g ms, want 50 ± 40", p)
-	}
-	if corrected.Min > -4900 || raw.Min != corrected.Min {
-		t.Errorf("the minimum as received: %g and %g", raw.Min, corrected.Min)
+		t.Errorf("p50 %g ms, want 50 ± 40", p)
 	}
 }
 
@@ -356,12 +348,12 @@ func TestSketchSurvivesEveryForm(t *testing.T) {
 		if err := json.Unmarshal(b, &back); err != nil || back.Bad() != nil || !s.Equal(&back) {
 			t.Fatalf("JSON: %v %v\n%s", err, back.Bad(), b)
 		}
-		blob := AppendSample([]byte("x"), nil, s)
+		blob := (&Sample{Latency: s}).AppendBinary([]byte("x"))
 		if !bytes.HasPrefix(blob, []byte("x")) {
 			t.Fatal("does not append")
 		}
-		_, sk, err := ParseSample(blob[1:])
-		if err != nil || !s.Equal(sk) {
+		sk, err := ParseSample(blob[1:])
+		if err != nil || !s.Equal(sk.Latency) {
 			t.Fatalf("blob: %v", err)
 		}
 	})
@@ -405,7 +397,7 @@ func BenchmarkIDsMerge(b *testing.B) {
 func BenchmarkSketchObserve(b *testing.B) {
 	var s Sketch
 	for i := 0; b.Loop(); i++ {
-		s.Observe(float64(i%1000), 1, 0)
+		s.Observe(float64(i%1000), 1)
 	}
 }
 
@@ -417,20 +409,21 @@ func BenchmarkSample(b *testing.B) {
 	for i := range 60_000 {
 		id := fmt.Sprint("order-", i)
 		ids.Observe(Hash(id), id)
-		sk.Observe(50*math.Exp(r.NormFloat64()), 1, 0)
+		sk.Observe(50*math.Exp(r.NormFloat64()), 1)
 	}
-	blob := AppendSample(nil, &ids, &sk)
+	full := Sample{IDs: &ids, Latency: &sk}
+	blob := full.AppendBinary(nil)
 	for b.Loop() {
-		if _, _, err := ParseSample(blob); err != nil {
+		if _, err := ParseSample(blob); err != nil {
 			b.Fatal(err)
 		}
 	}
-	j, err := json.Marshal(Cell{IDs: &ids, Latency: &sk})
+	j, err := json.Marshal(Cell{Sample: full})
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.ReportMetric(float64(len(blob)), "blob-B")
-	b.ReportMetric(float64(len(AppendSample(nil, nil, &sk))), "sketch-B")
+	b.ReportMetric(float64(len((&Sample{Latency: &sk}).AppendBinary(nil))), "sketch-B")
 	b.ReportMetric(float64(len(j)), "json-B")
 	b.ReportMetric(float64(ids.Size()), "ids-mem-B")
 	b.ReportMetric(float64(sk.Size()), "sketch-mem-B")

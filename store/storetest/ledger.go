@@ -102,14 +102,14 @@ func testCellExtremes(t *testing.T, fresh func(t *testing.T) Place) {
 		Key:      cell.Key{Pipeline: "p", Stage: "s", Dir: cell.Out, Window: base() / 1000, Width: 60},
 		Instance: "i", Service: "sv", Node: "n", Epoch: math.MaxInt64, Seq: math.MaxInt64, Lossy: true,
 		Counts: cell.Counts{N: math.MaxUint64, Bytes: 1 << 63, FpSum: math.MaxUint64 - 1, FpXor: 1<<63 + 5, Hashed: 3, LateMax: -5, MaxTS: base()},
-		IDs: &cell.IDs{M: 4096, Of: math.MaxUint64}, Latency: &cell.Sketch{},
+		Sample: cell.Sample{IDs: &cell.IDs{M: 4096, Of: math.MaxUint64}, Latency: &cell.Sketch{}, Corrected: &cell.Sketch{}},
 	}
 	for i := range uint64(1000) {
 		c.IDs.IDs = append(c.IDs.IDs, cell.ID{Hash: math.MaxUint64&^4095 - (999-i)<<30, Times: uint32(i*i*i*4 + 1)})
 	}
-	c.Latency.Observe(cell.MaxLatency, math.MaxUint64, math.NaN())
-	c.Latency.Observe(-cell.MaxLatency, 1, 3)
-	c.Latency.Observe(0, 1, math.NaN())
+	c.Latency.Observe(cell.MaxLatency, math.MaxUint64)
+	c.Latency.Observe(-cell.MaxLatency, 1)
+	c.Latency.Observe(0, 1)
 	if err := e.Ledger().PutCells(t.Context(), "a", cell.Batch{Cells: []cell.Cell{c}}); err != nil {
 		t.Fatal(err)
 	}
@@ -170,11 +170,11 @@ func randomLedger(t *rapid.T, e *running) {
 		if n := rapid.IntRange(-1, 20).Draw(t, "latencies"); n >= 0 {
 			latency = &cell.Sketch{}
 			for range n {
-				latency.Observe(rapid.Float64Range(-1e4, 1e6).Draw(t, "latency"), 1, math.NaN())
+				latency.Observe(rapid.Float64Range(-1e4, 1e6).Draw(t, "latency"), 1)
 			}
 		}
 		return cell.Cell{
-			IDs: ids, Latency: latency,
+			Sample: cell.Sample{IDs: ids, Latency: latency},
 			Key: cell.Key{
 				Pipeline: pick(t, "pipeline", "orders", "Orders", "ö"), Stage: pick(t, "stage", "s1", "s2"), Dir: rapid.SampledFrom(cell.Dirs()).Draw(t, "dir"),
 				Destination: pick(t, "destination", "", "topic"), Group: pick(t, "group", "", "g"), Reason: pick(t, "reason", "", "r"), Window: window(t), Width: 60,
@@ -280,7 +280,7 @@ func checkLedger(t *rapid.T, e *running, id store.Tenant, m *ledgerModel, w0 int
 		q.SamplesFrom = time.Unix(w0+60*rapid.Int64Range(0, 4).Draw(t, "samples from"), 0)
 		for i := range cells {
 			if cells[i].Window < q.SamplesFrom.Unix() {
-				cells[i].IDs, cells[i].Latency = nil, nil
+				cells[i].Sample = cell.Sample{}
 			}
 		}
 	}

@@ -43,7 +43,7 @@ func (db *DB) PutCells(ctx context.Context, t store.Tenant, b cell.Batch) error 
 	err := db.commit(ctx, "put cells", func(ctx context.Context, w *writer) error {
 		for i := range b.Cells {
 			c := &b.Cells[i]
-			sample := cell.AppendSample(nil, c.IDs, c.Latency) // nil is NULL
+			sample := c.AppendBinary(nil) // nil is NULL
 			if _, err := w.exec(ctx, putCell, string(t), c.Window, c.Pipeline, c.Stage, string(c.Dir), c.Destination, c.Group, c.Reason, c.Width, c.Instance, c.Epoch,
 				int64(c.Seq), c.Service, c.Node, int64(c.N), int64(c.Bytes), int64(c.FpSum), int64(c.FpXor), int64(c.Hashed), c.LateMax, c.MaxTS, c.Lossy, now, sample); err != nil {
 				return err
@@ -97,7 +97,7 @@ func (db *DB) Cells(ctx context.Context, t store.Tenant, q store.CellQuery) ([]c
 			return c, err
 		}
 		c.Seq, c.N, c.Bytes, c.FpSum, c.FpXor, c.Hashed = uint64(seq), uint64(n), uint64(bytes), uint64(sum), uint64(xor), uint64(hashed)
-		if c.IDs, c.Latency, err = cell.ParseSample(sample); err != nil {
+		if c.Sample, err = cell.ParseSample(sample); err != nil {
 			db.meters.badSamples.Inc() // the counts are what a verdict needs
 		}
 		return c, nil

@@ -2,9 +2,10 @@ package docdb
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"io/fs"
-	"math"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -17,26 +18,31 @@ import (
 
 // Rows that an earlier version wrote have no samples, and are read as such.
 func TestCellsOfBeforeSamplesAreRead(t *testing.T) {
-	db := openTest(t, t.TempDir())
+	dir := t.TempDir()
+	raw, err := sql.Open("sqlite", filepath.Join(dir, "weir.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	sub, err := fs.Sub(migrations, "migrations")
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := goose.NewProvider(goose.DialectSQLite3, db.write, sub, goose.WithDisableGlobalRegistry(true))
+	p, err := goose.NewProvider(goose.DialectSQLite3, raw, sub, goose.WithDisableGlobalRegistry(true))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := p.DownTo(t.Context(), 1); err != nil {
+	if _, err := p.UpTo(t.Context(), 1); err != nil {
 		t.Fatal(err)
 	}
 	w := time.Now().Truncate(time.Minute).Unix()
-	if _, err := db.write.ExecContext(t.Context(), `INSERT INTO cells (tenant, window_start, pipeline, stage, dir, destination, consumer_group, reason, width, instance, epoch,
+	if _, err := raw.ExecContext(t.Context(), `INSERT INTO cells (tenant, window_start, pipeline, stage, dir, destination, consumer_group, reason, width, instance, epoch,
   seq, service, node, n, bytes, fp_sum, fp_xor, hashed, late_max, max_ts, lossy, updated) VALUES ('a',?,'p','s','in','d','g','',60,'i',1,1,'','',7,0,0,0,0,0,0,0,?)`, w, w); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := p.Up(t.Context()); err != nil {
+	if err := raw.Close(); err != nil {
 		t.Fatal(err)
 	}
+	db := openTest(t, dir)
 	got, err := db.Cells(t.Context(), "a", store.CellQuery{})
 	if err != nil || len(got) != 1 || got[0].N != 7 || got[0].IDs != nil || got[0].Latency != nil {
 		t.Fatalf("%+v, %v", got, err)
@@ -52,7 +58,10 @@ func TestCellsOfBeforeSamplesAreRead(t *testing.T) {
 		t.Fatalf("%v %s", err, cmp.Diff([]cell.Cell{c}, got))
 	}
 	// A damaged blob costs the samples and not the counts.
-	if _, err := db.write.ExecContext(t.Context(), `UPDATE cells SET sample=x'0103ffffff'`); err != nil {
+	if err := db.commit(t.Context(), "damage", func(ctx context.Context, w *writer) error {
+		_, err := w.exec(ctx, `UPDATE cells SET sample=x'0103ffffff'`)
+		return err
+	}); err != nil {
 		t.Fatal(err)
 	}
 	if got, err = db.Cells(t.Context(), "a", store.CellQuery{}); err != nil || len(got) != 1 || got[0].N != 7 || got[0].IDs != nil {
@@ -70,7 +79,7 @@ func BenchmarkSamples(b *testing.B) {
 		for k := range 60_000 {
 			id := fmt.Sprint(i, "-", k)
 			c.IDs.Observe(cell.Hash(id), id)
-			c.Latency.Observe(float64(k%997), 1, math.NaN())
+			c.Latency.Observe(float64(k%997), 1)
 		}
 	}
 	ctx := context.Background()
