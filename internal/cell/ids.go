@@ -137,13 +137,13 @@ func (s *IDs) Coarser(m uint64) []ID {
 }
 
 // Show returns the text of a sampled id, or its hash where no text is kept.
-func (s *IDs) Show(hash uint64) string {
+func (s *IDs) Show(hash uint64) (id string, known bool) {
 	for _, t := range s.Texts {
 		if t.Hash == hash {
-			return t.ID
+			return t.ID, true
 		}
 	}
-	return fmt.Sprintf("hash:%016x", hash)
+	return fmt.Sprintf("hash:%016x", hash), false
 }
 
 // Size is about how much memory a sample holds, bytes.
