@@ -64,6 +64,7 @@ type Tally struct {
 	NoTime    int64    // records without an event time, in and out
 	Timed     int64    // records with one
 	Instances map[string][]string
+	Sampled   bool // some cells hold ids or latencies
 	ports     map[Port]map[int64]*Sum
 }
 
@@ -124,6 +125,7 @@ func (t *Tally) add(c *cell.Cell) {
 	s.Add(c.Counts)
 	s.Lossy = s.Lossy || c.Lossy
 	node := nodeOf(c)
+	t.Sampled = t.Sampled || c.IDs != nil || c.Latency != nil
 	if c.IDs != nil {
 		s.ids = append(s.ids, c.IDs)
 	}

@@ -209,6 +209,7 @@ func (t *tenant) stageRows(p *pipe, looks []stageLook, now int64) []answer.Stage
 				r.Surplus += s.surplus
 			}
 		}
+		t.fillFlow(p, &r)
 		if l.losing {
 			r.State = answer.Losing
 		} else if p.state == answer.Idle {

@@ -231,6 +231,7 @@ func (t *tenant) page(p *pipe, now int64) *answer.Pipeline {
 	row.Level = t.level(p)
 	t.mapOf(page, p, looks, stuck.Stage, isStuck, silent, sloLag)
 	page.Stages = t.stageRows(p, looks, now)
+	page.Latency = t.pathLatency(p, "")
 	page.Partitions = t.partitionRows(looks, now, sloLag)
 	page.Changes = lastChanges(t.log, p.log)
 	page.Evidence = t.evidence(p, looks)
