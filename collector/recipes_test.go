@@ -120,7 +120,7 @@ func (r *auditRig) total() map[cell.Key]cell.Cell {
 // wait until so many records were counted in and out.
 func (r *auditRig) wait(t *testing.T, n uint64) {
 	t.Helper()
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); <-time.After(20 * time.Millisecond) {
 		r.mu.Lock()
 		got := uint64(0)
 		for _, c := range r.cells {
@@ -147,7 +147,7 @@ func countedInGo(t *testing.T, base int64) map[cell.Key]cell.Cell {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stop := c.Start()
+	stop := c.Start(t.Context())
 	for i := range recipeRecords {
 		rec := client.Record{ID: recipeID(i), Time: time.UnixMilli(base + int64(i)*20)}
 		c.In("orders", "enrich", rec)

@@ -5,7 +5,7 @@
 // kept and sent later, so a collector that restarts costs nothing. The package imports only the standard library.
 //
 //	c, err := client.New(client.Config{Pipeline: "orders", Stage: "enrich"})
-//	defer c.Start()()
+//	defer c.Start(ctx)()
 //	c.In("orders", "enrich", client.FromHeaders(message.Header.Get))
 package client
 
@@ -233,9 +233,10 @@ func clean(s string) string {
 	}, s)
 }
 
-// Start flushes in the background until the function it returns is called, which sends what is left.
-func (c *Client) Start() (stop func()) {
-	ctx, cancel := context.WithCancel(context.Background())
+// Start flushes in the background until the function it returns is called, which sends what is left. It goes on when ctx ends:
+// what is still under way is counted as well.
+func (c *Client) Start(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var wg sync.WaitGroup
 	wg.Go(func() { c.Run(ctx) })
 	return func() {

@@ -113,7 +113,7 @@ func TestThreeLinesAreEnough(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stop := c.Start()
+	stop := c.Start(t.Context())
 	c.In("orders", "enrich", Origin("o-1"))
 	stop()
 	if n, _, _, lines := received(t, l); n != 1 {

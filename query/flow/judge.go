@@ -168,7 +168,7 @@ func decide(e *Evidence, v *store.Verdict, hashed, equal bool) {
 	case v.Delta > 0:
 		v.State, v.Class = Unknown, "redelivered"
 		v.Reasons = append(v.Reasons, fmt.Sprintf("%s in without an out may be redeliveries (up to %s).", Count(v.Delta), Count(v.Epsilon)))
-	case v.Delta == 0 && e.IDs != nil && e.IDs.Missing > 0 && !(hashed && equal):
+	case v.Delta == 0 && e.IDs != nil && e.IDs.Missing > 0 && (!hashed || !equal):
 		v.State, v.Class = Mixed, "lost and duplicated"
 		v.Reasons = append(v.Reasons, fmt.Sprintf("Counts agree, but %s of %s sampled ids are missing downstream (%s).", Count(e.IDs.Missing), Count(e.IDs.Upstream), interval(e.IDs.Loss)))
 		repeated(e, v)

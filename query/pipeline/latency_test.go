@@ -251,4 +251,3 @@ func TestVerdictsByIDs(t *testing.T) {
 		t.Errorf("%d windows of loss", lossy)
 	}
 }
-

@@ -20,12 +20,14 @@ func main() {
 	produce := flag.Bool("produce", false, "put out orders instead of reading them")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
 	run := consume
 	if *produce {
 		run = source
 	}
-	if err := run(ctx, *broker); err != nil && ctx.Err() == nil {
+	err := run(ctx, *broker)
+	interrupted := ctx.Err() != nil
+	stop()
+	if err != nil && !interrupted {
 		log.Fatal(err)
 	}
 }
@@ -36,7 +38,7 @@ func source(ctx context.Context, broker string) error {
 	if err != nil {
 		return err
 	}
-	defer c.Start()()
+	defer c.Start(ctx)()
 	k, err := kgo.NewClient(kgo.SeedBrokers(broker), kgo.AllowAutoTopicCreation())
 	if err != nil {
 		return err
@@ -48,7 +50,7 @@ func source(ctx context.Context, broker string) error {
 			return err
 		}
 		c.Out(order.Source, r) // acknowledged
-		time.Sleep(10 * time.Millisecond)
+		<-time.After(10 * time.Millisecond)
 	}
 	return nil
 }
@@ -58,7 +60,7 @@ func consume(ctx context.Context, broker string) error {
 	if err != nil {
 		return err
 	}
-	defer c.Start()()
+	defer c.Start(ctx)()
 	k, err := kgo.NewClient(kgo.SeedBrokers(broker), kgo.ConsumerGroup(order.Stage), kgo.ConsumeTopics(order.Source), kgo.DisableAutoCommit(), kgo.AllowAutoTopicCreation())
 	if err != nil {
 		return err

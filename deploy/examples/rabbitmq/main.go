@@ -21,12 +21,14 @@ func main() {
 	produce := flag.Bool("produce", false, "put out orders instead of reading them")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
 	run := consume
 	if *produce {
 		run = source
 	}
-	if err := run(ctx, *broker); err != nil && ctx.Err() == nil {
+	err := run(ctx, *broker)
+	interrupted := ctx.Err() != nil
+	stop()
+	if err != nil && !interrupted {
 		log.Fatal(err)
 	}
 }
@@ -58,7 +60,7 @@ func source(ctx context.Context, broker string) (err error) {
 	if err != nil {
 		return err
 	}
-	defer c.Start()()
+	defer c.Start(ctx)()
 	conn, ch, err := connect(broker)
 	if err != nil {
 		return err
@@ -70,7 +72,7 @@ func source(ctx context.Context, broker string) (err error) {
 			return err
 		}
 		c.Out(order.Source, r) // confirmed
-		time.Sleep(10 * time.Millisecond)
+		<-time.After(10 * time.Millisecond)
 	}
 	return nil
 }
@@ -80,7 +82,7 @@ func consume(ctx context.Context, broker string) (err error) {
 	if err != nil {
 		return err
 	}
-	defer c.Start()()
+	defer c.Start(ctx)()
 	conn, ch, err := connect(broker)
 	if err != nil {
 		return err

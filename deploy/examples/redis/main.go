@@ -23,12 +23,14 @@ func main() {
 	produce := flag.Bool("produce", false, "put out orders instead of reading them")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
 	run := consume
 	if *produce {
 		run = source
 	}
-	if err := run(ctx, *broker); err != nil && ctx.Err() == nil {
+	err := run(ctx, *broker)
+	interrupted := ctx.Err() != nil
+	stop()
+	if err != nil && !interrupted {
 		log.Fatal(err)
 	}
 }
@@ -39,7 +41,7 @@ func source(ctx context.Context, broker string) (err error) {
 	if err != nil {
 		return err
 	}
-	defer c.Start()()
+	defer c.Start(ctx)()
 	db := redis.NewClient(&redis.Options{Addr: broker})
 	defer func() { err = errors.Join(err, db.Close()) }()
 	for i := 0; ctx.Err() == nil; i++ {
@@ -48,7 +50,7 @@ func source(ctx context.Context, broker string) (err error) {
 			return err
 		}
 		c.Out(order.Source, r) // it is in the stream
-		time.Sleep(10 * time.Millisecond)
+		<-time.After(10 * time.Millisecond)
 	}
 	return nil
 }
@@ -58,7 +60,7 @@ func consume(ctx context.Context, broker string) (err error) {
 	if err != nil {
 		return err
 	}
-	defer c.Start()()
+	defer c.Start(ctx)()
 	db := redis.NewClient(&redis.Options{Addr: broker})
 	defer func() { err = errors.Join(err, db.Close()) }()
 	err = db.XGroupCreateMkStream(ctx, order.Source, order.Stage, "0").Err()

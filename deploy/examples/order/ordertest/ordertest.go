@@ -59,7 +59,7 @@ func Run(t *testing.T, broker string, source, consume func(ctx context.Context, 
 			}
 		})
 	}
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end) && !t.Failed(); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end) && !t.Failed(); <-time.After(20 * time.Millisecond) {
 		mu.Lock()
 		enough := sums["enrich in"] >= 60
 		mu.Unlock()
@@ -69,7 +69,7 @@ func Run(t *testing.T, broker string, source, consume func(ctx context.Context, 
 	}
 	cancel()
 	wg.Wait()
-	time.Sleep(50 * time.Millisecond)
+	<-time.After(50 * time.Millisecond) // for the last datagram
 	if err := l.Close(); err != nil {
 		t.Error(err)
 	}
