@@ -86,6 +86,7 @@ func (c *Collector) Run(ctx context.Context) (err error) {
 		return fmt.Errorf("cannot start collector: %w", err)
 	}
 	counter := audit.New(c.cfg.Audit, c.cfg.DataDir, node, out, c.log.With("part", "audit"), c.set)
+	counter.UseClock(shipper.Clock)
 	receivers, err := c.receivers(ctx, node, out, origins, counter)
 	if err != nil {
 		return fmt.Errorf("cannot start collector: %w", err)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -101,7 +102,7 @@ func (s *self) add(line string, t int64) {
 		return
 	}
 	v, err := strconv.ParseFloat(line[cut+1:], 64)
-	if err != nil {
+	if err != nil || math.IsNaN(v) { // not known is no sample
 		return
 	}
 	key := line[:cut]

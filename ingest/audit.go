@@ -70,6 +70,7 @@ func (in *Ingest) cleanCells(d *door, cells []cell.Cell) (why []string, good []c
 	for i := range cells {
 		reason, err := in.checkCell(&cells[i], now)
 		if err == nil {
+			d.cleanSamples(&cells[i])
 			good = append(good, cells[i])
 			continue
 		}
@@ -79,6 +80,31 @@ func (in *Ingest) cleanCells(d *door, cells []cell.Cell) (why []string, good []c
 		}
 	}
 	return why, good
+}
+
+// cleanSamples takes out ids and latencies that make no sense: the counts of the cell stand.
+func (d *door) cleanSamples(c *cell.Cell) {
+	if c.IDs != nil && c.IDs.Bad() != nil {
+		d.sampleLeftOut("ids", 1, c.IDs.Bad())
+		c.IDs = nil
+	}
+	for _, l := range [...]**cell.Sketch{&c.Latency, &c.Corrected} {
+		if *l != nil && (*l).Bad() != nil {
+			d.sampleLeftOut("latency", 1, (*l).Bad())
+			*l = nil
+		}
+	}
+}
+
+// sampleLeftOut counts and names what was left out of cells that were stored.
+func (d *door) sampleLeftOut(kind string, n int, why error) {
+	d.set.GetOrCreateCounter(`weir_ingest_samples_left_out_total{door="` + d.name + `",kind="` + kind + `"}`).Add(n)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if now := time.Now(); now.Sub(d.said[kind]) >= time.Minute {
+		d.said[kind] = now
+		d.log.Warn("sample left out of a count that stands", "kind", kind, "error", why)
+	}
 }
 
 func (in *Ingest) checkCell(c *cell.Cell, now time.Time) (reason string, err error) {

@@ -68,10 +68,10 @@ func (in *Ingest) Run(ctx context.Context) error { return in.seq.run(ctx) }
 // Routes are the HTTP doors.
 func (in *Ingest) Routes() []access.Route {
 	return []access.Route{
-		{Pattern: "POST /api/v1/write", Need: access.Ingest, Handler: http.HandlerFunc(in.write)},
-		{Pattern: "POST /v1/traces", Need: access.Ingest, Handler: http.HandlerFunc(in.traces)},
-		{Pattern: "POST /v1/metrics", Need: access.Ingest, Handler: http.HandlerFunc(in.otlpMetrics)},
-		{Pattern: "POST /api/v1/audit", Need: access.Ingest, Handler: http.HandlerFunc(in.audit)},
+		{Pattern: "POST /api/v1/write", Need: access.Ingest, Handler: timed(in.write)},
+		{Pattern: "POST /v1/traces", Need: access.Ingest, Handler: timed(in.traces)},
+		{Pattern: "POST /v1/metrics", Need: access.Ingest, Handler: timed(in.otlpMetrics)},
+		{Pattern: "POST /api/v1/audit", Need: access.Ingest, Handler: timed(in.audit)},
 		{Pattern: "POST /api/v1/broker-leases", Need: access.Ingest, Handler: http.HandlerFunc(in.brokerLease)},
 		{Pattern: "GET /api/v1/audit/cells", Need: access.Query, Handler: http.HandlerFunc(in.auditCells)},
 	}

@@ -29,6 +29,9 @@ func (in *Ingest) putPoints(ctx context.Context, req pmetricotlp.ExportRequest) 
 		err = p.multi(ctx, m)
 	}
 	if err == nil {
+		if m.BadIDs > 0 {
+			p.in.doors.metrics.sampleLeftOut("ids", m.BadIDs, m.BadID)
+		}
 		err = p.cells(ctx, m.Cells)
 	}
 	for _, r := range p.rejected {

@@ -261,10 +261,12 @@ type Ledger interface {
 	Verdicts(ctx context.Context, t Tenant, q VerdictQuery) ([]Verdict, error)
 }
 
-// CellQuery selects cells. Pipeline "" means all.
+// CellQuery selects cells. Pipeline "" means all. Ids and latencies, which are large, come only with cells of windows that
+// start at SamplesFrom or later; the zero time means with all.
 type CellQuery struct {
-	Pipeline string
-	From, To time.Time
+	Pipeline    string
+	From, To    time.Time
+	SamplesFrom time.Time
 }
 
 // Barrier is the end offset of a partition at the first poll after a window was complete on the

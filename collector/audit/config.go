@@ -12,11 +12,13 @@ type Config struct {
 	MaxCells  int           `yaml:"max_cells"` // cells in memory
 	Retention time.Duration `yaml:"retention"` // older event windows are refused
 	Idle      time.Duration `yaml:"idle"`      // a delivered cell leaves memory so long after its window and its last change
+	// MaxSampleBytes bounds the memory of sampled ids and latencies, bytes; beyond it samples become coarser, counts never.
+	MaxSampleBytes int `yaml:"max_sample_bytes"`
 }
 
 // DefaultConfig returns windows of a minute, sent every ten seconds.
 func DefaultConfig() Config {
-	return Config{Width: time.Minute, Flush: 10 * time.Second, MaxCells: 200_000, Retention: 7 * 24 * time.Hour, Idle: 15 * time.Minute}
+	return Config{Width: time.Minute, Flush: 10 * time.Second, MaxCells: 200_000, Retention: 7 * 24 * time.Hour, Idle: 15 * time.Minute, MaxSampleBytes: 64 << 20}
 }
 
 // Validate says what is wrong with the configuration.
@@ -29,6 +31,9 @@ func (c Config) Validate() error {
 	}
 	if c.MaxCells < 1 || c.MaxCells > 10_000_000 {
 		return fmt.Errorf("cannot use audit.max_cells %d: it must be between 1 and 10000000", c.MaxCells)
+	}
+	if c.MaxSampleBytes < 0 {
+		return fmt.Errorf("cannot use audit.max_sample_bytes %d: it must be 0 (no samples) or more", c.MaxSampleBytes)
 	}
 	if c.Retention < c.Width {
 		return fmt.Errorf("cannot use audit.retention %s: it must be at least one window (audit.width %s)", c.Retention, c.Width)

@@ -23,7 +23,7 @@ import (
 )
 
 // Increment is one thing to count. A Key.Width of 0 means the configured width; Key.Window may be any
-// time inside its window, and 0 when there is no event time.
+// time inside its window, and 0 when there is no event time. Samples and slices are only read, during the call.
 //
 // It is an alias of a struct without a name, so that receivers can declare the interface they need from a
 // Counter without importing this package.
@@ -32,6 +32,10 @@ type Increment = struct {
 	Instance, Service, Node string
 	Counts                  cell.Counts
 	Lossy                   bool
+	IDs                     *cell.IDs    // sample of the ids among what is counted; nil = none taken
+	Latency                 *cell.Sketch // time from the origin stamp to here; nil = not measured
+	Values                  []float64    // or the latencies themselves, milliseconds, each of which stands for Weight records
+	Weight                  uint64
 }
 
 // Errors of Add and Set, to be told apart with errors.Is.
@@ -81,6 +85,9 @@ type Counter struct {
 	// After a notime cell was forgotten, a new one of the same key must not be taken for it.
 	forgotNotime atomic.Bool
 
+	samples sampleMeters
+	clock   func() (offset, bound time.Duration, ok bool)
+
 	added, setted, refusedFull, refusedTime, refusedKey, refusedClosed *metrics.Counter
 	snapshots, sentCells, failures, evicted                            *metrics.Counter
 }
@@ -101,6 +108,10 @@ type entry struct {
 	service, node string
 	instance      string // as sent; differs from the id's for a cell that came back after it was forgotten
 	counts        cell.Counts
+	ids           *cell.IDs
+	latency       *cell.Sketch
+	corrected     *cell.Sketch // latency by the server's clock, where this node's is known to differ
+	size          int64        // of the three, bytes
 	lossy         bool
 	touched       time.Time
 	version       uint64 // grows with every change
@@ -125,6 +136,7 @@ func New(cfg Config, dir, node string, out signal.Output, log *slog.Logger, set 
 	c.sentCells = set.NewCounter("weir_audit_snapshot_cells_total")
 	c.failures = set.NewCounter("weir_audit_snapshot_failures_total")
 	c.evicted = set.NewCounter("weir_audit_cells_forgotten_total")
+	c.samples = newSampleMeters(set)
 	set.NewGauge("weir_audit_cells", func() float64 { return float64(c.cells.Load()) })
 	set.NewGauge("weir_audit_known_drops", func() float64 { return float64(c.drops.Load()) })
 	return c
@@ -151,6 +163,7 @@ func (c *Counter) Add(inc Increment) error {
 	}
 	e.service, e.node = inc.Service, inc.Node
 	e.counts.Add(inc.Counts)
+	c.addSamples(e, &inc)
 	e.lossy = e.lossy || inc.Lossy
 	e.touched = now
 	e.version++
@@ -180,6 +193,9 @@ func (c *Counter) Set(inc Increment, epoch int64) error {
 	}
 	c.setted.Inc()
 	e.touched = now
+	if c.setSamples(e, &inc) {
+		e.version++
+	}
 	if inc.Counts.N < e.counts.N {
 		return nil
 	}
@@ -211,15 +227,31 @@ func (c *Counter) Drops(n uint64) {
 	c.drops.Add(n)
 }
 
+// Lost says that a sender gave up the counts of n records of the event window that holds a time, Unix seconds; 0 = not known.
+func (c *Counter) Lost(at int64, n uint64) {
+	w := int64(c.cfg.Width / time.Second)
+	if now := time.Now(); at < now.Add(-c.cfg.Retention).Unix() || at > now.Add(maxFuture).Unix() {
+		c.Drops(n)
+		return
+	}
+	if n > 0 {
+		c.lostIn(span{at - at%w, at - at%w + w}, n)
+	}
+}
+
 func (c *Counter) dropIn(k cell.Key) {
 	s := span{k.Window, k.Window + k.Width}
 	if k.Window == 0 {
 		s = span{}
 	}
+	c.lostIn(s, 1)
+}
+
+func (c *Counter) lostIn(s span, n uint64) {
 	c.mu.Lock()
 	c.dropped = c.dropped.union(s)
 	c.mu.Unlock()
-	c.drops.Add(1)
+	c.drops.Add(n)
 }
 
 // admit checks the key and brings its window to the start of the window.

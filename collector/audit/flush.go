@@ -148,6 +148,12 @@ func (c *Counter) nextAuditor(now time.Time, last bool) cell.Auditor {
 	a.At = max(now.UnixMilli(), a.At)
 	a.Closed = last
 	a.Drops = c.drops.Load()
+	a.ClockOffset, a.ClockError = 0, 0
+	if c.clock != nil {
+		if offset, bound, ok := c.clock(); ok {
+			a.ClockOffset, a.ClockError = offset.Microseconds(), max(bound.Microseconds(), 1)
+		}
+	}
 	a.DropFrom, a.DropTo = c.dropped.from, c.dropped.to
 	past := c.past
 	if a.Seq > 1 && len(past) > 1 {
@@ -175,6 +181,7 @@ func (c *Counter) collect(s *shard, now time.Time, w *writer) {
 		}
 		w.pending = append(w.pending, cell.Cell{
 			Key: i.Key, Instance: e.instance, Service: e.service, Node: e.node, Epoch: epoch, Seq: e.seq, Counts: e.counts, Lossy: e.lossy,
+			Sample: cell.Sample{IDs: e.ids.Clone(), Latency: e.latency.Clone(), Corrected: e.corrected.Clone()},
 		})
 		w.from = append(w.from, sent{s, e, e.version})
 	}
@@ -195,6 +202,7 @@ func (c *Counter) forget(now time.Time) {
 				continue
 			}
 			delete(s.m, i)
+			c.samples.bytes.Add(-e.size)
 			c.cells.Add(-1)
 			c.evicted.Inc()
 		}

@@ -1,16 +1,19 @@
 // Package client counts records from inside an application and sends the counts to the node's weir collector.
 //
 // Calls of In, Out, Dropped … come from the application's own code; increments go as DogStatsD
-// datagrams (docs/pipeline-model.md, wire forms) over a Unix socket or UDP. What cannot be sent is
+// datagrams (docs/wire.md, audit counts) over a Unix socket or UDP. What cannot be sent is
 // kept and sent later, so a collector that restarts costs nothing. The package imports only the standard library.
+//
+//	c, err := client.New(client.Config{Pipeline: "orders", Stage: "enrich"})
+//	defer c.Start(ctx)()
+//	c.In("orders", "enrich", client.FromHeaders(message.Header.Get))
 package client
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"slices"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -18,7 +21,8 @@ import (
 
 // Config names the stage that counts.
 type Config struct {
-	Addr     string        // "unix:///run/weir/statsd.sock" or "udp://127.0.0.1:8125"
+	// Addr is "unix:///run/weir/statsd.sock" or "udp://127.0.0.1:8125"; default: the environment's WEIR_STATSD, else the latter.
+	Addr     string
 	Pipeline string        // the pipeline this stage belongs to
 	Stage    string        // this stage
 	Service  string        // default: Stage
@@ -28,23 +32,15 @@ type Config struct {
 	// MaxKept bounds the increments kept while nobody takes them; beyond it the oldest windows are
 	// given up and counted in Lost. Default 10,000.
 	MaxKept int
+	// NoIDs and NoLatency leave out the sample of ids and the time from the origin to In.
+	NoIDs, NoLatency bool
 }
 
 // Record is what the audit knows of one record.
 type Record struct {
-	ID    string    // the message's id; "" leaves it out of the fingerprints
+	ID    string    // the message's id; "" leaves it out of fingerprints and samples
 	Time  time.Time // event time stamped at the origin; zero = not known
 	Bytes int
-}
-
-type key struct {
-	dir, dst, group, reason string
-	window                  int64
-}
-
-type counts struct {
-	n, bytes, sum, xor uint64
-	newest             int64
 }
 
 // Client counts. It is safe for concurrent use.
@@ -55,16 +51,23 @@ type Client struct {
 	suffix  string
 
 	mu     sync.Mutex
-	cells  map[key]counts
+	cells  map[key]*counts
 	plain  map[string]float64 // counters by name and tags
 	values []string           // distribution lines
 	lost   uint64
+	untold map[int64]uint64 // of lost: not yet told to the collector, by window
 
-	conn net.Conn // owned by flush
+	conn conn // owned by flush
 }
 
 // New builds a client. It does not connect yet: a collector that is not there is no error.
 func New(cfg Config) (*Client, error) {
+	if cfg.Addr == "" {
+		cfg.Addr = os.Getenv("WEIR_STATSD")
+	}
+	if cfg.Addr == "" {
+		cfg.Addr = "udp://127.0.0.1:8125"
+	}
 	network, addr, ok := strings.Cut(cfg.Addr, "://")
 	switch {
 	case ok && network == "unix":
@@ -96,7 +99,7 @@ func New(cfg Config) (*Client, error) {
 	if cfg.MaxKept == 0 {
 		cfg.MaxKept = 10_000
 	}
-	c := &Client{cfg: cfg, network: network, addr: addr, cells: map[key]counts{}, plain: map[string]float64{}}
+	c := &Client{cfg: cfg, network: network, addr: addr, cells: map[key]*counts{}, plain: map[string]float64{}, untold: map[int64]uint64{}}
 	if cfg.Instance != "" {
 		c.suffix = "|c:ci-" + cfg.Instance
 	}
@@ -104,21 +107,52 @@ func New(cfg Config) (*Client, error) {
 }
 
 // In counts a record handed to this stage's code, read from source by group.
-func (c *Client) In(source, group string, r Record) { c.count("in", source, group, "", r) }
+func (c *Client) In(source, group string, r Record) {
+	c.count(key{dir: "in", dst: source, group: group}, r, 1)
+}
 
 // Out counts a record that the next hop acknowledged.
-func (c *Client) Out(destination string, r Record) { c.count("out", destination, "", "", r) }
+func (c *Client) Out(destination string, r Record) { c.count(key{dir: "out", dst: destination}, r, 1) }
+
+// OutBatch counts a batch that the next hop acknowledged as one message, and its members. Without a time the batch has the oldest
+// of its members.
+func (c *Client) OutBatch(destination string, batch Record, members ...Record) {
+	for _, m := range members {
+		if batch.Time.IsZero() || !m.Time.IsZero() && m.Time.Before(batch.Time) {
+			batch.Time = m.Time
+		}
+		c.count(key{dir: "covers", dst: destination}, m, 1)
+	}
+	c.Out(destination, batch)
+}
+
+// Covers counts n members of a batch put out, where they are not known one by one.
+func (c *Client) Covers(destination string, batch Record, n int) {
+	batch.ID = ""
+	c.count(key{dir: "covers", dst: destination}, batch, n)
+}
 
 // Filtered counts a record left out on purpose.
-func (c *Client) Filtered(r Record) { c.count("filtered", "", "", "", r) }
+func (c *Client) Filtered(r Record) { c.count(key{dir: "filtered"}, r, 1) }
 
 // Dropped counts a record given up, with a reason.
-func (c *Client) Dropped(reason string, r Record) { c.count("dropped", "", "", reason, r) }
+func (c *Client) Dropped(reason string, r Record) {
+	c.count(key{dir: "dropped", reason: clean(reason)}, r, 1)
+}
 
 // DeadLettered counts a record put into a dead-letter destination.
-func (c *Client) DeadLettered(destination string, r Record) { c.count("dlq", destination, "", "", r) }
+func (c *Client) DeadLettered(destination string, r Record) {
+	c.count(key{dir: "dlq", dst: destination}, r, 1)
+}
 
-// Lost is the number of records whose counts were given up because nobody took them for too long.
+// Failed counts a record that was tried and failed, and of which nothing is decided yet.
+func (c *Client) Failed(r Record) { c.count(key{dir: "failed"}, r, 1) }
+
+// Retried counts a record that is tried again; Out counts it once, when it has arrived.
+func (c *Client) Retried(r Record) { c.count(key{dir: "retried"}, r, 1) }
+
+// Lost is the number of records whose counts were given up because nobody took them for too long. The collector is told, so that
+// what they would have shown is UNKNOWN and not LOSS.
 func (c *Client) Lost() uint64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -146,27 +180,69 @@ func (c *Client) Observe(name string, v float64, tags ...string) {
 	c.values = append(c.values, fmt.Sprintf("%s:%g|d|#%s%s", name, v, strings.Join(append(tags, "service:"+c.cfg.Service), ","), c.suffix))
 }
 
-func (c *Client) count(dir, dst, group, reason string, r Record) {
-	k := key{dir: dir, dst: dst, group: group, reason: reason}
+func (c *Client) count(k key, r Record, n int) {
+	if n <= 0 {
+		return
+	}
+	k.dst, k.group = clean(k.dst), clean(k.group)
 	if !r.Time.IsZero() {
 		w := int64(c.cfg.Window / time.Second)
 		s := r.Time.Unix()
 		k.window = s - ((s%w)+w)%w
 	}
+	h := uint64(0)
+	if r.ID != "" {
+		h = Hash(r.ID)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	v := c.cells[k]
-	v.n++
+	if v == nil {
+		v = &counts{m: minM, stride: 1}
+		c.cells[k] = v
+	}
+	v.n += uint64(n)
 	v.bytes += uint64(max(r.Bytes, 0))
 	if r.ID != "" {
-		h := Hash(r.ID)
 		v.sum += h
 		v.xor ^= h
+		v.hashed++
+		if !c.cfg.NoIDs {
+			v.sample(h, r.ID)
+		}
 	}
-	if !r.Time.IsZero() {
-		v.newest = max(v.newest, r.Time.UnixMilli())
+	if r.Time.IsZero() {
+		return
 	}
-	c.cells[k] = v
+	v.newest = max(v.newest, r.Time.UnixMilli())
+	if k.dir == "in" && !c.cfg.NoLatency {
+		v.observe(float64(time.Since(r.Time)) / float64(time.Millisecond))
+	}
+}
+
+// clean keeps a name from breaking the line it is sent in.
+func clean(s string) string {
+	if !strings.ContainsAny(s, ",|#\n") {
+		return s
+	}
+	return strings.Map(func(r rune) rune {
+		if strings.ContainsRune(",|#\n", r) {
+			return '_'
+		}
+		return r
+	}, s)
+}
+
+// Start flushes in the background until the function it returns is called, which sends what is left. It goes on when ctx ends:
+// what is still under way is counted as well.
+func (c *Client) Start(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var wg sync.WaitGroup
+	wg.Go(func() { c.Run(ctx) })
+	return func() {
+		cancel()
+		wg.Wait()
+	}
 }
 
 // Run flushes until ctx ends, then once more.
@@ -177,157 +253,10 @@ func (c *Client) Run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			c.Flush(context.WithoutCancel(ctx))
-			if c.conn != nil {
-				c.conn.Close()
-			}
+			c.conn.close()
 			return
 		case <-t.C:
 			c.Flush(ctx)
 		}
 	}
-}
-
-// Flush sends what has been counted since the last flush; what cannot be sent is kept.
-// It must not be called by two goroutines at once, nor beside Run.
-func (c *Client) Flush(ctx context.Context) {
-	c.mu.Lock()
-	cells, plain, values := c.cells, c.plain, c.values
-	c.cells, c.plain, c.values = make(map[key]counts, len(cells)), map[string]float64{}, nil
-	c.mu.Unlock()
-	var lines []line
-	for _, v := range values {
-		lines = append(lines, line{text: v})
-	}
-	for k, v := range plain {
-		name, tags, _ := strings.Cut(k, "\x00")
-		lines = append(lines, line{text: fmt.Sprintf("%s:%g|c|#%s%s", name, v, tags, c.suffix), plain: k, value: v})
-	}
-	for k, v := range cells {
-		lines = append(lines, line{text: c.audit(k, v), cell: k, counts: v})
-	}
-	for len(lines) > 0 {
-		n, size := 0, 0
-		for n < len(lines) && (n == 0 || size+1+len(lines[n].text) <= 1400) {
-			size += 1 + len(lines[n].text)
-			n++
-		}
-		if err := c.send(ctx, lines[:n]); err != nil {
-			c.keep(lines)
-			return
-		}
-		lines = lines[n:]
-	}
-}
-
-type line struct {
-	text   string
-	cell   key
-	counts counts
-	plain  string
-	value  float64
-}
-
-func (c *Client) audit(k key, v counts) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "weir.audit.%s:%d|c|#p:%s,st:%s", k.dir, v.n, c.cfg.Pipeline, c.cfg.Stage)
-	if k.dst != "" {
-		b.WriteString(",dst:" + k.dst)
-	}
-	if k.group != "" {
-		b.WriteString(",g:" + k.group)
-	}
-	if k.window != 0 {
-		fmt.Fprintf(&b, ",ew:%d", k.window)
-	}
-	if v.sum != 0 || v.xor != 0 {
-		fmt.Fprintf(&b, ",fs:%016x,fx:%016x", v.sum, v.xor)
-	}
-	if v.newest != 0 {
-		fmt.Fprintf(&b, ",mt:%d", v.newest)
-	}
-	if v.bytes != 0 {
-		fmt.Fprintf(&b, ",by:%d", v.bytes)
-	}
-	if k.reason != "" {
-		b.WriteString(",reason:" + k.reason)
-	}
-	b.WriteString(",svc:" + c.cfg.Service + c.suffix)
-	return b.String()
-}
-
-func (c *Client) send(ctx context.Context, lines []line) error {
-	if c.conn == nil {
-		conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, c.network, c.addr)
-		if err != nil {
-			return err
-		}
-		c.conn = conn
-	}
-	var b []byte
-	for i, l := range lines {
-		if i > 0 {
-			b = append(b, '\n')
-		}
-		b = append(b, l.text...)
-	}
-	err := c.conn.SetWriteDeadline(time.Now().Add(time.Second))
-	if err == nil {
-		_, err = c.conn.Write(b)
-	}
-	if err != nil {
-		c.conn.Close()
-		c.conn = nil
-	}
-	return err
-}
-
-// keep adds unsent counts back, oldest windows given up first when there are too many.
-func (c *Client) keep(lines []line) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, l := range lines {
-		switch {
-		case l.plain != "":
-			c.plain[l.plain] += l.value
-			continue
-		case l.cell == key{}:
-			continue // a single observation is not worth keeping
-		}
-		v := c.cells[l.cell]
-		v.n += l.counts.n
-		v.bytes += l.counts.bytes
-		v.sum += l.counts.sum
-		v.xor ^= l.counts.xor
-		v.newest = max(v.newest, l.counts.newest)
-		c.cells[l.cell] = v
-	}
-	over := len(c.cells) - c.cfg.MaxKept
-	if over <= 0 {
-		return
-	}
-	keys := make([]key, 0, len(c.cells))
-	for k := range c.cells {
-		keys = append(keys, k)
-	}
-	slices.SortFunc(keys, func(a, b key) int { return int(a.window - b.window) })
-	for _, k := range keys[:over] {
-		c.lost += c.cells[k].n
-		delete(c.cells, k)
-	}
-}
-
-// Hash is the message hash of the audit contract: FNV-1a 64 of the id, then the splitmix64 finaliser.
-func Hash(id string) uint64 {
-	const offset, prime = 14695981039346656037, 1099511628211
-	h := uint64(offset)
-	for i := range len(id) {
-		h ^= uint64(id[i])
-		h *= prime
-	}
-	h ^= h >> 30
-	h *= 0xbf58476d1ce4e5b9
-	h ^= h >> 27
-	h *= 0x94d049bb133111eb
-	h ^= h >> 31
-	return h
 }

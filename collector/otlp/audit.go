@@ -1,6 +1,7 @@
 package otlp
 
 import (
+	"errors"
 	"math"
 	"slices"
 	"strconv"
@@ -17,13 +18,16 @@ const (
 	auditMessages = "weir.audit.messages"
 	auditFpSum    = "weir.audit.fp_sum"
 	auditFpXor    = "weir.audit.fp_xor"
+	auditLatency  = "weir.audit.latency" // histogram or exponential histogram: time from the origin stamp to here
+	auditIDs      = "weir.ids"           // attribute of messages: sampled ids, as in the statsd tag
+	auditIDsM     = "weir.ids_m"         // and their modulus
 )
 
 // auditDoor counts the audit counts (cells of a request) that came in over OTLP.
 type auditDoor struct {
 	received, accepted                                    *metrics.Counter
 	noSink, badDir, badWindow, badValue, noEpoch, refused *metrics.Counter
-	fpAlone                                               *metrics.Counter
+	fpAlone, badIDs, badLatency                           *metrics.Counter
 }
 
 func newAuditDoor(set *metrics.Set) auditDoor {
@@ -35,7 +39,9 @@ func newAuditDoor(set *metrics.Set) auditDoor {
 		accepted: set.GetOrCreateCounter(`weir_collector_accepted_total{door="otlp_audit"}`),
 		noSink:   dropped("no_audit"), badDir: dropped("bad_dir"), badWindow: dropped("bad_window"),
 		badValue: dropped("bad_value"), noEpoch: dropped("no_epoch"), refused: dropped("refused"),
-		fpAlone: set.GetOrCreateCounter(`weir_otlp_audit_fingerprints_alone_total`),
+		fpAlone:    set.GetOrCreateCounter(`weir_otlp_audit_fingerprints_alone_total`),
+		badIDs:     set.GetOrCreateCounter(`weir_otlp_audit_samples_dropped_total{kind="ids"}`),
+		badLatency: set.GetOrCreateCounter(`weir_otlp_audit_samples_dropped_total{kind="latency"}`),
 	}
 }
 
@@ -52,6 +58,8 @@ type count struct {
 	countKey
 	service, node string
 	counts        cell.Counts
+	ids           *cell.IDs
+	latency       *cell.Sketch
 	messages      bool // a point of weir.audit.messages was there
 	sum, xor      bool
 	joined        bool // belongs to another count of the list
@@ -84,6 +92,9 @@ type auditTaker struct {
 func (t *auditTaker) take(s *sink, resource pcommon.Map, m pmetric.Metric) bool {
 	switch m.Name() {
 	case auditMessages, auditFpSum, auditFpXor:
+	case auditLatency:
+		t.latencies(s, resource, m)
+		return true
 	default:
 		return false
 	}
@@ -132,6 +143,7 @@ func (t *auditTaker) point(s *sink, resource pcommon.Map, metric string, p pmetr
 	case auditMessages:
 		c.messages = true
 		c.counts.N += v
+		c.sample(s, p.Attributes(), v)
 	case auditFpSum:
 		c.sum = true
 		c.counts.FpSum += v
@@ -141,10 +153,90 @@ func (t *auditTaker) point(s *sink, resource pcommon.Map, metric string, p pmetr
 	}
 }
 
+// sample reads the ids of a point that counts n; what is wrong with them leaves the count as it is.
+func (c *count) sample(s *sink, a pcommon.Map, n uint64) {
+	v, ok := a.Get(auditIDs)
+	if !ok {
+		return
+	}
+	m := uint64(cell.MinM)
+	if t := text(a, auditIDsM); t != "" {
+		m, _ = strconv.ParseUint(t, 10, 64) // 0 is refused below
+	}
+	var ids cell.IDs
+	if err := ids.ParseTag([]byte(v.AsString()), m, n); err != nil {
+		s.auditDoor.badIDs.Inc()
+		s.log.Debug("id sample left out; its count stands", "pipeline", c.key.Pipeline, "stage", c.key.Stage, "error", err)
+		return
+	}
+	if c.ids == nil {
+		c.ids = &cell.IDs{}
+	}
+	c.ids.Merge(&ids)
+}
+
+// latencies reads the points of weir.audit.latency.
+func (t *auditTaker) latencies(s *sink, resource pcommon.Map, m pmetric.Metric) {
+	refuse := func(err error) {
+		s.auditDoor.badLatency.Inc()
+		s.log.Debug("latencies left out", "error", err)
+	}
+	give := func(a pcommon.Map, start pcommon.Timestamp, delta bool, h *cell.Histogram) {
+		h.Unit = m.Unit()
+		sk, err := h.Sketch()
+		if err != nil {
+			refuse(err)
+			return
+		}
+		if text(a, "weir.dir") == "" {
+			a.PutStr("weir.dir", string(cell.In))
+		}
+		key, drop := s.auditKey(a)
+		if drop != nil || key.Dir != cell.In && key.Dir != cell.Out || !delta && start == 0 {
+			refuse(errLatencyKey)
+			return
+		}
+		k := countKey{key: key, instance: instanceOf(resource), delta: delta}
+		if !delta {
+			k.epoch = int64(start / 1e6)
+		}
+		c := t.find(k, resource)
+		if c.latency == nil {
+			c.latency = &cell.Sketch{}
+		}
+		c.latency.Merge(sk)
+	}
+	switch m.Type() {
+	case pmetric.MetricTypeHistogram:
+		delta := m.Histogram().AggregationTemporality() == pmetric.AggregationTemporalityDelta
+		for _, p := range m.Histogram().DataPoints().All() {
+			give(p.Attributes(), p.StartTimestamp(), delta, &cell.Histogram{
+				Min: p.Min(), Max: p.Max(), HasRange: p.HasMin() && p.HasMax(), Counts: p.BucketCounts().AsRaw(), Bounds: p.ExplicitBounds().AsRaw(),
+			})
+		}
+	case pmetric.MetricTypeExponentialHistogram:
+		delta := m.ExponentialHistogram().AggregationTemporality() == pmetric.AggregationTemporalityDelta
+		for _, p := range m.ExponentialHistogram().DataPoints().All() {
+			give(p.Attributes(), p.StartTimestamp(), delta, &cell.Histogram{
+				Min: p.Min(), Max: p.Max(), HasRange: p.HasMin() && p.HasMax(), Exponential: true, Scale: p.Scale(), Zero: p.ZeroCount(),
+				Offset: p.Positive().Offset(), Counts: p.Positive().BucketCounts().AsRaw(),
+				NegOffset: p.Negative().Offset(), Negative: p.Negative().BucketCounts().AsRaw(),
+			})
+		}
+	default:
+		refuse(errLatencyType)
+	}
+}
+
+var (
+	errLatencyKey  = errors.New("cannot take weir.audit.latency: weir.window must be Unix seconds, weir.dir in or out, and cumulative points need a start time")
+	errLatencyType = errors.New("cannot take weir.audit.latency: it must be a histogram or an exponential histogram")
+)
+
 // join gives fingerprints without a start time, which gauges need not have, to the one count they can belong to.
 func (t *auditTaker) join() {
 	for _, fp := range t.list {
-		if fp.messages || fp.epoch != 0 {
+		if fp.messages || fp.epoch != 0 || !fp.sum && !fp.xor {
 			continue
 		}
 		var owner *count
@@ -189,20 +281,28 @@ func (s *sink) auditKey(a pcommon.Map) (cell.Key, *metrics.Counter) {
 	if !slices.Contains(cell.Dirs(), k.Dir) {
 		return k, s.auditDoor.badDir
 	}
-	if w := text(a, "weir.window"); w != "" { // without a window: counted, but outside exact verdicts
-		n, err := strconv.ParseInt(w, 10, 64)
-		if err != nil || n < 0 {
-			return k, s.auditDoor.badWindow
-		}
-		k.Window = n
+	var bad *metrics.Counter
+	k.Window, bad = s.auditWindow(a)
+	return k, bad
+}
+
+// auditWindow reads the event window; without one a record is counted, but outside exact verdicts.
+func (s *sink) auditWindow(a pcommon.Map) (int64, *metrics.Counter) {
+	w := text(a, "weir.window")
+	if w == "" {
+		return 0, nil
 	}
-	return k, nil
+	n, err := strconv.ParseInt(w, 10, 64)
+	if err != nil || n < 0 {
+		return 0, s.auditDoor.badWindow
+	}
+	return n, nil
 }
 
 // giveAudit hands the counts over. A count that is refused never becomes right, so the sender is not asked again.
 func (s *sink) giveAudit(counts []*count) {
 	for _, c := range counts {
-		if !c.messages {
+		if !c.messages && c.latency == nil {
 			if !c.joined {
 				s.auditDoor.fpAlone.Inc()
 			}
@@ -218,7 +318,7 @@ func (s *sink) giveAudit(counts []*count) {
 		} else { // half a fingerprint proves nothing
 			c.counts.FpSum, c.counts.FpXor = 0, 0
 		}
-		inc := Increment{Key: c.key, Instance: c.instance, Service: c.service, Node: c.node, Counts: c.counts, Lossy: c.delta}
+		inc := Increment{Key: c.key, Instance: c.instance, Service: c.service, Node: c.node, Counts: c.counts, Lossy: c.delta, IDs: c.ids, Latency: c.latency}
 		var err error
 		if c.delta { // a delta that is sent twice counts twice
 			err = s.audit.Add(inc)

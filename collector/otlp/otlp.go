@@ -38,6 +38,10 @@ type Increment struct {
 	Instance, Service, Node string
 	Counts                  cell.Counts
 	Lossy                   bool
+	IDs                     *cell.IDs
+	Latency                 *cell.Sketch
+	Values                  []float64
+	Weight                  uint64
 }
 
 // AuditSink takes audit counts. Set replaces the totals of (Key, Instance, epoch), epoch in Unix milliseconds;

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net"
 	"net/http"
 	"strings"
@@ -568,6 +569,90 @@ func TestBadAuditCounts(t *testing.T) {
 				t.Errorf("audit = %+v", a.calls)
 			}
 		})
+	}
+}
+
+// Sampled ids come as an attribute of the count, latencies as histograms; what is wrong with them leaves the count as it is.
+func TestAuditSamples(t *testing.T) {
+	run := func(change func(md pmetric.Metrics)) (*fakeAudit, *metrics.Set) {
+		set, a := metrics.NewSet(), &fakeAudit{}
+		s := newSink(DefaultConfig(), "n1", &fakeOutput{}, a, nil, set, slog.New(slog.DiscardHandler))
+		md := auditMetrics(false)
+		change(md)
+		if err := s.metrics(t.Context(), md); err != nil {
+			t.Error(err)
+		}
+		return a, set
+	}
+	point := func(md pmetric.Metrics) pcommon.Map {
+		return md.ResourceMetrics().At(0).ScopeMetrics().At(0).Metrics().At(0).Sum().DataPoints().At(0).Attributes()
+	}
+	latency := func(md pmetric.Metrics) pmetric.Metric {
+		m := md.ResourceMetrics().At(0).ScopeMetrics().At(0).Metrics().AppendEmpty()
+		m.SetName("weir.audit.latency")
+		m.SetUnit("s")
+		return m
+	}
+	a, _ := run(func(md pmetric.Metrics) {
+		point(md).PutStr("weir.ids", "0000000000000080+0000000000000100*3")
+		point(md).PutInt("weir.ids_m", 128)
+		h := latency(md).SetEmptyExponentialHistogram()
+		h.SetAggregationTemporality(pmetric.AggregationTemporalityCumulative)
+		p := h.DataPoints().AppendEmpty()
+		point(md).CopyTo(p.Attributes())
+		p.SetStartTimestamp(epoch * 1e6)
+		p.SetScale(7)
+		p.Positive().SetOffset(-554) // about 50 ms
+		p.Positive().BucketCounts().FromRaw([]uint64{40, 60})
+	})
+	if len(a.calls) != 1 {
+		t.Fatalf("%+v", a.calls)
+	}
+	inc := a.calls[0].Inc
+	if inc.IDs == nil || inc.IDs.M != 128 || inc.IDs.Of != 5000 || len(inc.IDs.IDs) != 2 || inc.IDs.IDs[1].Times != 3 {
+		t.Errorf("ids %+v", inc.IDs)
+	}
+	if p := inc.Latency.Quantile(0.5); inc.Latency.Count != 100 || p < 49 || p > 51 {
+		t.Errorf("latency %g ms, %+v", p, inc.Latency)
+	}
+	// A histogram alone is a measurement alone, also of a delta, also without weir.dir.
+	a, _ = run(func(md pmetric.Metrics) {
+		attrs := pcommon.NewMap()
+		point(md).CopyTo(attrs)
+		attrs.Remove("weir.dir")
+		h := latency(md).SetEmptyHistogram()
+		h.SetAggregationTemporality(pmetric.AggregationTemporalityDelta)
+		p := h.DataPoints().AppendEmpty()
+		attrs.CopyTo(p.Attributes())
+		p.ExplicitBounds().FromRaw([]float64{0.01, 0.1})
+		p.BucketCounts().FromRaw([]uint64{0, 9, 0})
+		md.ResourceMetrics().At(0).ScopeMetrics().At(0).Metrics().RemoveIf(func(m pmetric.Metric) bool { return m.Name() != "weir.audit.latency" })
+	})
+	if len(a.calls) != 1 || !a.calls[0].Delta || a.calls[0].Inc.Key.Dir != cell.In || a.calls[0].Inc.Counts.N != 0 || a.calls[0].Inc.Latency.Count != 9 {
+		t.Errorf("%+v", a.calls)
+	}
+	for what, change := range map[string]func(md pmetric.Metrics){
+		"ids":     func(md pmetric.Metrics) { point(md).PutStr("weir.ids", "nonsense") },
+		"modulus": func(md pmetric.Metrics) { point(md).PutStr("weir.ids", ""); point(md).PutInt("weir.ids_m", 65) },
+		"type":    func(md pmetric.Metrics) { latency(md).SetEmptyGauge() },
+		"window": func(md pmetric.Metrics) {
+			p := latency(md).SetEmptyHistogram().DataPoints().AppendEmpty()
+			p.ExplicitBounds().FromRaw([]float64{1})
+			p.BucketCounts().FromRaw([]uint64{1, 1})
+			p.Attributes().PutStr("weir.window", "noon")
+		},
+		"bounds": func(md pmetric.Metrics) {
+			p := latency(md).SetEmptyHistogram().DataPoints().AppendEmpty()
+			point(md).CopyTo(p.Attributes())
+			p.ExplicitBounds().FromRaw([]float64{math.NaN()})
+			p.BucketCounts().FromRaw([]uint64{1, 1})
+		},
+	} {
+		a, set := run(change)
+		bad := set.GetOrCreateCounter(`weir_otlp_audit_samples_dropped_total{kind="ids"}`).Get() + set.GetOrCreateCounter(`weir_otlp_audit_samples_dropped_total{kind="latency"}`).Get()
+		if len(a.calls) != 1 || a.calls[0].Inc.Counts.N != 5000 || a.calls[0].Inc.IDs != nil || a.calls[0].Inc.Latency != nil || bad != 1 {
+			t.Errorf("%s: %d bad samples counted, %+v", what, bad, a.calls)
+		}
 	}
 }
 

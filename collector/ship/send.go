@@ -73,6 +73,7 @@ func (s *Shipper) send(ctx context.Context, r Record) (v verdict, retry time.Dur
 		return verdict{answer: "failed"}, 0, err
 	}
 	defer resp.Body.Close()
+	s.clock.observe(resp.Header, begin, time.Now())
 	s.sent.Add(len(r.Body))
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer)) // to the end, so that the connection can be used again
 	if err != nil && resp.StatusCode/100 == 2 && len(body) == 0 {

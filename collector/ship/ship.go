@@ -10,6 +10,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -50,6 +51,7 @@ type Shipper struct {
 	client *http.Client
 	token  *token
 	doors  map[signal.Kind]string
+	clock  clock
 
 	up       atomic.Bool // the last attempt was answered with 2xx or a verdict
 	retries  *metrics.Counter
@@ -109,6 +111,20 @@ func New(cfg Config, node string, epoch int64, src Source, log *slog.Logger, set
 			s.requests[k][a] = set.GetOrCreateCounter(fmt.Sprintf("weir_ship_requests_total{signal=%q,answer=%q}", k, a))
 		}
 	}
+	set.GetOrCreateGauge("weir_collector_clock_offset_seconds", func() float64 {
+		offset, _, ok := s.clock.estimate()
+		if !ok {
+			return math.NaN()
+		}
+		return offset.Seconds()
+	})
+	set.GetOrCreateGauge("weir_collector_clock_error_seconds", func() float64 {
+		_, bound, ok := s.clock.estimate()
+		if !ok {
+			return math.NaN()
+		}
+		return bound.Seconds()
+	})
 	set.GetOrCreateGauge("weir_ship_up", func() float64 {
 		if s.up.Load() {
 			return 1

@@ -3,6 +3,7 @@ package statsd
 import (
 	"bytes"
 	"errors"
+	"math"
 	"strconv"
 
 	"github.com/weirhq/weir/internal/cell"
@@ -17,6 +18,10 @@ type Increment = struct {
 	Instance, Service, Node string
 	Counts                  cell.Counts
 	Lossy                   bool
+	IDs                     *cell.IDs
+	Latency                 *cell.Sketch
+	Values                  []float64
+	Weight                  uint64
 }
 
 // AuditSink takes audit increments.
@@ -25,6 +30,28 @@ type AuditSink interface {
 	Add(inc Increment) error
 	// Drops says that n audit lines are known to be lost.
 	Drops(n uint64)
+	// Lost says that a sender gave up the counts of n records of the event window that holds a time, Unix seconds; 0 = not known.
+	Lost(at int64, n uint64)
+}
+
+// clientTelemetry begins the names of what DogStatsD clients say about themselves.
+const clientTelemetry = "datadog.dogstatsd.client."
+
+// clientLoss tells how many datagrams or metrics a client says it dropped. The totals are taken, not their parts.
+func clientLoss(l *line) uint64 {
+	if l.kind != counter {
+		return 0
+	}
+	switch string(l.name[len(clientTelemetry):]) {
+	case "packets_dropped", "metric_dropped_on_receive":
+	default:
+		return 0
+	}
+	v, ok := number(l.values)
+	if !ok || v <= 0 || v > 1e15 {
+		return 0
+	}
+	return uint64(math.Ceil(v / l.rate))
 }
 
 // timestampError is an error of Add that says the event time was bad; any other is counted as the limit on cells.
@@ -52,13 +79,23 @@ func (m interner) string(b []byte) string {
 
 func (r *reader) auditLine(l *line, b []byte, from *sender) {
 	r.seen = true
+	if !from.audits.Load() {
+		from.audits.Store(true)
+	}
 	inc, why := r.parseAudit(l, b)
 	if why == taken && r.audit == nil {
 		why = unsupported
 	}
 	if why != taken {
 		r.audits.n[why]++
-		r.auditLost++
+		if !bytes.HasPrefix(b, []byte(auditPrefix+latencyName)) { // a latency is no count: without it nothing is wrong but less known
+			r.auditLost++
+		}
+		return
+	}
+	if inc.Key.Dir == lostName {
+		r.audits.n[taken]++
+		r.audit.Lost(inc.Key.Window, inc.Counts.N)
 		return
 	}
 	if inc.Service == "" {
@@ -92,32 +129,41 @@ func (r *reader) auditLine(l *line, b []byte, from *sender) {
 	r.audits.n[why]++
 }
 
-// parseAudit reads weir.audit.<dir>:N|c|#p:…,st:…[,dst:…][,g:…][,ew:…][,fs:…,fx:…][,reason:…][,mt:…][,by:…][,svc:…].
+// Names below weir.audit. that are no direction.
+const (
+	latencyName = "latency" // a distribution: milliseconds from the origin stamp to here
+	lostName    = "lost"    // counts of so many records were given up by their sender
+)
+
+// parseAudit reads weir.audit.<dir>:N|c|#p:…,st:…[,dst:…][,g:…][,ew:…][,fs:…,fx:…][,ids:…][,im:…][,reason:…][,mt:…][,by:…][,svc:…],
+// weir.audit.lost:N|c|#p:…,st:…[,ew:…] and weir.audit.latency:MS[:MS…]|d[|@RATE]|#p:…,st:…[,dst:…][,g:…][,ew:…][,dir:out].
 // Tags of other names are passed over: clients add their own to everything.
 func (r *reader) parseAudit(l *line, b []byte) (inc Increment, why reason) {
 	if why := l.parse(b); why != taken {
 		return inc, why
 	}
-	if l.kind != counter {
-		return inc, badType
-	}
-	if l.rate != 1 {
-		return inc, badRate // a sampled count proves nothing
-	}
-	n, ok := digits(l.values)
-	if !ok {
-		return inc, badValue
-	}
+	inc.Lossy = true
 	k := &inc.Key
 	k.Dir = cell.Dir(r.names.string(l.name[len(auditPrefix):]))
+	latency := k.Dir == latencyName
 	switch k.Dir {
-	case cell.In, cell.Out, cell.Filtered, cell.Dropped, cell.DLQ, cell.Failed, cell.Retried, cell.Covers:
+	case cell.In, cell.Out, cell.Filtered, cell.Dropped, cell.DLQ, cell.Failed, cell.Retried, cell.Covers, lostName:
+		n, why := auditCount(l)
+		if why != taken {
+			return inc, why
+		}
+		inc.Counts.N = n
+	case latencyName:
+		if why := r.latencies(l, &inc); why != taken {
+			return inc, why
+		}
+		k.Dir = cell.In
 	default:
 		return inc, badAudit
 	}
-	inc.Lossy = true
-	inc.Counts.N = uint64(n)
 	prints := 0
+	var ids []byte
+	sampled, m := false, int64(cell.MinM)
 	for tags := l.tags; len(tags) > 0; {
 		var tag []byte
 		tag, tags, _ = bytes.Cut(tags, []byte{','})
@@ -136,6 +182,11 @@ func (r *reader) parseAudit(l *line, b []byte) (inc Increment, why reason) {
 			k.Reason = r.names.string(v)
 		case "svc":
 			inc.Service = r.names.string(v)
+		case "dir":
+			if latency {
+				k.Dir = cell.Dir(r.names.string(v))
+				ok = k.Dir == cell.In || k.Dir == cell.Out
+			}
 		case "ew":
 			k.Window, ok = digits(v)
 			ok = ok && k.Window > 0
@@ -151,6 +202,13 @@ func (r *reader) parseAudit(l *line, b []byte) (inc Increment, why reason) {
 		case "fx":
 			inc.Counts.FpXor, ok = hex16(v)
 			prints |= 2
+		case "ids":
+			ids, sampled = v, true
+		case "im":
+			var good bool
+			if m, good = digits(v); !good {
+				m = 0 // told below, where the sample is read
+			}
 		}
 		if !ok {
 			return inc, badAudit
@@ -166,7 +224,57 @@ func (r *reader) parseAudit(l *line, b []byte) (inc Increment, why reason) {
 	if k.Pipeline == "" || k.Stage == "" || k.Group != "" && k.Dir != cell.In || k.Reason != "" && k.Dir != cell.Dropped {
 		return inc, badAudit
 	}
+	if sampled && !latency {
+		if err := r.ids.ParseTag(ids, uint64(m), inc.Counts.N); err != nil {
+			r.badIDs++ // the count stands; its cell has no whole sample
+			r.badID = err
+		} else {
+			inc.IDs = &r.ids
+		}
+	}
 	return inc, taken
+}
+
+func auditCount(l *line) (uint64, reason) {
+	if l.kind != counter {
+		return 0, badType
+	}
+	if l.rate != 1 {
+		return 0, badRate // a sampled count proves nothing
+	}
+	n, ok := digits(l.values)
+	if !ok {
+		return 0, badValue
+	}
+	return uint64(n), taken
+}
+
+// latencies reads the values of a latency line; those that make no sense are counted apart, unless none is left.
+func (r *reader) latencies(l *line, inc *Increment) reason {
+	if l.kind != histo {
+		return badType
+	}
+	r.values = r.values[:0]
+	bad := 0
+	for rest := l.values; ; {
+		one, more, found := bytes.Cut(rest, []byte{':'})
+		v, ok := number(one)
+		if ok && math.Abs(v) <= cell.MaxLatency {
+			r.values = append(r.values, v)
+		} else {
+			bad++
+		}
+		if !found {
+			break
+		}
+		rest = more
+	}
+	r.badLatency += bad
+	if len(r.values) == 0 {
+		return badValue
+	}
+	inc.Values, inc.Weight = r.values, uint64(math.Round(1/l.rate))
+	return taken
 }
 
 // hex16 reads exactly sixteen hexadecimal digits.

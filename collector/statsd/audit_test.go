@@ -3,6 +3,7 @@ package statsd
 import (
 	"errors"
 	"fmt"
+	"math"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -70,6 +71,96 @@ func TestBadAuditLines(t *testing.T) {
 	f("weir.audit.out:1|c|#p:a,st:b,g:c", "bad_audit")
 	f("weir.audit.in:1|c|#p:a,st:b,reason:c", "bad_audit")
 	f("weir.audit.in:1|c|#p:a,st:b,by:-1", "bad_audit")
+}
+
+// Ids, latencies and client losses; what is wrong with them costs nothing else.
+func TestAuditSamples(t *testing.T) {
+	fd := newFeeder(t, nil)
+	const tags = "#p:orders,st:enrich,dst:orders,g:enrich,ew:1732334400"
+	key := cell.Key{Pipeline: "orders", Stage: "enrich", Dir: cell.In, Destination: "orders", Group: "enrich", Window: 1732334400}
+	inc := func(n uint64, ids *cell.IDs) Increment {
+		return Increment{Key: key, Instance: "n1/statsd_udp", Node: "n1", Counts: cell.Counts{N: n}, Lossy: true, IDs: ids}
+	}
+	var sample cell.IDs
+	sample.Of = 0
+	if err := sample.ParseTag([]byte("0000000000000080+0000000000000100*2"), 128, 5); err != nil {
+		t.Fatal(err)
+	}
+	fd.feed("weir.audit.in:5|c|"+tags+",ids:0000000000000080+0000000000000100*2,im:128", "weir.audit.in:7|c|"+tags+",ids:")
+	empty := &cell.IDs{M: 64, Of: 7}
+	if d := cmp.Diff([]Increment{inc(5, &sample), inc(7, empty)}, fd.sink.incs); d != "" {
+		t.Error(d)
+	}
+	fd.sink.incs = nil
+	for _, bad := range []string{",ids:zz", ",ids:0000000000000001", ",ids:0000000000000040,im:65", ",ids:,im:x", ",ids:0000000000000080,im:0"} {
+		fd.feed("weir.audit.in:3|c|" + tags + bad)
+		if d := cmp.Diff([]Increment{inc(3, nil)}, fd.sink.incs); d != "" {
+			t.Errorf("%s: the count must stand: %s", bad, d)
+		}
+		fd.sink.incs = nil
+	}
+	if n := fd.r.auditDoor.badIDs.Get(); n != 5 || fd.sink.drops != 0 {
+		t.Errorf("%d bad samples counted, %d drops told", n, fd.sink.drops)
+	}
+	late := func(dir cell.Dir, weight uint64, vs ...float64) Increment {
+		i := inc(0, nil)
+		i.Key.Dir, i.Values, i.Weight = dir, vs, weight
+		if dir == cell.Out {
+			i.Key.Group = ""
+		}
+		return i
+	}
+	fd.feed("weir.audit.latency:12:15:-3.5|d|@0.25|"+tags, "weir.audit.latency:1:NaN:1e300:x:-1e299|ms|#p:orders,st:enrich,dst:orders,ew:1732334400,dir:out")
+	if d := cmp.Diff([]Increment{late(cell.In, 4, 12, 15, -3.5), late(cell.Out, 1, 1)}, fd.sink.incs); d != "" {
+		t.Error(d)
+	}
+	fd.sink.incs = nil
+	fd.feed("weir.audit.latency:NaN:inf|d|"+tags, "weir.audit.latency:1|c|"+tags, "weir.audit.latency:1|d|"+tags+",dir:dropped", "weir.audit.latency:1|d|#p:x")
+	if len(fd.sink.incs) != 0 || fd.sink.drops != 0 || fd.r.auditDoor.badLatency.Get() != 6 || fd.count("audit", "bad_value") != 1 || fd.count("audit", "bad_type") != 1 || fd.count("audit", "bad_audit") != 2 {
+		t.Errorf("bad latencies: %+v, %d drops, %d refused", fd.sink.incs, fd.sink.drops, fd.r.auditDoor.badLatency.Get())
+	}
+	fd.feed("weir.audit.lost:40|c|#p:orders,st:enrich,ew:1732334400")
+	if fd.sink.lost != 40 || fd.sink.lostAt != 1732334400 || len(fd.sink.incs) != 0 {
+		t.Errorf("lost %d at %d", fd.sink.lost, fd.sink.lostAt)
+	}
+}
+
+// A client that sends counts and says that it dropped datagrams casts doubt on the counts; another client does not.
+func TestClientTelemetryOfCountingClients(t *testing.T) {
+	fd := newFeeder(t, nil)
+	fd.feed("datadog.dogstatsd.client.packets_dropped:9|c|#client:go")
+	if fd.sink.drops != 0 {
+		t.Errorf("a client that counts nothing told of %d", fd.sink.drops)
+	}
+	fd.feed("weir.audit.in:1|c|#p:a,st:b",
+		"datadog.dogstatsd.client.packets_dropped:3|c|#client:go", "datadog.dogstatsd.client.packets_dropped_queue:3|c",
+		"datadog.dogstatsd.client.metric_dropped_on_receive:4|c", "datadog.dogstatsd.client.packets_sent:100|c", "datadog.dogstatsd.client.packets_dropped:x|c")
+	if fd.sink.drops != 7 || fd.r.auditDoor.clients.Get() != 7 {
+		t.Errorf("%d drops told, want 7", fd.sink.drops)
+	}
+	if fd.count("statsd_udp", "accepted") != 5 {
+		t.Error("the client's own series are still series")
+	}
+}
+
+func FuzzAuditLine(f *testing.F) {
+	f.Add("weir.audit.in:5|c|#p:orders,st:enrich,ids:0000000000000080*2=a%20b,im:128")
+	f.Add("weir.audit.latency:12:15:18|d|@0.5|#p:orders,st:enrich,ew:60,dir:out")
+	f.Add("weir.audit.lost:1|c|#p:a,st:b,ew:60")
+	f.Fuzz(func(t *testing.T, s string) {
+		fd := newFeeder(t, nil)
+		fd.feed("weir.audit." + s)
+		for _, inc := range fd.sink.incs {
+			for _, v := range inc.Values {
+				if math.IsNaN(v) || math.Abs(v) > cell.MaxLatency {
+					t.Fatalf("%q gives latency %g", s, v)
+				}
+			}
+			if inc.IDs != nil && inc.IDs.Of != inc.Counts.N {
+				t.Fatalf("%q: a sample of %d of %d", s, inc.IDs.Of, inc.Counts.N)
+			}
+		}
+	})
 }
 
 type badTimestamp struct{}

@@ -124,6 +124,9 @@ type sink struct {
 	incs  []Increment
 	drops uint64
 	err   error
+
+	lost   uint64
+	lostAt int64
 }
 
 func (s *sink) Add(inc Increment) error {
@@ -132,8 +135,16 @@ func (s *sink) Add(inc Increment) error {
 	if s.err != nil {
 		return s.err
 	}
+	inc.IDs, inc.Values = inc.IDs.Clone(), slices.Clone(inc.Values) // valid only during the call
 	s.incs = append(s.incs, inc)
 	return nil
+}
+
+func (s *sink) Lost(at int64, n uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lostAt = at
+	s.lost += n
 }
 
 func (s *sink) Drops(n uint64) {

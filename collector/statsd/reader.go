@@ -3,9 +3,13 @@ package statsd
 import (
 	"bytes"
 	"hash/maphash"
+	"math"
 	"sync"
+	"sync/atomic"
 
 	"github.com/VictoriaMetrics/metrics"
+
+	"github.com/weirhq/weir/internal/cell"
 )
 
 // door counts what came in by one way. received = accepted + Σ dropped, in metrics.
@@ -15,6 +19,10 @@ type door struct {
 	dropped            [reasons]*metrics.Counter
 	kernel             *metrics.Counter
 	datagrams          *metrics.Counter
+
+	// Of audit lines: samples left out of counts that stand, and losses told by clients.
+	badIDs, badLatency, clients *metrics.Counter
+	badID                       atomic.Pointer[error] // newest, to be told
 }
 
 func newDoor(set *metrics.Set, name string) *door {
@@ -24,6 +32,11 @@ func newDoor(set *metrics.Set, name string) *door {
 		accepted:  set.GetOrCreateCounter(`weir_collector_accepted_total{door="` + name + `"}`),
 		kernel:    set.GetOrCreateCounter(`weir_collector_kernel_drops_total{door="` + name + `"}`),
 		datagrams: set.GetOrCreateCounter(`weir_statsd_packets_total{door="` + name + `"}`),
+	}
+	if name == "audit" {
+		d.badIDs = set.GetOrCreateCounter(`weir_statsd_audit_samples_dropped_total{kind="ids"}`)
+		d.badLatency = set.GetOrCreateCounter(`weir_statsd_audit_samples_dropped_total{kind="latency"}`)
+		d.clients = set.GetOrCreateCounter(`weir_statsd_audit_client_drops_total`)
 	}
 	for r := taken + 1; r < reasons; r++ {
 		d.dropped[r] = set.GetOrCreateCounter(`weir_collector_dropped_total{door="` + name + `",reason="` + r.String() + `"}`)
@@ -66,6 +79,12 @@ type reader struct {
 	metrics    tally
 	audits     tally
 	auditLost  int
+	clientLost uint64 // told by clients that send audit lines
+	badIDs     int    // id samples that make no sense; their counts stand
+	badID      error  // one of them
+	badLatency int    // latencies that make no sense
+	ids        cell.IDs
+	values     []float64
 	hash1      maphash.Seed
 	deltas     bool
 	maxMembers int
@@ -107,6 +126,19 @@ func (r *reader) report() {
 		}
 		r.auditLost = 0
 	}
+	if r.clientLost > 0 && r.audit != nil {
+		r.audit.Drops(r.clientLost)
+		r.auditDoor.clients.Add(int(min(r.clientLost, math.MaxInt32)))
+	}
+	if r.badIDs > 0 || r.badLatency > 0 {
+		r.auditDoor.badIDs.Add(r.badIDs)
+		r.auditDoor.badLatency.Add(r.badLatency)
+		if e := r.badID; e != nil {
+			r.auditDoor.badID.Store(&e)
+		}
+		r.badID = nil
+	}
+	r.clientLost, r.badIDs, r.badLatency = 0, 0, 0
 }
 
 // datagram takes in all lines of b. The reader is locked.
@@ -129,6 +161,9 @@ func (r *reader) datagram(b []byte, from *sender) {
 		if why := l.parse(one); why != taken {
 			r.metrics.n[why]++
 			continue
+		}
+		if one[0] == 'd' && bytes.HasPrefix(one, []byte(clientTelemetry)) && from.audits.Load() {
+			r.clientLost += clientLoss(&l)
 		}
 		r.line(&l, from)
 	}

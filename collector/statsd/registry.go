@@ -3,6 +3,7 @@ package statsd
 import (
 	"hash/maphash"
 	"sync"
+	"sync/atomic"
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
@@ -58,8 +59,9 @@ type origin struct {
 
 // sender is one origin behind one door. Readers compare senders by pointer.
 type sender struct {
-	id   uint64
-	tags Tags
+	id     uint64
+	tags   Tags
+	audits atomic.Bool // sends audit lines, so what it loses matters to them
 }
 
 type senderKey struct {
@@ -88,7 +90,7 @@ func (r *registry) sender(door string, t Tags) *sender {
 		clear(r.senders)
 	}
 	r.ids++
-	s := &sender{r.ids, t}
+	s := &sender{id: r.ids, tags: t}
 	r.senders[k] = s
 	return s
 }

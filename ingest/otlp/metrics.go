@@ -49,6 +49,9 @@ type Metrics struct {
 	// Cells are audit points that came without a collector.
 	Cells    []AuditCell
 	Rejected []store.Rejection
+	// BadIDs counts id samples that were left out of cells; BadID is one of the mistakes.
+	BadIDs int
+	BadID  error
 }
 
 // SinglePoints is the number of points in Single.

@@ -82,6 +82,7 @@ type Cell struct {
 	Seq      uint64 `json:"seq"`   // grows with each snapshot of the epoch
 	Counts
 	Lossy bool `json:"lossy,omitempty"` // counted from increments over a transport that may drop
+	Sample
 }
 
 // Auditor tells how far one collector's audit counting can be trusted.
@@ -100,6 +101,10 @@ type Auditor struct {
 	// DropWindows bounds which event windows the drops may belong to: [from, to) Unix seconds; zero when there are none.
 	DropFrom int64 `json:"drop_from,omitempty"`
 	DropTo   int64 `json:"drop_to,omitempty"`
+	// ClockOffset is how far the server's clock is ahead of the node's, ClockError the bound of that figure, both microseconds.
+	// An error of 0 says that it was not measured.
+	ClockOffset int64 `json:"clock_offset_us,omitempty"`
+	ClockError  int64 `json:"clock_error_us,omitempty"`
 }
 
 // Batch is the body of POST /api/v1/audit: JSON, optionally zstd, gzip or snappy compressed.

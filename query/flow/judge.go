@@ -168,9 +168,10 @@ func decide(e *Evidence, v *store.Verdict, hashed, equal bool) {
 	case v.Delta > 0:
 		v.State, v.Class = Unknown, "redelivered"
 		v.Reasons = append(v.Reasons, fmt.Sprintf("%s in without an out may be redeliveries (up to %s).", Count(v.Delta), Count(v.Epsilon)))
-	case v.Delta == 0 && e.IDs != nil && e.IDs.Missing > 0:
+	case v.Delta == 0 && e.IDs != nil && e.IDs.Missing > 0 && (!hashed || !equal):
 		v.State, v.Class = Mixed, "lost and duplicated"
 		v.Reasons = append(v.Reasons, fmt.Sprintf("Counts agree, but %s of %s sampled ids are missing downstream (%s).", Count(e.IDs.Missing), Count(e.IDs.Upstream), interval(e.IDs.Loss)))
+		repeated(e, v)
 	case v.Delta == 0 && hashed && !equal:
 		v.State, v.Class = Mixed, "equal counts, different messages"
 		v.Reasons = append(v.Reasons, "Counts agree, fingerprints differ: some records were lost and as many came twice.")
@@ -278,6 +279,17 @@ func lost(e *Evidence, v *store.Verdict, known int64) {
 	}
 	if e.IDs != nil && e.IDs.Upstream > 0 {
 		v.Reasons = append(v.Reasons, fmt.Sprintf("%s of %s sampled ids are missing downstream (%s).", Count(e.IDs.Missing), Count(e.IDs.Upstream), interval(e.IDs.Loss)))
+		repeated(e, v)
+	}
+}
+
+// repeated adds what the id sample knows of duplicates and of records of nobody.
+func repeated(e *Evidence, v *store.Verdict) {
+	if e.IDs.Extra > 0 {
+		v.Reasons = append(v.Reasons, fmt.Sprintf("%s of %s sampled ids came more than once (%s).", Count(e.IDs.Extra), Count(e.IDs.Upstream), interval(e.IDs.Dup)))
+	}
+	if e.IDs.Foreign > 0 {
+		v.Reasons = append(v.Reasons, fmt.Sprintf("%s sampled ids downstream are known to no producer.", Count(e.IDs.Foreign)))
 	}
 }
 
@@ -293,10 +305,16 @@ func surplus(e *Evidence, v *store.Verdict) {
 			return
 		}
 	}
+	if e.Kind == store.EdgeTransport && e.IDs != nil && e.IDs.Foreign > e.IDs.Extra {
+		v.State, v.Class = Unknown, "uninstrumented producer"
+		v.Epsilon = max(v.Surplus, v.Epsilon)
+		v.Reasons = append(v.Reasons, fmt.Sprintf("%s more than the known producers put out; %s sampled ids are known to none of them: an uninstrumented producer.", Count(v.Surplus), Count(e.IDs.Foreign)))
+		return
+	}
 	v.State, v.Class = Duplicates, "duplicated"
 	v.Reasons = append(v.Reasons, fmt.Sprintf("%s more than expected.", Count(v.Surplus)))
 	if e.IDs != nil && e.IDs.Upstream > 0 {
-		v.Reasons = append(v.Reasons, fmt.Sprintf("%s of %s sampled ids came more than once (%s).", Count(e.IDs.Extra), Count(e.IDs.Upstream), interval(e.IDs.Dup)))
+		repeated(e, v)
 	}
 }
 

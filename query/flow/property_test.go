@@ -17,6 +17,7 @@ import (
 func TestNoFalseLoss(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := newSim(10)
+		s.ids, s.noPrints = rapid.Bool().Draw(t, "ids"), rapid.Bool().Draw(t, "no fingerprints")
 		s.rules.Grace, s.rules.Margin = 5e9, 2e9
 		s.pollEvery = rapid.Int64Range(1, 5).Draw(t, "poll")
 		s.shuffle = rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 1))
@@ -196,6 +197,7 @@ func FuzzSettle(f *testing.F) {
 func TestLossIsFoundWhereItHappens(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := newSim(10)
+		s.ids, s.noPrints = rapid.Bool().Draw(t, "ids"), rapid.Bool().Draw(t, "no fingerprints")
 		s.old = true
 		s.rules.Grace, s.rules.Margin = 5e9, 2e9
 		s.shuffle = rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 3))

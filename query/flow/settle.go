@@ -226,6 +226,9 @@ func (s *settler) judge(v *view) {
 	needUp, needDown := s.readiness(v, &ev)
 	s.evidence(v, &ev, needUp, needDown)
 	ev.Beginning = s.beginning(v, key)
+	if ev.Settled {
+		ev.IDs = s.sampled(v, &ev, &up, &down)
+	}
 	verdict := Judge(ev)
 	verdict.VerdictKey = key
 	verdict.UpdatedAt = s.Now

@@ -34,6 +34,9 @@ type sim struct {
 	forward   bool       // a record goes all the way within a second
 	pollEvery int64
 	nextID    uint64
+	prefix    string // of message ids
+	ids       bool   // stages sample ids
+	noPrints  bool   // and send no fingerprints
 }
 
 type cellID struct {
@@ -73,6 +76,7 @@ type simStage struct {
 	node                 string
 	stopped              func(now int64) bool
 	drop                 func(i int64) bool // silently
+	dropID               func(id uint64) bool
 	twice                func(i int64) bool // put out twice
 	held                 []record
 	n                    int64
@@ -132,7 +136,21 @@ func (s *sim) count(st *simStage, d cell.Dir, dst, group string, r record) {
 		c = &cell.Cell{Key: k, Instance: n.name + "/" + st.name, Node: n.name, Epoch: n.epoch, Lossy: true}
 		n.cells[k] = c
 	}
-	c.Add(cell.Counts{N: 1, FpSum: r.hash, FpXor: r.hash, Hashed: 1, MaxTS: r.ts * 1000})
+	counts := cell.Counts{N: 1, FpSum: r.hash, FpXor: r.hash, Hashed: 1, MaxTS: r.ts * 1000}
+	if s.noPrints {
+		counts.FpSum, counts.FpXor, counts.Hashed = 0, 0, 0
+	}
+	c.Add(counts)
+	if s.ids {
+		if c.IDs == nil {
+			c.IDs = &cell.IDs{}
+		}
+		text := ""
+		if r.hash%cell.MinM == 0 {
+			text = s.prefix + strconv.FormatUint(r.id, 10)
+		}
+		c.IDs.Observe(r.hash, text)
+	}
 }
 
 func (n *simNode) snapshot(now int64, closed bool) cell.Batch {
@@ -147,7 +165,9 @@ func (n *simNode) snapshot(now int64, closed bool) cell.Batch {
 		}
 		n.sent[k] = c.N
 		c.Seq = n.seq
-		b.Cells = append(b.Cells, *c)
+		snap := *c
+		snap.IDs = c.IDs.Clone()
+		b.Cells = append(b.Cells, snap)
 	}
 	return b
 }
@@ -198,7 +218,7 @@ func (s *sim) run(st *simStage) {
 				return
 			}
 			s.nextID++
-			r := record{ts: s.now, id: s.nextID, hash: cell.Hash(strconv.FormatUint(s.nextID, 10))}
+			r := record{ts: s.now, id: s.nextID, hash: cell.Hash(s.prefix + strconv.FormatUint(s.nextID, 10))}
 			if st.late != nil {
 				r.ts -= st.late(int64(s.nextID))
 			}
@@ -233,7 +253,7 @@ func (s *sim) run(st *simStage) {
 			continue
 		}
 		st.n++
-		if st.drop != nil && st.drop(st.n) {
+		if st.drop != nil && st.drop(st.n) || st.dropID != nil && st.dropID(r.id) {
 			s.lost[st.name]++
 			continue
 		}

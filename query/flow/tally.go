@@ -37,6 +37,15 @@ type Sum struct {
 	Lossy   bool
 	Nodes   []NodeCount      // sorted by node; who counted
 	Reasons map[string]int64 // of dropped cells; nil when there are none
+
+	ids       []*cell.IDs // of the cells, merged when somebody asks
+	latencies []nodeLatency
+}
+
+// nodeLatency is what a cell holds of latencies, by the clock of the node that counted.
+type nodeLatency struct {
+	node string
+	cell.Sample
 }
 
 // NodeCount is the share of one node in a sum.
@@ -55,6 +64,7 @@ type Tally struct {
 	NoTime    int64    // records without an event time, in and out
 	Timed     int64    // records with one
 	Instances map[string][]string
+	Sampled   bool // some cells hold ids or latencies
 	ports     map[Port]map[int64]*Sum
 }
 
@@ -115,6 +125,13 @@ func (t *Tally) add(c *cell.Cell) {
 	s.Add(c.Counts)
 	s.Lossy = s.Lossy || c.Lossy
 	node := nodeOf(c)
+	t.Sampled = t.Sampled || c.IDs != nil || c.Latency != nil
+	if c.IDs != nil {
+		s.ids = append(s.ids, c.IDs)
+	}
+	if c.Latency != nil {
+		s.latencies = append(s.latencies, nodeLatency{node, c.Sample})
+	}
 	i, found := slices.BinarySearchFunc(s.Nodes, node, func(n NodeCount, name string) int { return strings.Compare(n.Node, name) })
 	if !found {
 		s.Nodes = slices.Insert(s.Nodes, i, NodeCount{Node: node})
@@ -126,6 +143,9 @@ func (t *Tally) add(c *cell.Cell) {
 			s.Reasons = map[string]int64{}
 		}
 		s.Reasons[c.Reason] = add(s.Reasons[c.Reason], num(c.N))
+	}
+	if c.N == 0 && c.Latency != nil {
+		return // only measures; whoever counts is an instance
 	}
 	if ins := t.Instances[c.Stage]; !slices.Contains(ins, c.Instance) && len(ins) < 1000 {
 		t.Instances[c.Stage] = append(ins, c.Instance)
@@ -240,6 +260,8 @@ func (t *Tally) Lateness(destination string) (ms int64, ok bool) {
 func (s *Sum) merge(o Sum) {
 	s.Add(o.Counts)
 	s.Lossy = s.Lossy || o.Lossy
+	s.ids = append(slices.Clip(s.ids), o.ids...)
+	s.latencies = append(slices.Clip(s.latencies), o.latencies...)
 	for _, n := range o.Nodes {
 		i, found := slices.BinarySearchFunc(s.Nodes, n.Node, func(n NodeCount, name string) int { return strings.Compare(n.Node, name) })
 		if !found {

@@ -28,6 +28,7 @@ type IDSample struct {
 	Upstream  int64 // distinct sampled ids upstream
 	Missing   int64 // of those, not seen downstream
 	Extra     int64 // repetitions downstream: sum of (multiplicity - 1)
+	Foreign   int64 // sampled downstream, not known upstream
 	Loss, Dup Share
 	Examples  []string // ids that are missing, at most 10
 }

@@ -24,7 +24,17 @@ type cellBook struct {
 	width   int64
 	wide    int64 // when the last long reading was
 	begun   bool
+
+	clocks      map[string]flow.Clock // of the auditors' nodes
+	sampled     bool                  // the last reading brought ids and latencies
+	samplesNext int64                 // when the next one will, Unix milliseconds
 }
+
+// Reading samples costs time: at most so much of it, and no longer than so many milliseconds between.
+const (
+	sampleShare = 20
+	maxSampleIn = 30_000
+)
 
 // pipe is one pipeline.
 type pipe struct {
@@ -51,7 +61,12 @@ type pipe struct {
 	page      *answer.Pipeline // the last one made
 	parts     *parts           // made with it
 	pageOf    uint64           // version of its queues then
+	latency   latencyBook
+	samples   int64 // when cells last held ids or latencies, Unix milliseconds
 }
+
+// samplesToRead says whether a pipeline's windows must not be judged before their samples are read.
+func (p *pipe) samplesToRead(now int64) bool { return p.samples > 0 && now-p.samples < 10*60_000 }
 
 type stageDir struct {
 	stage string
@@ -120,7 +135,16 @@ func (t *tenant) readCells(ctx context.Context, now int64) error {
 	from := now/1000 - span
 	ledger := t.s.engine.Ledger()
 	ahead := time.UnixMilli(now).Add(48 * time.Hour)
-	cells, err := ledger.Cells(ctx, t.id, store.CellQuery{From: time.Unix(from, 0), To: ahead})
+	began := time.Now()
+	c.sampled = now >= c.samplesNext
+	samples := ahead
+	if c.sampled {
+		samples = time.Unix(max(from, now/1000-3*c.width-int64(t.s.cfg.Grace/time.Second)-30), 0)
+		if !c.begun {
+			samples = time.Unix(from, 0)
+		}
+	}
+	cells, err := ledger.Cells(ctx, t.id, store.CellQuery{From: time.Unix(from, 0), To: ahead, SamplesFrom: samples})
 	if err != nil {
 		return fmt.Errorf("cannot read cells: %w", err)
 	}
@@ -131,7 +155,7 @@ func (t *tenant) readCells(ctx context.Context, now int64) error {
 			if c.tallies[id] != nil || len(c.old) >= maxQuiet {
 				continue
 			}
-			cells, err := ledger.Cells(ctx, t.id, store.CellQuery{Pipeline: id, From: time.UnixMilli(now).Add(-t.s.cfg.Forget), To: ahead})
+			cells, err := ledger.Cells(ctx, t.id, store.CellQuery{Pipeline: id, From: time.UnixMilli(now).Add(-t.s.cfg.Forget), To: ahead, SamplesFrom: ahead})
 			if err != nil {
 				return fmt.Errorf("cannot read cells of %q: %w", id, err)
 			}
@@ -142,14 +166,18 @@ func (t *tenant) readCells(ctx context.Context, now int64) error {
 	}
 	extra := 0
 	for _, p := range t.pipes {
-		if p.oldest == 0 || p.oldest >= from || !p.cells {
+		first := from
+		if c.sampled && p.samplesToRead(now) {
+			first = samples.Unix()
+		}
+		if p.oldest == 0 || p.oldest >= first || !p.cells {
 			continue
 		}
 		if extra++; extra > maxExtra {
 			t.s.overflow.Inc()
 			break
 		}
-		cells, err := ledger.Cells(ctx, t.id, store.CellQuery{Pipeline: p.id, From: time.Unix(p.oldest-2*c.width, 0), To: ahead})
+		cells, err := ledger.Cells(ctx, t.id, store.CellQuery{Pipeline: p.id, From: time.Unix(min(from, p.oldest-2*c.width), 0), To: ahead, SamplesFrom: samplesOf(c.sampled, ahead)})
 		if err != nil {
 			return fmt.Errorf("cannot read cells of %q: %w", p.id, err)
 		}
@@ -160,6 +188,10 @@ func (t *tenant) readCells(ctx context.Context, now int64) error {
 		return fmt.Errorf("cannot read auditors: %w", err)
 	}
 	c.audit = flow.NewAudit(auditors, now, t.s.cfg.rules())
+	c.clocks = flow.Clocks(auditors)
+	if c.sampled {
+		c.samplesNext = now + min(sampleShare*time.Since(began).Milliseconds(), maxSampleIn)
+	}
 	for _, a := range auditors {
 		old, known := c.epochs[a.Node]
 		if !known || a.Epoch > old {
@@ -175,6 +207,14 @@ func (t *tenant) readCells(ctx context.Context, now int64) error {
 	}
 	c.begun = true
 	return nil
+}
+
+// samplesOf is from when on samples are read: always, or not at all.
+func samplesOf(read bool, ahead time.Time) time.Time {
+	if read {
+		return time.Time{}
+	}
+	return ahead
 }
 
 // auditorMemory is how long a silent auditor keeps its pipelines UNKNOWN: an hour, less when Forget is shorter.
@@ -279,9 +319,16 @@ func (t *tenant) discover(now int64) {
 			p.rebuild()
 		}
 		p.observe(now)
+		if tl.Sampled {
+			p.samples = now
+		}
+		if t.cells.sampled {
+			t.observeLatency(p, now)
+		}
 	}
 	t.discoverOffsets(now)
 	for id, p := range t.pipes {
+		p.refreshLatency(now)
 		if _, ok := t.cells.tallies[id]; !ok {
 			p.tally = nil
 		}

@@ -209,6 +209,9 @@ func (l fakeLedger) Cells(_ context.Context, _ store.Tenant, q store.CellQuery) 
 	var out []cell.Cell
 	for _, c := range l.e.cells {
 		if (q.Pipeline == "" || c.Pipeline == q.Pipeline) && c.Window >= q.From.Unix() && c.Window < q.To.Unix() {
+			if !q.SamplesFrom.IsZero() && c.Window < q.SamplesFrom.Unix() {
+				c.Sample = cell.Sample{}
+			}
 			out = append(out, c)
 		}
 	}

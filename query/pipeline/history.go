@@ -86,6 +86,7 @@ var help = map[string]metadata.Metadata{
 	seriesOut:       {Type: "gauge", Help: "Records per second put out by a stage; of the pipeline where there is no stage label."},
 	seriesLost:      {Type: "counter", Help: "Records lost in settled windows, by edge or stage."},
 	seriesUnknown:   {Type: "gauge", Help: "Records of the last 24 hours whose fate is not known."},
+	seriesLatency:   {Type: "gauge", Help: "Time from the origin to a stage, percentiles of the records of the last five minutes.", Unit: "seconds"},
 	seriesState:     {Type: "gauge", Help: "1 for the present state of the pipeline."},
 	seriesDrain:     {Type: "gauge", Help: "Time until the backlog of a group is gone at the present rates; +Inf = never.", Unit: "seconds"},
 	seriesLossIn:    {Type: "gauge", Help: "Time until retention deletes records the group has not read.", Unit: "seconds"},
@@ -165,6 +166,7 @@ func (t *tenant) appendSeries(ctx context.Context, now int64) error {
 	for k, bk := range t.ledger.books {
 		b.add(seriesLost, &bk.total, "edge", where(k), "pipeline", k.Pipeline)
 	}
+	t.appendLatency(b)
 	if len(b.b.Series) == 0 {
 		return nil
 	}

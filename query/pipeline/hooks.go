@@ -18,7 +18,6 @@ type hooks struct {
 	facts        func(p *pipe, stage string, now int64) stageFacts
 	dependencies func(p *pipe, stage string, now int64) []answer.Dependency // slowest first
 	changes      func(p *pipe, from, to int64) []answer.Change
-	latency      func(p *pipe, stage string) []answer.PathLatency
 	versions     func(stage string) []answer.VersionRow
 	services     func(p *pipe, stage string) []string
 }
@@ -35,13 +34,6 @@ func (t *tenant) slowOf(p *pipe, stage string, now int64) []answer.Dependency {
 		return []answer.Dependency{}
 	}
 	return orEmpty(t.hooks.dependencies(p, stage, now))
-}
-
-func (t *tenant) latencyOf(p *pipe, stage string) []answer.PathLatency {
-	if t.hooks.latency == nil {
-		return []answer.PathLatency{}
-	}
-	return orEmpty(t.hooks.latency(p, stage))
 }
 
 // changesNear are the changes of a pipeline in a stretch of time, oldest first.

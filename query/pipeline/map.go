@@ -215,6 +215,7 @@ func (t *tenant) stageRows(page *answer.Pipeline, p *pipe, looks []stageLook, no
 				r.Surplus += s.surplus
 			}
 		}
+		t.fillFlow(p, &r)
 		for j := range page.Nodes { // as the map shows it
 			if page.Nodes[j].ID == stageID(l.Name) {
 				r.State = page.Nodes[j].State

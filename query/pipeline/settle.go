@@ -12,7 +12,7 @@ import (
 // settle judges the windows of all pipelines and writes what is new.
 func (t *tenant) settle(ctx context.Context, now int64) error {
 	for _, p := range t.pipes {
-		if p.cells && p.tally != nil && !t.cells.old[p.id] {
+		if p.cells && p.tally != nil && !t.cells.old[p.id] && (t.cells.sampled || !p.samplesToRead(now)) {
 			t.settlePipe(p, now)
 		}
 	}

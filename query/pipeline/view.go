@@ -259,6 +259,7 @@ func (t *tenant) page(p *pipe, now int64) *answer.Pipeline {
 	row.Level = t.level(p)
 	t.mapOf(page, p, looks, stuck.Stage, isStuck, silent, sloLag)
 	page.Stages = t.stageRows(page, p, looks, now)
+	page.Latency = t.pathLatency(p, "")
 	page.Partitions = t.partitionRows(looks, now, sloLag)
 	page.Forecasts, row.LossIn = forecastsOf(looks)
 	page.Watermark = furthest(looks)
@@ -268,7 +269,6 @@ func (t *tenant) page(p *pipe, now int64) *answer.Pipeline {
 	t.showCounters(page, p, now)
 	page.Changes = lastChanges(t.log, p.log)
 	page.Evidence = t.evidence(p, looks)
-	page.Latency = []answer.PathLatency{}
 	p.parts = t.partsOf(p, looks, now)
 	return page
 }

@@ -102,7 +102,14 @@ func testCellExtremes(t *testing.T, fresh func(t *testing.T) Place) {
 		Key:      cell.Key{Pipeline: "p", Stage: "s", Dir: cell.Out, Window: base() / 1000, Width: 60},
 		Instance: "i", Service: "sv", Node: "n", Epoch: math.MaxInt64, Seq: math.MaxInt64, Lossy: true,
 		Counts: cell.Counts{N: math.MaxUint64, Bytes: 1 << 63, FpSum: math.MaxUint64 - 1, FpXor: 1<<63 + 5, Hashed: 3, LateMax: -5, MaxTS: base()},
+		Sample: cell.Sample{IDs: &cell.IDs{M: 4096, Of: math.MaxUint64}, Latency: &cell.Sketch{}, Corrected: &cell.Sketch{}},
 	}
+	for i := range uint64(1000) {
+		c.IDs.IDs = append(c.IDs.IDs, cell.ID{Hash: math.MaxUint64&^4095 - (999-i)<<30, Times: uint32(i*i*i*4 + 1)})
+	}
+	c.Latency.Observe(cell.MaxLatency, math.MaxUint64)
+	c.Latency.Observe(-cell.MaxLatency, 1)
+	c.Latency.Observe(0, 1)
 	if err := e.Ledger().PutCells(t.Context(), "a", cell.Batch{Cells: []cell.Cell{c}}); err != nil {
 		t.Fatal(err)
 	}
@@ -150,7 +157,24 @@ func randomLedger(t *rapid.T, e *running) {
 	window := func(t *rapid.T) int64 { return w0 + 60*rapid.Int64Range(0, 3).Draw(t, "window") }
 	pick := func(t *rapid.T, what string, of ...string) string { return rapid.SampledFrom(of).Draw(t, what) }
 	newCell := rapid.Custom(func(t *rapid.T) cell.Cell {
+		var ids *cell.IDs
+		if n := rapid.IntRange(-1, 300).Draw(t, "ids"); n >= 0 {
+			ids = &cell.IDs{}
+			for i := range n {
+				id := fmt.Sprint("o-", i%200)
+				ids.Observe(cell.Hash(id)&^rapid.SampledFrom([]uint64{0, 63}).Draw(t, "mask"), "")
+				ids.Observe(cell.Hash(id), id)
+			}
+		}
+		var latency *cell.Sketch
+		if n := rapid.IntRange(-1, 20).Draw(t, "latencies"); n >= 0 {
+			latency = &cell.Sketch{}
+			for range n {
+				latency.Observe(rapid.Float64Range(-1e4, 1e6).Draw(t, "latency"), 1)
+			}
+		}
 		return cell.Cell{
+			Sample: cell.Sample{IDs: ids, Latency: latency},
 			Key: cell.Key{
 				Pipeline: pick(t, "pipeline", "orders", "Orders", "ö"), Stage: pick(t, "stage", "s1", "s2"), Dir: rapid.SampledFrom(cell.Dirs()).Draw(t, "dir"),
 				Destination: pick(t, "destination", "", "topic"), Group: pick(t, "group", "", "g"), Reason: pick(t, "reason", "", "r"), Window: window(t), Width: 60,
@@ -251,7 +275,16 @@ func checkLedger(t *rapid.T, e *running, id store.Tenant, m *ledgerModel, w0 int
 		return cmp.Or(a.Key.Compare(b.Key), cmp.Compare(a.Instance, b.Instance), cmp.Compare(a.Epoch, b.Epoch))
 	})
 	cells = slices.DeleteFunc(cells, func(c cell.Cell) bool { return !in(c.Window) || pipeline != "" && c.Pipeline != pipeline })
-	gotCells, err := e.Ledger().Cells(ctx, id, store.CellQuery{Pipeline: pipeline, From: time.Unix(from, 0), To: time.Unix(to, 0)})
+	q := store.CellQuery{Pipeline: pipeline, From: time.Unix(from, 0), To: time.Unix(to, 0)}
+	if rapid.Bool().Draw(t, "samples of the newer") {
+		q.SamplesFrom = time.Unix(w0+60*rapid.Int64Range(0, 4).Draw(t, "samples from"), 0)
+		for i := range cells {
+			if cells[i].Window < q.SamplesFrom.Unix() {
+				cells[i].Sample = cell.Sample{}
+			}
+		}
+	}
+	gotCells, err := e.Ledger().Cells(ctx, id, q)
 	diff("cells", cells, gotCells, err)
 
 	since := base() + rapid.Int64Range(0, 1000).Draw(t, "since")

@@ -81,7 +81,7 @@ type DB struct {
 }
 
 type meters struct {
-	cells, commits, failures *metrics.Counter
+	cells, commits, failures, badSamples *metrics.Counter
 }
 
 // New opens the file and brings its schema up to date.
@@ -97,6 +97,8 @@ func New(ctx context.Context, cfg Config, logger *slog.Logger, set *metrics.Set)
 		cells:    set.NewCounter(`weir_store_cells_stored_total`),
 		commits:  set.NewCounter(`weir_store_syncs_total{part="ledger"}`),
 		failures: set.NewCounter(`weir_store_write_failures_total{part="ledger"}`),
+
+		badSamples: set.NewCounter(`weir_store_damaged_samples_total`),
 	}
 	defer func() {
 		if err != nil {

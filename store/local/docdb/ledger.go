@@ -15,11 +15,11 @@ import (
 var _ store.Ledger = (*DB)(nil)
 
 const putCell = `INSERT INTO cells (tenant, window_start, pipeline, stage, dir, destination, consumer_group, reason, width, instance, epoch,
-  seq, service, node, n, bytes, fp_sum, fp_xor, hashed, late_max, max_ts, lossy, updated)
-VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
+  seq, service, node, n, bytes, fp_sum, fp_xor, hashed, late_max, max_ts, lossy, updated, sample)
+VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
 ON CONFLICT DO UPDATE SET seq=excluded.seq, service=excluded.service, node=excluded.node, n=excluded.n, bytes=excluded.bytes,
   fp_sum=excluded.fp_sum, fp_xor=excluded.fp_xor, hashed=excluded.hashed, late_max=excluded.late_max, max_ts=excluded.max_ts,
-  lossy=excluded.lossy, updated=excluded.updated
+  lossy=excluded.lossy, updated=excluded.updated, sample=excluded.sample
 WHERE excluded.seq > cells.seq`
 
 const putAuditor = `INSERT INTO auditors (tenant, node, epoch, seq, at, body) VALUES (?,?,?,?,?,?)
@@ -43,8 +43,9 @@ func (db *DB) PutCells(ctx context.Context, t store.Tenant, b cell.Batch) error 
 	err := db.commit(ctx, "put cells", func(ctx context.Context, w *writer) error {
 		for i := range b.Cells {
 			c := &b.Cells[i]
+			sample := c.AppendBinary(nil) // nil is NULL
 			if _, err := w.exec(ctx, putCell, string(t), c.Window, c.Pipeline, c.Stage, string(c.Dir), c.Destination, c.Group, c.Reason, c.Width, c.Instance, c.Epoch,
-				int64(c.Seq), c.Service, c.Node, int64(c.N), int64(c.Bytes), int64(c.FpSum), int64(c.FpXor), int64(c.Hashed), c.LateMax, c.MaxTS, c.Lossy, now); err != nil {
+				int64(c.Seq), c.Service, c.Node, int64(c.N), int64(c.Bytes), int64(c.FpSum), int64(c.FpXor), int64(c.Hashed), c.LateMax, c.MaxTS, c.Lossy, now, sample); err != nil {
 				return err
 			}
 		}
@@ -89,15 +90,28 @@ func (db *DB) Cells(ctx context.Context, t store.Tenant, q store.CellQuery) ([]c
 	return query(ctx, db, "read cells", func(r *sql.Rows) (cell.Cell, error) {
 		var c cell.Cell
 		var seq, n, bytes, sum, xor, hashed int64
+		var sample sql.RawBytes
 		err := r.Scan(&c.Window, &c.Pipeline, &c.Stage, &c.Dir, &c.Destination, &c.Group, &c.Reason, &c.Width, &c.Instance, &c.Epoch,
-			&seq, &c.Service, &c.Node, &n, &bytes, &sum, &xor, &hashed, &c.LateMax, &c.MaxTS, &c.Lossy)
+			&seq, &c.Service, &c.Node, &n, &bytes, &sum, &xor, &hashed, &c.LateMax, &c.MaxTS, &c.Lossy, &sample)
+		if err != nil {
+			return c, err
+		}
 		c.Seq, c.N, c.Bytes, c.FpSum, c.FpXor, c.Hashed = uint64(seq), uint64(n), uint64(bytes), uint64(sum), uint64(xor), uint64(hashed)
-		return c, err
+		if c.Sample, err = cell.ParseSample(sample); err != nil {
+			db.meters.badSamples.Inc() // the counts are what a verdict needs
+		}
+		return c, nil
 	}, `SELECT window_start, pipeline, stage, dir, destination, consumer_group, reason, width, instance, epoch,
-  seq, service, node, n, bytes, fp_sum, fp_xor, hashed, late_max, max_ts, lossy
+  seq, service, node, n, bytes, fp_sum, fp_xor, hashed, late_max, max_ts, lossy,
+  CASE WHEN window_start>=? THEN sample END
 FROM cells WHERE tenant=? AND window_start>=? AND window_start<? AND (?='' OR pipeline=?)
 ORDER BY pipeline, stage, dir, destination, consumer_group, reason, window_start, width, instance, epoch`,
-		string(t), lo, hi, q.Pipeline, q.Pipeline)
+		samplesFrom(q), string(t), lo, hi, q.Pipeline, q.Pipeline)
+}
+
+func samplesFrom(q store.CellQuery) int64 {
+	lo, _ := bounds(q.SamplesFrom, time.Time{})
+	return lo
 }
 
 // Auditors returns the newest record of every (node, epoch) that was heard of since, sorted by both.
