@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -703,41 +704,114 @@ func committed(group string, part int32, offset int64) func(kmsg.Response) {
 	}
 }
 
+// gates are listeners of brokers that can be made to look dead.
+type gates struct {
+	mu   sync.Mutex
+	all  []*gate
+	shut map[int]bool
+}
+
+type gate struct {
+	net.Listener
+	of *gates
+	n  int
+
+	conns []net.Conn
+}
+
+func (g *gates) listen(network, address string) (net.Listener, error) {
+	l, err := (&net.ListenConfig{}).Listen(context.Background(), network, address)
+	if err != nil {
+		return nil, err
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.all = append(g.all, &gate{Listener: l, of: g, n: len(g.all)})
+	return g.all[len(g.all)-1], nil
+}
+
+func (g *gate) Accept() (net.Conn, error) {
+	for {
+		c, err := g.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		g.of.mu.Lock()
+		shut := g.of.shut[g.n]
+		g.conns = append(g.conns, c)
+		g.of.mu.Unlock()
+		if !shut {
+			return c, nil
+		}
+		_ = c.Close()
+	}
+}
+
+func (g *gates) set(n int, shut bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.shut[n] = shut
+	if shut {
+		for _, c := range g.all[n].conns {
+			_ = c.Close()
+		}
+	}
+}
+
 func TestKafkaBrokerAwayAndBack(t *testing.T) {
-	b := newKafkaBench(t, func(c *KafkaConfig) { c.Timeout = 10 * time.Second })
+	g := &gates{shut: map[int]bool{}}
+	b := newKafkaBench(t, func(c *KafkaConfig) { c.Timeout = 4 * time.Second }, kfake.ListenFn(g.listen))
 	b.topic("t", 6, nil)
+	var all []int64
 	for p := range int32(6) {
 		b.produce("t", p, 0, 2)
+		all = append(all, 1)
 	}
-	b.commit("g", "t", 1, 1, 1, 1, 1, 1)
+	groups := []string{"g1", "g2", "g3", "g4", "g5", "g6"}
+	for _, name := range groups {
+		b.commit(name, "t", all...)
+	}
 	b.poll()
-	// One of three: it goes with the answers of its partitions, which no other broker leads.
+	// One of three. Its partitions are led, and its groups coordinated, by nobody else.
 	node := b.c.LeaderFor("t", 0)
-	var led []string
-	for p := range 6 {
-		if b.c.LeaderFor("t", int32(p)) == node {
-			led = append(led, fmt.Sprint(p))
-		}
-	}
-	h := b.c.Fault(kfake.Fault{Nodes: []int32{node}, Err: kerr.BrokerNotAvailable, Count: -1})
+	g.set(int(node), true)
 	poll := b.poll()
-	h.Remove()
+	away := 0
 	for p := range 6 {
-		got, away := on(poll, "t", fmt.Sprint(p), ""), b.c.LeaderFor("t", int32(p)) == node
-		if away != (len(got) == 0) {
-			t.Errorf("partition %d: %v; led by the broker that is away: %v", p, got, away)
+		gone := b.c.LeaderFor("t", int32(p)) == node
+		if got := on(poll, "t", fmt.Sprint(p), ""); gone != (len(got) == 0) {
+			t.Errorf("partition %d: %v; led by the broker that is away: %v", p, got, gone)
+		}
+		for _, name := range groups {
+			if got := on(poll, "t", fmt.Sprint(p), name); (gone || b.c.CoordinatorFor(name) == node) != (len(got) == 0) {
+				t.Errorf("partition %d, group %s: %v", p, name, got)
+			}
+		}
+		if gone {
+			away++
 		}
 	}
-	if _, part := single(poll, "partial"); !part || len(led) == 0 {
-		t.Errorf("partial is not told; partitions %v are led by the broker that is away", led)
+	if v, _ := single(poll, "up"); v != 1 || away == 0 {
+		t.Errorf("up = %v with %d of 6 partitions away, want 1", v, away)
 	}
+	if v, _ := single(poll, "partial"); v != 1 {
+		t.Error("partial is not told")
+	}
+	for _, say := range []string{"cannot read everything from broker", fmt.Sprintf("cannot read offsets from broker %d", node), fmt.Sprintf("cannot list groups of broker %d", node)} {
+		if !strings.Contains(b.log.String(), say) {
+			t.Errorf("the log does not say %q:\n%s", say, b.log)
+		}
+	}
+	g.set(int(node), false)
 	poll = b.poll()
 	if _, part := single(poll, "partial"); part {
-		t.Error("partial although the broker is back")
+		t.Errorf("partial although the broker is back:\n%s", b.log)
 	}
 	for p := range 6 {
-		if on(poll, "t", fmt.Sprint(p), "g")["committed_offset"] != 1 {
-			t.Errorf("partition %d of g is not back", p)
+		for _, name := range groups {
+			if on(poll, "t", fmt.Sprint(p), name)["committed_offset"] != 1 {
+				t.Errorf("partition %d of %s is not back", p, name)
+			}
 		}
 	}
 }
