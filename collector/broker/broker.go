@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"sync"
 	"time"
@@ -127,6 +128,8 @@ type snapshot struct {
 	groups       []groupState
 	destinations []destinationState
 	members      []memberState
+	// many are further groups, given one by one into the same place: a large cluster's would take twenty MiB as a list.
+	many iter.Seq[*groupState]
 }
 
 func (s *snapshot) empty() bool {

@@ -155,7 +155,7 @@ func (k *kafkaSystem) anyEnd() bool {
 // fill makes the snapshot. What is not known is left out, so that its series end: no value is better than a wrong one.
 func (k *kafkaSystem) fill() {
 	s := &k.snap
-	s.partitions, s.groups, s.destinations, s.members = s.partitions[:0], s.groups[:0], s.destinations[:0], s.members[:0]
+	s.partitions, s.destinations, s.members, s.many = s.partitions[:0], s.destinations[:0], s.members[:0], k.eachGroup
 	for _, t := range k.order {
 		s.destinations = append(s.destinations, destinationState{destination: t.name, id: t.idText, published: -1, consumed: -1, redelivered: -1})
 		for i := range t.parts {
@@ -166,17 +166,28 @@ func (k *kafkaSystem) fill() {
 	}
 	for _, g := range k.listed {
 		s.members = append(s.members, memberState{group: g.name, kind: g.kind, state: g.state, members: g.members, epoch: g.epoch})
+	}
+}
+
+// eachGroup gives how far every group has come, until the next poll.
+func (k *kafkaSystem) eachGroup(yield func(*groupState) bool) {
+	var s groupState
+	for _, g := range k.listed {
 		if g.read != k.cur.round {
 			continue
 		}
 		for _, gt := range g.topics {
 			for i := range gt.slots {
-				k.commit(g, gt, i)
+				if k.commit(&s, g, gt, i) && !yield(&s) {
+					return
+				}
 			}
 		}
 		for name, parts := range g.assigned {
 			for _, i := range parts {
-				k.uncommitted(g, name, i)
+				if k.uncommitted(&s, g, name, i) && !yield(&s) {
+					return
+				}
 			}
 		}
 	}
@@ -222,16 +233,17 @@ func (k *kafkaSystem) partition(t *kafkaTopic, q *kafkaPart, i int) partitionSta
 	return s
 }
 
-func (k *kafkaSystem) commit(g *kafkaGroup, gt *kafkaReads, i int) {
+// commit fills s with what a group committed on a partition; false when nothing can be said.
+func (k *kafkaSystem) commit(s *groupState, g *kafkaGroup, gt *kafkaReads, i int) bool {
 	c := &gt.slots[i]
 	if c.round != k.cur.round || k.topics[gt.topic.name] != gt.topic || i >= len(gt.topic.parts) {
-		return
+		return false
 	}
 	q := &gt.topic.parts[i]
 	if q.end < 0 {
-		return // an old end would make of it a lag that nobody has
+		return false // an old end would make of it a lag that nobody has
 	}
-	s := groupState{destination: gt.topic.name, partition: k.text(i), group: g.name, committed: uint64(c.committed)}
+	*s = groupState{destination: gt.topic.name, partition: k.text(i), group: g.name, committed: uint64(c.committed)}
 	if c.pending >= 0 {
 		s.tells, s.pending = toldPending, uint64(c.pending)
 	}
@@ -243,22 +255,24 @@ func (k *kafkaSystem) commit(g *kafkaGroup, gt *kafkaReads, i int) {
 			s.tells |= toldPending // nothing a reader would get
 		}
 	}
-	k.snap.groups = append(k.snap.groups, s)
+	return true
 }
 
-func (k *kafkaSystem) uncommitted(g *kafkaGroup, topic string, i int32) {
+// uncommitted fills s when a group reads a partition and never committed there.
+func (k *kafkaSystem) uncommitted(s *groupState, g *kafkaGroup, topic string, i int32) bool {
 	t := k.topics[topic]
 	if t == nil || int(i) >= len(t.parts) || i < 0 || t.parts[i].end < 0 {
-		return
+		return false
 	}
 	if gt := g.topics[topic]; gt != nil && gt.topic == t && int(i) < len(gt.slots) && gt.slots[i].round == k.cur.round {
-		return
+		return false
 	}
 	if k.cur.commits++; k.cur.commits > k.cfg.MaxCommits {
 		k.skipped["max_commits"].Inc()
-		return
+		return false
 	}
-	k.snap.groups = append(k.snap.groups, groupState{destination: topic, partition: k.text(int(i)), group: g.name, uncommitted: true})
+	*s = groupState{destination: topic, partition: k.text(int(i)), group: g.name, uncommitted: true}
+	return true
 }
 
 // text is a partition's number; each is made once.

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"iter"
 	"math"
 	"time"
 
@@ -235,7 +236,16 @@ func (c *seriesCache) add(b *remotewrite.Batch, at time.Time, snap snapshot, is 
 	for i := range snap.partitions {
 		c.addPartition(b, t, &snap.partitions[i])
 	}
-	c.addGroups(b, t, snap.groups)
+	c.addGroups(b, t, func(yield func(*groupState) bool) {
+		for i := range snap.groups {
+			if !yield(&snap.groups[i]) {
+				return
+			}
+		}
+	})
+	if snap.many != nil {
+		c.addGroups(b, t, snap.many)
+	}
 	for i := range snap.destinations {
 		c.addDestination(b, t, &snap.destinations[i])
 	}
@@ -288,11 +298,10 @@ func (c *seriesCache) addPartition(b *remotewrite.Batch, t int64, p *partitionSt
 }
 
 // addGroups is quick when the partitions of a group on a destination follow one another.
-func (c *seriesCache) addGroups(b *remotewrite.Batch, t int64, groups []groupState) {
+func (c *seriesCache) addGroups(b *remotewrite.Batch, t int64, groups iter.Seq[*groupState]) {
 	var last readerKey
 	var parts map[string]*seriesSet
-	for i := range groups {
-		g := &groups[i]
+	for g := range groups {
 		if k := (readerKey{g.destination, g.group, g.ephemeral}); parts == nil || k != last {
 			if parts = c.group[k]; parts == nil {
 				parts = map[string]*seriesSet{}
