@@ -5,10 +5,12 @@ import (
 	"net"
 
 	"github.com/weirhq/weir/collector/audit"
+	"github.com/weirhq/weir/collector/broker"
 	"github.com/weirhq/weir/collector/origin"
 	"github.com/weirhq/weir/collector/otlp"
 	"github.com/weirhq/weir/collector/ship"
 	"github.com/weirhq/weir/collector/spool"
+	"github.com/weirhq/weir/internal/lease"
 )
 
 // source shows a spool to ship.
@@ -48,5 +50,17 @@ func local(a net.Addr) bool {
 		return true
 	default:
 		return false
+	}
+}
+
+// leases lets the brokers' pollers ask the server that everything is shipped to; nil when it knows no leases.
+func leases(a *ship.Asker) broker.LeaseFunc {
+	if a == nil {
+		return nil
+	}
+	return func(ctx context.Context, r lease.Request) (lease.Answer, error) {
+		var answer lease.Answer
+		err := a.Ask(ctx, r, &answer)
+		return answer, err
 	}
 }

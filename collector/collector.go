@@ -164,12 +164,19 @@ func (c *Collector) receivers(ctx context.Context, node string, out signal.Outpu
 		}
 		rs = append(rs, runner{"host", m.Run})
 	}
-	if len(c.cfg.Broker.NATS) > 0 {
-		p, err := broker.New(c.cfg.Broker, node, out, c.set, c.log.With("part", "broker"))
+	if !c.cfg.Broker.Empty() {
+		asker, err := ship.NewAsker(c.cfg.Server, node)
 		if err != nil {
 			return nil, err
 		}
-		rs = append(rs, runner{"broker", p.Run})
+		p, err := broker.New(c.cfg.Broker, node, out, leases(asker), c.set, c.log.With("part", "broker"))
+		if err != nil {
+			return nil, err
+		}
+		rs = append(rs, runner{"broker", func(ctx context.Context) error {
+			defer asker.Close()
+			return p.Run(ctx)
+		}})
 	}
 	return rs, nil
 }

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+	"time"
 
 	"github.com/VictoriaMetrics/metrics"
 
@@ -30,6 +31,7 @@ type Ingest struct {
 
 	spanDecoders sync.Pool // *otlp.SpanDecoder
 	seq          *sequences
+	leases       *leases
 
 	doors struct{ write, traces, metrics, audit *door }
 	rates struct{ samples, spans, cells *rates }
@@ -54,6 +56,7 @@ func New(cfg Config, engine store.Engine, log *slog.Logger, set *metrics.Set) *I
 	in.exemplarsIn = set.NewCounter("weir_ingest_exemplars_received_total")
 	in.otlpCells = set.NewCounter("weir_ingest_otlp_cells_total")
 	in.seq = newSequences(cfg, engine, log)
+	in.leases = newLeases(time.Now(), set)
 	set.NewGauge("weir_ingest_gaps_total", func() float64 { return float64(in.seq.total()) })
 	set.NewGauge("weir_ingest_body_bytes", func() float64 { return float64(in.bodies.inUse.Load()) })
 	return in
@@ -69,6 +72,7 @@ func (in *Ingest) Routes() []access.Route {
 		{Pattern: "POST /v1/traces", Need: access.Ingest, Handler: http.HandlerFunc(in.traces)},
 		{Pattern: "POST /v1/metrics", Need: access.Ingest, Handler: http.HandlerFunc(in.otlpMetrics)},
 		{Pattern: "POST /api/v1/audit", Need: access.Ingest, Handler: http.HandlerFunc(in.audit)},
+		{Pattern: "POST /api/v1/broker-leases", Need: access.Ingest, Handler: http.HandlerFunc(in.brokerLease)},
 		{Pattern: "GET /api/v1/audit/cells", Need: access.Query, Handler: http.HandlerFunc(in.auditCells)},
 	}
 }

@@ -86,6 +86,7 @@ var homes = map[string][]string{
 	"github.com/gorilla/websocket":                     {"query/live"},
 	"github.com/nats-io/nats.go":                       {"collector/broker", "deploy/demo"},
 	"github.com/nats-io/nats-server":                   {"deploy/demo"},
+	"github.com/twmb/franz-go":                         {"collector/broker", "deploy"},
 	"github.com/danielgtaylor/huma":                    {"query/api", "cmd/weir"},
 	"github.com/alecthomas/kong":                       {"cmd", "deploy"},
 	"github.com/coreos/go-oidc":                        {"internal/access"},

@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"sync"
 	"time"
@@ -21,7 +22,8 @@ import (
 
 // Config lists the brokers to ask, by system.
 type Config struct {
-	NATS []NATSConfig `yaml:"nats"`
+	NATS  []NATSConfig  `yaml:"nats"`
+	Kafka []KafkaConfig `yaml:"kafka"`
 }
 
 // DefaultConfig returns a configuration that asks nobody.
@@ -40,32 +42,61 @@ func (c Config) Validate() error {
 		}
 		seen[n.Cluster] = i
 	}
+	seen = map[string]int{}
+	for i, k := range c.Kafka {
+		if err := k.Validate(); err != nil {
+			errs = append(errs, fmt.Errorf("broker.kafka[%d]: %w", i, err))
+		}
+		if j, ok := seen[k.Cluster]; ok {
+			errs = append(errs, fmt.Errorf("broker.kafka[%d]: cluster %q is already used by broker.kafka[%d]; give each a name of its own", i, k.Cluster, j))
+		}
+		seen[k.Cluster] = i
+	}
 	return errors.Join(errs...)
 }
+
+// Empty tells whether there is no broker to ask.
+func (c Config) Empty() bool { return len(c.NATS)+len(c.Kafka) == 0 }
 
 // Poller asks all configured brokers, each in its own rhythm.
 type Poller struct {
 	loops []*loop
 }
 
-// New builds a Poller; nothing is connected before Run. node is the node label of every series.
-func New(cfg Config, node string, out signal.Output, set *metrics.Set, log *slog.Logger) (*Poller, error) {
+// New builds a Poller; nothing is connected before Run. node is the node label of every series. ask gets a lease from the
+// server where a broker's owner is lease; nil: this collector polls in any case.
+func New(cfg Config, node string, out signal.Output, ask LeaseFunc, set *metrics.Set, log *slog.Logger) (*Poller, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
 	acct := newAccount(set)
 	p := &Poller{}
+	epoch := time.Now().UnixMilli()
+	add := func(name, cluster string, interval, timeout time.Duration, owner string, ttl time.Duration, sys func(*slog.Logger) system) {
+		l := log.With("system", name, "cluster", cluster)
+		metric := func(what string) string {
+			return fmt.Sprintf(`weir_broker_%s{system=%q,cluster=%q}`, what, name, cluster)
+		}
+		question := ask
+		if owner == OwnerAlways {
+			question = nil
+		}
+		p.loops = append(p.loops, &loop{
+			sys: sys(l), batch: remotewrite.NewBatch(), interval: interval, timeout: timeout,
+			series: newSeriesCache(node, name, cluster), out: out, acct: acct, log: l,
+			lease: newLessee(question, node, epoch, name, cluster, interval, ttl, set, l),
+			polls: set.GetOrCreateCounter(metric("polls_total")),
+			fails: set.GetOrCreateCounter(metric("poll_failures_total")),
+			took:  set.GetOrCreateSummary(metric("poll_seconds")),
+		})
+	}
 	for _, n := range cfg.NATS {
 		n = n.withDefaults()
-		l := log.With("system", systemNATS, "cluster", n.Cluster)
-		sys := newNATS(n, set, l)
-		p.loops = append(p.loops, &loop{
-			sys: sys, batch: remotewrite.NewBatch(), interval: n.Interval, timeout: n.Timeout,
-			series: newSeriesCache(node, systemNATS, n.Cluster), out: out, acct: acct, log: l,
-			polls: set.GetOrCreateCounter(fmt.Sprintf(`weir_broker_polls_total{system=%q,cluster=%q}`, systemNATS, n.Cluster)),
-			fails: set.GetOrCreateCounter(fmt.Sprintf(`weir_broker_poll_failures_total{system=%q,cluster=%q}`, systemNATS, n.Cluster)),
-			took:  set.GetOrCreateSummary(fmt.Sprintf(`weir_broker_poll_seconds{system=%q,cluster=%q}`, systemNATS, n.Cluster)),
-		})
+		add(systemNATS, n.Cluster, n.Interval, n.Timeout, n.Owner, n.LeaseTTL, func(l *slog.Logger) system { return newNATS(n, set, l) })
+	}
+	for _, k := range cfg.Kafka {
+		k = k.withDefaults()
+		add(systemKafka, k.Cluster, k.Interval, k.Timeout, k.Owner, k.LeaseTTL, func(l *slog.Logger) system { return newKafka(k, set, l) })
 	}
 	return p, nil
 }
@@ -97,13 +128,33 @@ type snapshot struct {
 	groups       []groupState
 	destinations []destinationState
 	members      []memberState
+	// many are further groups, given one by one into the same place: a large cluster's would take twenty MiB as a list.
+	many iter.Seq[*groupState]
 }
+
+func (s *snapshot) empty() bool {
+	return len(s.partitions)+len(s.groups)+len(s.destinations)+len(s.members) == 0
+}
+
+// told is what a system tells about a partition or a group beside offsets.
+type told uint8
+
+const (
+	toldMessages told = 1 << iota
+	toldBytes
+	toldDelivered
+	toldDeliveredTotal
+	toldPending
+	toldUnacked
+	toldRedelivered
+)
 
 // partitionState is the state of one partition of one destination. Offsets count records from the first ever written.
 type partitionState struct {
 	destination, partition string
 
 	start, end      uint64
+	tells           told
 	messages, bytes uint64
 	maxAge          time.Duration // 0 = no limit
 	maxMessages     int64         // <= 0 = no limit
@@ -111,6 +162,7 @@ type partitionState struct {
 
 	stable    uint64    // last stable offset, with transactional
 	oldestAt  time.Time // of the record at start; zero = not read
+	newestAt  time.Time // of the youngest record, once none came between two polls; zero = not read
 	stableSet bool      // the system has transactions and tells stable
 	compacted bool
 	synthetic bool // positions made out of counters: no rule about offsets applies
@@ -144,6 +196,7 @@ type groupState struct {
 	ephemeral                     bool
 	filtered                      bool // reads only a part of the destination's records
 	uncommitted                   bool // never committed here: committed means nothing
+	tells                         told // what of the figures below, but for committed, has a meaning
 
 	committed, delivered          uint64
 	deliveredTotal                uint64

@@ -140,7 +140,7 @@ func newBench(t *testing.T, change func(*NATSConfig)) *bench {
 		change(&cfg)
 	}
 	b := &bench{t: t, srv: srv, js: js, cfg: cfg, out: newSink(t), set: metrics.NewSet()}
-	p, err := New(Config{NATS: []NATSConfig{cfg}}, "n1", b.out, b.set, slog.New(slog.DiscardHandler))
+	p, err := New(Config{NATS: []NATSConfig{cfg}}, "n1", b.out, nil, b.set, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -521,7 +521,7 @@ func TestBrokerAwayAndBack(t *testing.T) {
 	out := newSink(t)
 	set := metrics.NewSet()
 	cfg := NATSConfig{URL: srv.ClientURL(), Cluster: "c1"}
-	p, err := New(Config{NATS: []NATSConfig{cfg}}, "n1", out, set, slog.New(slog.DiscardHandler))
+	p, err := New(Config{NATS: []NATSConfig{cfg}}, "n1", out, nil, set, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,6 +20,7 @@ type loop struct {
 	interval time.Duration
 	timeout  time.Duration
 	series   *seriesCache
+	lease    *lessee
 	out      signal.Output
 	acct     account
 	log      *slog.Logger
@@ -29,45 +30,60 @@ type loop struct {
 
 	batch    *remotewrite.Batch
 	body     []byte
-	failed   int       // polls failed in a row
+	opened   bool
+	failed   int       // polls in a row that read nothing
 	nextTry  time.Time // no question before
 	wasAway  bool
 	complain time.Time // no further complaint in the log before
 }
 
-// run asks at every interval. While the broker does not answer the questions become rarer,
+// run asks at every interval, if it is this collector that asks. While the broker does not answer the questions become rarer,
 // weir_broker_up 0 is still written at every interval: silence would look like an old value.
 func (l *loop) run(ctx context.Context) {
-	opened := false
-	defer func() {
-		if opened {
-			l.sys.close()
-		}
-	}()
+	defer l.lease.release(ctx)
+	defer l.shut()
 	tick := time.NewTicker(l.interval)
 	defer tick.Stop()
 	for {
-		now := time.Now()
-		if !now.Before(l.nextTry) {
-			if !opened {
-				if err := l.sys.open(); err != nil {
-					l.fail(ctx, now, snapshot{}, err)
-				} else {
-					opened = true
-				}
-			}
-			if opened {
-				l.once(ctx, now)
-			}
-		} else {
-			l.write(ctx, now, snapshot{}, false)
-		}
+		l.turn(ctx, time.Now())
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
 	}
+}
+
+// turn is what is done at one tick.
+func (l *loop) turn(ctx context.Context, now time.Time) {
+	switch {
+	case !l.lease.mine(ctx, l.failed):
+		l.shut() // a hundred collectors that wait need no hundred connections
+		l.failed, l.nextTry, l.wasAway = 0, time.Time{}, false
+		l.write(ctx, now, snapshot{}, state{known: true})
+		return
+	case now.Before(l.nextTry):
+		l.write(ctx, now, snapshot{}, l.state(false, false))
+		return
+	case !l.opened:
+		if err := l.sys.open(); err != nil {
+			l.fail(ctx, now, snapshot{}, err)
+			return
+		}
+		l.opened = true
+	}
+	l.once(ctx, now)
+}
+
+func (l *loop) shut() {
+	if l.opened {
+		l.sys.close()
+		l.opened = false
+	}
+}
+
+func (l *loop) state(up, part bool) state {
+	return state{owner: true, known: l.lease.leased(), up: up, part: part}
 }
 
 func (l *loop) once(ctx context.Context, now time.Time) {
@@ -88,19 +104,29 @@ func (l *loop) once(ctx context.Context, now time.Time) {
 		l.wasAway = false
 	}
 	l.failed, l.nextTry = 0, time.Time{}
-	l.write(ctx, now, snap, true)
+	l.write(ctx, now, snap, l.state(true, false))
 }
 
+// fail takes note of a poll that did not work, or only in part: then the next one is not put off.
 func (l *loop) fail(ctx context.Context, now time.Time, snap snapshot, err error) {
 	l.fails.Inc()
 	l.wasAway = true
-	l.nextTry = now.Add(backoff(l.interval, l.failed))
-	l.failed++
+	part := !snap.empty()
+	if part {
+		l.failed, l.nextTry = 0, time.Time{}
+	} else {
+		l.nextTry = now.Add(backoff(l.interval, l.failed))
+		l.failed++
+	}
 	if now.After(l.complain) {
-		l.log.Warn("cannot poll broker", "error", err, "failed_polls", l.failed)
+		msg := "cannot poll broker"
+		if part {
+			msg = "cannot read everything from broker"
+		}
+		l.log.Warn(msg, "error", err, "failed_polls", l.failed)
 		l.complain = now.Add(time.Minute)
 	}
-	l.write(ctx, now, snap, false)
+	l.write(ctx, now, snap, l.state(part, part))
 }
 
 // backoff is the pause after the failure that follows n earlier ones.
@@ -109,12 +135,22 @@ func backoff(interval time.Duration, n int) time.Duration {
 }
 
 // write appends one poll to the spool: all samples carry the time the poll began.
-func (l *loop) write(ctx context.Context, at time.Time, snap snapshot, up bool) {
+func (l *loop) write(ctx context.Context, at time.Time, snap snapshot, is state) {
 	l.batch.Reset()
-	l.series.add(l.batch, at, snap, up)
+	l.series.full = func() { l.append(ctx, at) }
+	l.series.add(l.batch, at, snap, is)
+	l.append(ctx, at)
+}
+
+// append puts what the batch holds into the spool and empties it.
+func (l *loop) append(ctx context.Context, at time.Time) {
 	n := l.batch.Len()
+	if n == 0 {
+		return
+	}
 	l.acct.received.Add(n)
 	l.body = l.batch.AppendTo(l.body[:0])
+	l.batch.Reset()
 	if err := l.out.Append(ctx, signal.Samples, n, l.body); err != nil {
 		l.acct.droppedSpool.Add(n)
 		if at.After(l.complain) {

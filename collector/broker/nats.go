@@ -39,6 +39,11 @@ type natsSystem struct {
 	stampFailures                                                *metrics.Counter
 }
 
+type groupKey struct {
+	destination, partition, group string
+	ephemeral                     bool
+}
+
 // natsStamp remembers the time of a record, so that a group that stands still is not asked about again.
 type natsStamp struct {
 	seq     uint64
@@ -201,7 +206,7 @@ func natsPartitionState(i *jetstream.StreamInfo) partitionState {
 	return partitionState{
 		destination: i.Config.Name, partition: natsPartition,
 		start: max(i.State.FirstSeq, 1), end: i.State.LastSeq + 1, // a stream nobody wrote to says first 0, last 0
-		messages: i.State.Msgs, bytes: i.State.Bytes,
+		tells: toldMessages | toldBytes, messages: i.State.Msgs, bytes: i.State.Bytes,
 		maxAge: i.Config.MaxAge, maxMessages: i.Config.MaxMsgs, maxBytes: i.Config.MaxBytes,
 	}
 }
@@ -227,6 +232,7 @@ func (n *natsSystem) groups(snap *snapshot, p *streamPoll, asks []stampAsk) []st
 		}
 		g := groupState{
 			destination: p.name, partition: natsPartition, group: c.Name, ephemeral: ephemeral, filtered: len(filters) > 0,
+			tells:     toldDelivered | toldDeliveredTotal | toldPending | toldUnacked | toldRedelivered,
 			committed: c.AckFloor.Stream + 1, delivered: c.Delivered.Stream + 1, deliveredTotal: c.Delivered.Consumer,
 			pending: c.NumPending, unacked: uint64(max(c.NumAckPending, 0)), redelivered: uint64(max(c.NumRedelivered, 0)),
 		}

@@ -45,6 +45,10 @@ type NATSConfig struct {
 	Interval time.Duration `yaml:"interval"`
 	// Timeout bounds one whole poll; 0: 10s.
 	Timeout time.Duration `yaml:"timeout"`
+	// Owner is who polls when several collectors name this cluster: lease (empty), the one that the server picks, or always, each of them.
+	Owner string `yaml:"owner"`
+	// LeaseTTL is how long a collector that is not heard of any more stays the owner; 0: three intervals.
+	LeaseTTL time.Duration `yaml:"lease_ttl"`
 
 	// Include and Exclude are shell patterns on stream names; an empty Include means all, no Exclude
 	// means KV_*, OBJ_* and $MQTT_*.
@@ -62,7 +66,7 @@ type NATSConfig struct {
 func DefaultNATSConfig() NATSConfig {
 	return NATSConfig{
 		URL: nats.DefaultURL, Cluster: "nats", Interval: 5 * time.Second, Timeout: 10 * time.Second,
-		Exclude: []string{"KV_*", "OBJ_*", "$MQTT_*"}, MaxStreams: 1000, MaxGroups: 10000, Ephemeral: EphemeralSkip,
+		Exclude: []string{"KV_*", "OBJ_*", "$MQTT_*"}, MaxStreams: 1000, MaxGroups: 10000, Ephemeral: EphemeralSkip, Owner: OwnerLease,
 	}
 }
 
@@ -86,6 +90,9 @@ func (c NATSConfig) withDefaults() NATSConfig {
 	}
 	if c.Ephemeral == "" {
 		c.Ephemeral = d.Ephemeral
+	}
+	if c.Owner == "" {
+		c.Owner = d.Owner
 	}
 	return c
 }
@@ -114,6 +121,9 @@ func (c NATSConfig) Validate() error {
 	}
 	if c.Timeout < 0 {
 		bad("timeout %s is negative; use a time such as 10s", c.Timeout)
+	}
+	if err := validOwner(c.Owner, c.LeaseTTL); err != nil {
+		errs = append(errs, err)
 	}
 	if c.MaxStreams < 0 || c.MaxGroups < 0 {
 		bad("max_streams %d and max_groups %d must be positive; leave them out for the defaults", c.MaxStreams, c.MaxGroups)

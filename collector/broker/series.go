@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"iter"
 	"math"
 	"time"
 
@@ -32,6 +33,7 @@ const (
 	figStable
 	figCompacted
 	figStartTime
+	figEndTime
 	figSynthetic
 )
 
@@ -46,6 +48,7 @@ var partitionFigures = [...]figure{
 	figStable:            {"weir_broker_stable_offset", model.MetricTypeGauge, "Last stable offset: what readers of committed transactions can see.", ""},
 	figCompacted:         {"weir_broker_compacted", model.MetricTypeGauge, "1 when records are replaced by newer ones of their key, so offsets do not count records.", ""},
 	figStartTime:         {"weir_broker_start_timestamp_seconds", model.MetricTypeGauge, "Time of the oldest record.", "seconds"},
+	figEndTime:           {"weir_broker_end_timestamp_seconds", model.MetricTypeGauge, "Time of the youngest record, once no record came between two polls.", "seconds"},
 	figSynthetic:         {"weir_broker_synthetic", model.MetricTypeGauge, "1 when positions were made out of counters, so no rule about offsets applies.", ""},
 }
 
@@ -104,19 +107,34 @@ var memberFigures = [...]figure{
 	figEpoch:     {"weir_broker_group_epoch", model.MetricTypeGauge, "Generation of the group; each rebalance makes it grow.", ""},
 }
 
-// seriesSet holds the prepared series of one partition or one group.
+// What is said about a broker as a whole.
+var (
+	figUp      = figure{"weir_broker_up", model.MetricTypeGauge, "1 when the last poll worked, at least in part.", ""}
+	figPartial = figure{"weir_broker_partial", model.MetricTypeGauge, "1 when the last poll could not read everything.", ""}
+	figOwner   = figure{"weir_broker_owner", model.MetricTypeGauge, "1 when this collector polls the broker, 0 when another one does.", ""}
+)
+
+// labelled names what a series is about: pairs that follow node, system and cluster.
+type labelled interface{ labels() []string }
+
+// seriesSet holds the prepared series of one partition, one group on one partition, and so on.
 type seriesSet struct {
-	labels []string // pairs that follow the name, node and system
-	made   []*remotewrite.Series
-	live   []bool // had a value in the poll before
-	round  uint64 // last poll that saw it
+	made  []madeSeries // what had a value once; few of the figures ever do
+	round uint64       // last poll that saw it
+}
+
+type madeSeries struct {
+	*remotewrite.Series
+	figure uint8
+	live   bool // had a value in the poll before
 }
 
 type partitionKey struct{ destination, partition string }
 
-type groupKey struct {
-	destination, partition, group string
-	ephemeral                     bool
+// readerKey is a group on a destination; its partitions are a level of their own, because they are many.
+type readerKey struct {
+	destination, group string
+	ephemeral          bool
 }
 
 // destinationKey and memberKey hold what makes a series of its own: another id or state is another series.
@@ -125,34 +143,69 @@ type destinationKey struct {
 	dead                    bool
 }
 
-type memberKey struct{ group, kind, state string }
+func (k destinationKey) labels() []string {
+	ls := []string{"destination", k.destination, "id", k.id, "reason", k.reason}
+	if k.dead {
+		ls = append(ls, "dead_lettered", "true")
+	}
+	return ls
+}
+
+type memberKey struct {
+	group, kind, state string
+	whole              bool // of the group, whatever its state
+}
+
+func (k memberKey) labels() []string {
+	return []string{"group", k.group, "type", k.kind, "state", k.state}
+}
+
+func (p *partitionState) labels() []string {
+	return []string{"destination", p.destination, "partition", p.partition}
+}
+
+func (g *groupState) labels() []string {
+	ls := []string{"destination", g.destination, "partition", g.partition, "group", g.group}
+	if g.ephemeral {
+		ls = append(ls, "ephemeral", "true")
+	}
+	return ls
+}
+
+// maxBatch is how many samples go into one request: a server takes no endless ones, and the spool writes smaller ones sooner.
+const maxBatch = 50_000
 
 // seriesCache prepares every series once and marks the ones that vanish as stale. One goroutine.
 type seriesCache struct {
 	base  []string
-	up    *remotewrite.Series
+	owner seriesSet
+	whole seriesSet
 	round uint64
 	parts map[partitionKey]*seriesSet
-	group map[groupKey]*seriesSet
+	group map[readerKey]map[string]*seriesSet
 	dests map[destinationKey]*seriesSet
 	membs map[memberKey]*seriesSet
+
+	full func() // empties the batch that has maxBatch samples
 }
 
 func newSeriesCache(node, system, cluster string) *seriesCache {
-	c := &seriesCache{
+	return &seriesCache{
 		base:  []string{"node", node, "system", system, "cluster", cluster},
 		parts: map[partitionKey]*seriesSet{},
-		group: map[groupKey]*seriesSet{},
+		group: map[readerKey]map[string]*seriesSet{},
 		dests: map[destinationKey]*seriesSet{},
 		membs: map[memberKey]*seriesSet{},
 	}
-	c.up = c.series(figure{"weir_broker_up", model.MetricTypeGauge, "1 when the last poll worked.", ""}, nil)
-	return c
 }
 
-func (c *seriesCache) series(f figure, more []string) *remotewrite.Series {
-	b := labels.NewScratchBuilder(8)
+func (c *seriesCache) series(f figure, of labelled) *remotewrite.Series {
+	b := labels.NewScratchBuilder(10)
 	b.Add(model.MetricNameLabel, f.name)
+	var more []string
+	if of != nil {
+		more = of.labels()
+	}
 	for _, pairs := range [][]string{c.base, more} {
 		for i := 0; i+1 < len(pairs); i += 2 {
 			if pairs[i+1] != "" { // an empty label is no label
@@ -161,20 +214,37 @@ func (c *seriesCache) series(f figure, more []string) *remotewrite.Series {
 		}
 	}
 	b.Sort()
-	return remotewrite.NewSeries(b.Labels(), metadata.Metadata{Type: f.kind, Help: f.help, Unit: f.unit})
+	return remotewrite.NewLeanSeries(b.Labels(), metadata.Metadata{Type: f.kind, Help: f.help, Unit: f.unit})
+}
+
+// state is what is to be said about the poll itself.
+type state struct {
+	owner bool // this collector polls; if it does not, nothing else is said
+	known bool // there is a lease, so that owner is a series
+	up    bool // something was read
+	part  bool // but not all
 }
 
 // add puts one poll into b. What had a value before and has none now gets a staleness marker,
 // also when the broker is away: an old offset must not pass for a present one.
-func (c *seriesCache) add(b *remotewrite.Batch, at time.Time, snap snapshot, up bool) {
+func (c *seriesCache) add(b *remotewrite.Batch, at time.Time, snap snapshot, is state) {
 	c.round++
 	t := at.UnixMilli()
-	b.Add(c.up, t, 0, bool01(up))
+	c.put(b, t, &c.owner, 0, figOwner, nil, bool01(is.owner), is.known)
+	c.put(b, t, &c.whole, 0, figUp, nil, bool01(is.up), is.owner)
+	c.put(b, t, &c.whole, 1, figPartial, nil, 1, is.owner && is.part)
 	for i := range snap.partitions {
 		c.addPartition(b, t, &snap.partitions[i])
 	}
-	for i := range snap.groups {
-		c.addGroup(b, t, &snap.groups[i])
+	c.addGroups(b, t, func(yield func(*groupState) bool) {
+		for i := range snap.groups {
+			if !yield(&snap.groups[i]) {
+				return
+			}
+		}
+	})
+	if snap.many != nil {
+		c.addGroups(b, t, snap.many)
 	}
 	for i := range snap.destinations {
 		c.addDestination(b, t, &snap.destinations[i])
@@ -182,119 +252,122 @@ func (c *seriesCache) add(b *remotewrite.Batch, at time.Time, snap snapshot, up 
 	for i := range snap.members {
 		c.addMembers(b, t, &snap.members[i])
 	}
-	sweep(c.parts, b, t, c.round)
-	sweep(c.group, b, t, c.round)
-	sweep(c.dests, b, t, c.round)
-	sweep(c.membs, b, t, c.round)
+	sweep(c, c.parts, b, t)
+	for k, parts := range c.group {
+		if sweep(c, parts, b, t); len(parts) == 0 {
+			delete(c.group, k)
+		}
+	}
+	sweep(c, c.dests, b, t)
+	sweep(c, c.membs, b, t)
 }
 
 func (c *seriesCache) addDestination(b *remotewrite.Batch, t int64, d *destinationState) {
-	set := func(k destinationKey, n int, ls ...string) *seriesSet {
-		s := c.dests[k]
-		if s == nil {
-			s = newSet(append([]string{"destination", d.destination}, ls...), n)
-			c.dests[k] = s
-		}
-		s.round = c.round
-		return s
-	}
 	if d.id != "" {
-		c.put(b, t, set(destinationKey{destination: d.destination, id: d.id}, 1, "id", d.id), 0, destinationFigures[figInfo], 1, true)
+		k := destinationKey{destination: d.destination, id: d.id}
+		c.put(b, t, setOf(c, c.dests, k), figInfo, destinationFigures[figInfo], k, 1, true)
 	}
-	counts := set(destinationKey{destination: d.destination}, len(destinationFigures))
+	whole := destinationKey{destination: d.destination}
+	counts := setOf(c, c.dests, whole)
 	for i, v := range [...]float64{figPublished: d.published, figConsumed: d.consumed, figRepeated: d.redelivered} {
 		if i != figInfo {
-			c.put(b, t, counts, i, destinationFigures[i], v, v >= 0)
+			c.put(b, t, counts, i, destinationFigures[i], whole, v, v >= 0)
 		}
 	}
 	for _, x := range d.discarded {
-		ls := []string{"reason", x.reason}
-		if x.deadLettered {
-			ls = append(ls, "dead_lettered", "true")
-		}
-		c.put(b, t, set(destinationKey{d.destination, "", x.reason, x.deadLettered}, 1, ls...), 0, figDiscarded, x.n, x.n >= 0)
+		k := destinationKey{destination: d.destination, reason: x.reason, dead: x.deadLettered}
+		c.put(b, t, setOf(c, c.dests, k), 0, figDiscarded, k, x.n, x.n >= 0)
 	}
 }
 
 func (c *seriesCache) addMembers(b *remotewrite.Batch, t int64, m *memberState) {
-	info := memberKey{m.group, m.kind, m.state}
-	s := c.membs[info]
-	if s == nil {
-		s = newSet([]string{"group", m.group, "type", m.kind, "state", m.state}, 1)
-		c.membs[info] = s
-	}
-	s.round = c.round
-	c.put(b, t, s, figGroupInfo, memberFigures[figGroupInfo], 1, true)
-	whole := memberKey{group: m.group, kind: "\x00"} // no broker writes this
-	if s = c.membs[whole]; s == nil {
-		s = newSet([]string{"group", m.group}, len(memberFigures))
-		c.membs[whole] = s
-	}
-	s.round = c.round
-	c.put(b, t, s, figMembers, memberFigures[figMembers], float64(m.members), m.members >= 0)
-	c.put(b, t, s, figEpoch, memberFigures[figEpoch], float64(m.epoch), m.epoch >= 0)
+	info := memberKey{group: m.group, kind: m.kind, state: m.state}
+	c.put(b, t, setOf(c, c.membs, info), figGroupInfo, memberFigures[figGroupInfo], info, 1, true)
+	whole := memberKey{group: m.group, whole: true}
+	s := setOf(c, c.membs, whole)
+	c.put(b, t, s, figMembers, memberFigures[figMembers], whole, float64(m.members), m.members >= 0)
+	c.put(b, t, s, figEpoch, memberFigures[figEpoch], whole, float64(m.epoch), m.epoch >= 0)
 }
 
 func (c *seriesCache) addPartition(b *remotewrite.Batch, t int64, p *partitionState) {
-	k := partitionKey{p.destination, p.partition}
-	s := c.parts[k]
-	if s == nil {
-		s = newSet([]string{"destination", p.destination, "partition", p.partition}, len(partitionFigures))
-		c.parts[k] = s
-	}
-	s.round = c.round
-	for i, f := range &partitionFigures {
+	s := setOf(c, c.parts, partitionKey{p.destination, p.partition})
+	for i := range partitionFigures {
 		v, ok := p.value(i)
-		c.put(b, t, s, i, f, v, ok)
+		c.put(b, t, s, i, partitionFigures[i], p, v, ok)
 	}
 }
 
-func (c *seriesCache) addGroup(b *remotewrite.Batch, t int64, g *groupState) {
-	k := groupKey{g.destination, g.partition, g.group, g.ephemeral}
-	s := c.group[k]
-	if s == nil {
-		ls := []string{"destination", g.destination, "partition", g.partition, "group", g.group}
-		if g.ephemeral {
-			ls = append(ls, "ephemeral", "true")
+// addGroups is quick when the partitions of a group on a destination follow one another.
+func (c *seriesCache) addGroups(b *remotewrite.Batch, t int64, groups iter.Seq[*groupState]) {
+	var last readerKey
+	var parts map[string]*seriesSet
+	for g := range groups {
+		if k := (readerKey{g.destination, g.group, g.ephemeral}); parts == nil || k != last {
+			if parts = c.group[k]; parts == nil {
+				parts = map[string]*seriesSet{}
+				c.group[k] = parts
+			}
+			last = k
 		}
-		s = newSet(ls, len(groupFigures))
-		c.group[k] = s
+		s := setOf(c, parts, g.partition)
+		for i := range groupFigures {
+			v, ok := g.value(i)
+			if ok || len(s.made) > 0 {
+				c.put(b, t, s, i, groupFigures[i], g, v, ok)
+			}
+		}
+	}
+}
+
+// setOf finds or makes the series of k and notes that this poll saw them.
+func setOf[K comparable](c *seriesCache, m map[K]*seriesSet, k K) *seriesSet {
+	s := m[k]
+	if s == nil {
+		s = &seriesSet{}
+		m[k] = s
 	}
 	s.round = c.round
-	for i, f := range &groupFigures {
-		v, ok := g.value(i)
-		c.put(b, t, s, i, f, v, ok)
-	}
+	return s
 }
 
-func newSet(ls []string, n int) *seriesSet {
-	return &seriesSet{labels: ls, made: make([]*remotewrite.Series, n), live: make([]bool, n)}
-}
-
-func (c *seriesCache) put(b *remotewrite.Batch, t int64, s *seriesSet, i int, f figure, v float64, ok bool) {
-	if !ok {
-		if s.live[i] {
-			b.Add(s.made[i], t, 0, staleNaN())
-			s.live[i] = false
+func (c *seriesCache) put(b *remotewrite.Batch, t int64, s *seriesSet, i int, f figure, of labelled, v float64, ok bool) {
+	var m *madeSeries
+	for j := range s.made {
+		if int(s.made[j].figure) == i {
+			m = &s.made[j]
 		}
+	}
+	switch {
+	case !ok && (m == nil || !m.live):
 		return
+	case !ok:
+		m.live = false
+		v = staleNaN()
+	case m == nil:
+		s.made = append(s.made, madeSeries{Series: c.series(f, of), figure: uint8(i), live: true})
+		m = &s.made[len(s.made)-1]
+	default:
+		m.live = true
 	}
-	if s.made[i] == nil {
-		s.made[i] = c.series(f, s.labels)
+	c.sample(b, m.Series, t, v)
+}
+
+func (c *seriesCache) sample(b *remotewrite.Batch, s *remotewrite.Series, t int64, v float64) {
+	b.Add(s, t, 0, v)
+	if c.full != nil && b.Len() >= maxBatch {
+		c.full()
 	}
-	s.live[i] = true
-	b.Add(s.made[i], t, 0, v)
 }
 
 // sweep marks and forgets what this round did not see.
-func sweep[K comparable](m map[K]*seriesSet, b *remotewrite.Batch, t int64, round uint64) {
+func sweep[K comparable](c *seriesCache, m map[K]*seriesSet, b *remotewrite.Batch, t int64) {
 	for k, s := range m {
-		if s.round == round {
+		if s.round == c.round {
 			continue
 		}
-		for i, live := range s.live {
-			if live {
-				b.Add(s.made[i], t, 0, staleNaN())
+		for _, x := range s.made {
+			if x.live {
+				c.sample(b, x.Series, t, staleNaN())
 			}
 		}
 		delete(m, k)
@@ -308,9 +381,9 @@ func (p *partitionState) value(i int) (float64, bool) {
 	case figEnd:
 		return float64(p.end), true
 	case figMessages:
-		return float64(p.messages), true
+		return float64(p.messages), p.tells&toldMessages != 0
 	case figBytes:
-		return float64(p.bytes), true
+		return float64(p.bytes), p.tells&toldBytes != 0
 	case figRetentionSeconds:
 		return p.maxAge.Seconds(), p.maxAge > 0
 	case figRetentionMessages:
@@ -323,6 +396,8 @@ func (p *partitionState) value(i int) (float64, bool) {
 		return 1, p.compacted
 	case figStartTime:
 		return float64(p.oldestAt.UnixMicro()) / 1e6, !p.oldestAt.IsZero()
+	case figEndTime:
+		return float64(p.newestAt.UnixMicro()) / 1e6, !p.newestAt.IsZero()
 	default:
 		return 1, p.synthetic
 	}
@@ -333,15 +408,15 @@ func (g *groupState) value(i int) (float64, bool) {
 	case figCommitted:
 		return float64(g.committed), !g.uncommitted
 	case figDelivered:
-		return float64(g.delivered), true
+		return float64(g.delivered), g.tells&toldDelivered != 0
 	case figDeliveredTotal:
-		return float64(g.deliveredTotal), true
+		return float64(g.deliveredTotal), g.tells&toldDeliveredTotal != 0
 	case figPending:
-		return float64(g.pending), true
+		return float64(g.pending), g.tells&toldPending != 0
 	case figUnacked:
-		return float64(g.unacked), true
+		return float64(g.unacked), g.tells&toldUnacked != 0
 	case figRedelivered:
-		return float64(g.redelivered), true
+		return float64(g.redelivered), g.tells&toldRedelivered != 0
 	case figCommittedTime:
 		return float64(g.committedAt.UnixMicro()) / 1e6, !g.committedAt.IsZero()
 	case figUncommitted:

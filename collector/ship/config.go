@@ -33,13 +33,14 @@ type Paths struct {
 	Spans   string `yaml:"spans"`   // OTLP traces
 	Points  string `yaml:"points"`  // OTLP metrics
 	Cells   string `yaml:"cells"`   // audit cells, which only weir takes
+	Leases  string `yaml:"leases"`  // who polls which broker, which only weir knows; empty = every collector polls
 }
 
 // DefaultConfig ships to a weir server on this machine.
 func DefaultConfig() Config {
 	return Config{
 		URL:   "http://127.0.0.1:9480",
-		Paths: Paths{Samples: "/api/v1/write", Spans: "/v1/traces", Points: "/v1/metrics", Cells: "/api/v1/audit"},
+		Paths: Paths{Samples: "/api/v1/write", Spans: "/v1/traces", Points: "/v1/metrics", Cells: "/api/v1/audit", Leases: "/api/v1/broker-leases"},
 
 		Timeout: 30 * time.Second, MinBackoff: 250 * time.Millisecond, MaxBackoff: 30 * time.Second, Concurrent: 1,
 	}
@@ -49,6 +50,11 @@ func DefaultConfig() Config {
 func (c Config) Validate() error {
 	for _, k := range kinds {
 		if _, err := c.door(k); err != nil {
+			return err
+		}
+	}
+	if c.Paths.Leases != "" {
+		if _, err := c.address(c.Paths.Leases, "leases"); err != nil {
 			return err
 		}
 	}
@@ -75,6 +81,11 @@ var kinds = [...]signal.Kind{signal.Samples, signal.Spans, signal.Points, signal
 // door returns the URL for one kind.
 func (c Config) door(k signal.Kind) (string, error) {
 	path := map[signal.Kind]string{signal.Samples: c.Paths.Samples, signal.Spans: c.Paths.Spans, signal.Points: c.Paths.Points, signal.Cells: c.Paths.Cells}[k]
+	return c.address(path, k.String())
+}
+
+// address returns the URL of a path for what it serves.
+func (c Config) address(path, k string) (string, error) {
 	full := path
 	if !strings.Contains(path, "://") {
 		full = strings.TrimRight(c.URL, "/") + "/" + strings.TrimLeft(path, "/")
