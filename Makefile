@@ -113,8 +113,8 @@ docs: ## Regenerate the configuration reference
 	CGO_ENABLED=0 go test ./cmd/weir -run ConfigurationReference -update-docs
 
 RECORD := go run ./deploy/bench record
-.PHONY: bench bench-statsd bench-scrape bench-ingest bench-spans bench-store bench-freshness bench-first-chart bench-kill
-bench: bench-statsd bench-scrape bench-ingest bench-spans bench-store bench-freshness bench-first-chart bench-kill ## All benchmarks; each writes its table to docs/benchmarks.md
+.PHONY: bench bench-statsd bench-scrape bench-ingest bench-spans bench-store bench-freshness bench-first-chart bench-kill bench-pipelines bench-lag bench-drain
+bench: bench-statsd bench-scrape bench-ingest bench-spans bench-store bench-freshness bench-first-chart bench-kill bench-pipelines bench-lag bench-drain ## All benchmarks; each writes its table to docs/benchmarks.md
 bench-statsd: ## P1, P2: statsd received and aggregated
 	$(RECORD) statsd -- go run ./collector/statsd/bench
 bench-scrape: ## P3: scrape and ship
@@ -129,6 +129,12 @@ bench-freshness: build ## P12: datagram received to value on an open page
 	$(RECORD) freshness -- go run ./deploy/bench freshness
 bench-first-chart: build $(BIN)/weir-demo ## U1: start of the demo to the first real chart in a browser
 	$(RECORD) first-chart -- bash deploy/ci/first-chart.sh
+bench-pipelines: ## P11, U2: evaluation and answers at 1,000 pipelines, 15,000 groups, 10,000 partitions
+	$(RECORD) pipelines -- go run ./query/pipeline/bench
+bench-lag: ## T3: error of the stated time lag against the truth
+	$(RECORD) lag -- go run ./deploy/bench lagtruth
+bench-drain: ## T4: drain forecasts against the truth
+	$(RECORD) drain -- go run ./deploy/bench drain
 bench-kill: build ## R1: kill -9 of server and collector under load, then count what is missing or doubled
 	$(RECORD) kill -- bash -c 'set -o pipefail; $(BIN)/weir soak --mode kill --kills 20 --collector-bin $(BIN)/weir-collector --markdown'
 

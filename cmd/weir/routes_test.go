@@ -219,6 +219,8 @@ var queries = map[string][]string{
 	"/api/v1/format_query":    {"query=known"},
 	"/api/v1/parse_query":     {"query=known"},
 	"/tempo/api/search":       {"q={}"},
+
+	"/api/v1/pipelines/{id}/heat": {"destination=known", "group=known"},
 	"/debug/pprof/profile":    {"seconds=1"},
 	"/debug/pprof/trace":      {"seconds=0.1"},
 }
@@ -404,7 +406,7 @@ func TestTenantsAreApart(t *testing.T) {
 	for _, pattern := range []string{
 		"GET /api/v1/query", "POST /api/v1/query", "GET /api/v1/query_range", "POST /api/v1/query_range", "GET /api/v1/series", "POST /api/v1/series",
 		"GET /api/v1/labels", "POST /api/v1/labels", "GET /api/v1/label/{name}/values", "GET /api/v1/metadata",
-		"GET /api/v1/query_exemplars", "POST /api/v1/query_exemplars", "GET /api/v1/now", "GET /api/v1/alerts-list", "GET /api/v1/alerts", "GET /api/v1/audit/cells", "GET /api/v1/pipelines", "GET /api/v1/pipelines/{id}", "GET /api/v1/loss", "GET /api/v1/loss/{id}", "GET /api/v1/self",
+		"GET /api/v1/query_exemplars", "POST /api/v1/query_exemplars", "GET /api/v1/now", "GET /api/v1/alerts-list", "GET /api/v1/alerts", "GET /api/v1/audit/cells", "GET /api/v1/pipelines", "GET /api/v1/pipelines/{id}", "GET /api/v1/groups", "GET /api/v1/loss", "GET /api/v1/loss/{id}", "GET /api/v1/self",
 		"GET /api/v1/traces", "GET /api/v1/traces/{id}", "GET /tempo/api/traces/{id}", "GET /tempo/api/v2/traces/{id}", "GET /tempo/api/search",
 		"GET /tempo/api/search/tags", "GET /tempo/api/v2/search/tags", "GET /tempo/api/search/tag/{tag}/values", "GET /tempo/api/v2/search/tag/{tag}/values",
 	} {

@@ -35,6 +35,8 @@ func main() {
 	var cli struct {
 		Freshness freshnessCmd `cmd:"" help:"P12: statsd datagram received to value on an open page."`
 		Record    recordCmd    `cmd:"" help:"Run a benchmark and put its tables into docs/benchmarks.md."`
+		LagTruth  lagTruthCmd  `cmd:"" name:"lagtruth" help:"T3: error of the stated time lag against the truth."`
+		Drain     drainCmd     `cmd:"" help:"T4: drain forecasts against the truth."`
 	}
 	k := kong.Parse(&cli)
 	k.BindTo(context.Background(), (*context.Context)(nil))

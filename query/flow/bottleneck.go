@@ -9,21 +9,22 @@ import (
 
 // Hop is a stage as the search for the stuck one sees it.
 type Hop struct {
-	Stage         string
-	Upstream      []string // stages that write what this one reads
-	Instances     int
-	Lag           TimeLag
-	Backlog       float64 // records
-	Trend         string
-	Slope         Slope   // of the backlog, records per second
-	In            float64 // records per second that arrive for it
-	Out           float64 // records per second it takes
-	Known         bool    // offsets or counts tell its lag
-	Stalled       float64 // seconds since it last took something while there was something to take; 0 = it moves
-	Poison        bool    // it is handed new records while one old record is never acknowledged
-	BackPressured bool    // what it writes cannot be put out
-	Drain         float64 // seconds
-	Partitions    []HopPartition
+	Stage      string
+	Upstream   []string // stages that write what this one reads; nil = not known, then the order decides
+	Instances  int
+	Lag        TimeLag
+	Backlog    float64 // records
+	Trend      string
+	Slope      Slope   // of the backlog, records per second
+	In         float64 // records per second that arrive for it
+	Out        float64 // records per second it takes
+	Known      bool    // offsets or counts tell its lag
+	Stalled    float64 // seconds since it last took something while there was something to take; 0 = it moves
+	Poison     bool    // it is handed new records while one old record is never acknowledged
+	Busy       *float64
+	Pressure   float64 // 0..1 share of the time in which what it writes could not be put out; from a half on it is not to blame
+	Drain      float64 // seconds
+	Partitions []HopPartition
 }
 
 // HopPartition is a partition of a hop's input.
@@ -31,6 +32,8 @@ type HopPartition struct {
 	Name    string
 	Backlog float64
 	In      float64
+	Out     float64
+	Stalled float64 // seconds
 }
 
 // Stuck is the stage that holds the data up.
@@ -40,18 +43,28 @@ type Stuck struct {
 	Sentence string
 }
 
+// blocked is the share of blocked output from which on the next stage is to blame.
+const blocked = 0.5
+
 // Bottleneck walks from the sinks up to the last stage whose input grows and whose output is not back-pressured.
-// hops are in the order of the flow, sources first. When nothing grows, a stage whose lag is beyond the
-// objective (seconds) is named, the worst one. ok is false when nothing holds the data up.
+// hops are in the order of the flow, sources first. Of several branches the one with the highest score is named. When nothing
+// grows, a stage whose lag is beyond the objective (seconds) is named, the worst one. ok is false when nothing holds the data up.
 func Bottleneck(hops []Hop, objective float64) (Stuck, bool) {
+	var found *Hop
+	var above map[string]bool // stages upstream of what was found
 	for i := len(hops) - 1; i >= 0; i-- {
 		h := &hops[i]
-		if !h.Known || h.BackPressured || h.Backlog <= 0 {
+		if !h.Known || h.Pressure >= blocked || h.Backlog <= 0 || h.Stalled <= 0 && h.Trend != Growing {
 			continue
 		}
-		if h.Stalled > 0 || h.Trend == Growing {
-			return describe(h), true
+		if found == nil {
+			found, above = h, upstream(hops, h.Stage)
+		} else if !above[h.Stage] && h.Upstream != nil && Score(h) > Score(found) {
+			found = h
 		}
+	}
+	if found != nil {
+		return describe(found), true
 	}
 	var worst *Hop
 	for i := range hops {
@@ -64,6 +77,28 @@ func Bottleneck(hops []Hop, objective float64) (Stuck, bool) {
 		return Stuck{}, false
 	}
 	return describe(worst), true
+}
+
+// upstream lists all stages before one.
+func upstream(hops []Hop, stage string) map[string]bool {
+	out := map[string]bool{}
+	next := []string{stage}
+	for len(next) > 0 {
+		name := next[0]
+		next = next[1:]
+		for i := range hops {
+			if hops[i].Stage != name {
+				continue
+			}
+			for _, u := range hops[i].Upstream {
+				if !out[u] {
+					out[u] = true
+					next = append(next, u)
+				}
+			}
+		}
+	}
+	return out
 }
 
 func describe(h *Hop) Stuck {

@@ -9,17 +9,26 @@ type TimeLag struct {
 	Known   bool
 }
 
-// LagOf is the time lag of one partition (3.8). end and committed come from one poll at time now;
+// LagOf is the time lag of one partition. end and committed come from one poll at time now;
 // record is the timestamp of the record at the committed offset, 0 when it was not read; table holds
 // the end offsets of the partition. A group that has read everything has lag 0, however long ago that was.
 func LagOf(now, end, committed, record int64, table *Table) TimeLag {
 	if committed >= end {
 		return TimeLag{Known: true}
 	}
-	if record > 0 {
-		return TimeLag{Seconds: math.Max(0, float64(sub(now, record))/1000), Known: true}
-	}
 	at, bound, known := table.TimeOf(committed)
+	if record > 0 {
+		// A record's own time is exact, if it can be: not before or after the polls between which the record came,
+		// but for what clocks may differ. Producers write what they like there.
+		early, late := 0.0, float64(now)
+		if known {
+			early, late = at-bound, at+bound
+		}
+		off := math.Max(early-float64(record), float64(record)-late)
+		if off <= clockSlack && (known || sub(now, record) < oldest) {
+			return TimeLag{Seconds: math.Max(0, float64(sub(now, record))/1000), Bound: math.Max(0, off/1000), Known: true}
+		}
+	}
 	if known {
 		return TimeLag{Seconds: math.Max(0, (float64(now)-at)/1000), Bound: bound / 1000, Known: true}
 	}
@@ -28,6 +37,13 @@ func LagOf(now, end, committed, record int64, table *Table) TimeLag {
 	}
 	return TimeLag{}
 }
+
+// How far the clock of a producer or broker may be off until a record's time is not believed, and how old a
+// record can be of which nothing else is known; milliseconds.
+const (
+	clockSlack = 60_000
+	oldest     = 400 * 86_400_000
+)
 
 // Worst is the lag of the partition that is furthest behind; unknown when any partition's is.
 func Worst(lags []TimeLag) TimeLag {

@@ -17,6 +17,7 @@ const (
 	EventTruncation EventKind = "truncation" // the end went back: acknowledged records are gone
 	EventRewind     EventKind = "rewind"     // the group went back: records come again
 	EventSkip       EventKind = "skip"       // the group jumped over records
+	EventRecreated  EventKind = "recreated"  // start and end went back: the destination was made anew; no loss is told
 )
 
 // Event is a finding of Watch. From and To are offsets [From, To); N records are concerned, at
@@ -39,6 +40,8 @@ func (e Event) Sentence(destination, partition, group string) string {
 		return fmt.Sprintf("Retention of %s deleted %s records that %s had not read.", where, Count(e.N), group)
 	case EventTruncation:
 		return fmt.Sprintf("The end of %s went back by %s: acknowledged records are gone.", where, Count(e.N))
+	case EventRecreated:
+		return fmt.Sprintf("%s was deleted and created again.", where)
 	case EventSkip:
 		return fmt.Sprintf("%s jumped over %s records of %s.", group, Count(e.N), where)
 	default:
@@ -48,9 +51,20 @@ func (e Event) Sentence(destination, partition, group string) string {
 
 // Watch follows one partition as one group reads it and finds losses from offsets alone (3.5).
 // The zero value is ready. It holds the floor below which losses were already counted.
+//
+// Offsets that cannot be are not believed: a poll with a negative figure or an end before the start is
+// left out, and so is one whose end leaps further than Leap allows until the next poll confirms it;
+// then both are a new beginning, without a finding.
 type Watch struct {
+	// Loose says that offsets are no count of records (compacted): only rewinds are told.
+	Loose bool
+
 	prev   Offsets
 	begun  bool
+	polls  int
+	leapt  int64 // end of the poll that was not believed; 0 = none
+	gone   int64 // last poll that showed a commit before it vanished; 0 = it has not
+	goneC  int64 // that commit
 	floor  int64
 	high   int64   // highest committed offset: a rewind is recovered when it is reached again
 	rate   float64 // largest consumption seen, records per second
@@ -72,8 +86,28 @@ func (w *Watch) Step(o Offsets, delivered int64) []Event {
 	if w.begun && o.T <= w.prev.T {
 		return nil
 	}
+	if o.Start < 0 || o.End < o.Start {
+		return nil
+	}
+	if w.begun && sub(o.End, w.prev.End) > Leap(sub(o.T, w.prev.T)) {
+		if leapt := w.leapt; leapt == 0 || o.End < leapt || sub(o.End, leapt) > Leap(sub(o.T, w.prev.T)) {
+			w.leapt = o.End
+			return nil
+		}
+		w.reset()
+	}
+	w.leapt = 0
+	o.Committed = min(o.Committed, o.End) // a commit beyond the end is of older polls, or garbage
+	if w.begun && o.End < w.prev.End && (o.Start < w.prev.Start || w.polls < 2 && sub(w.prev.End, o.End) > Leap(0)) {
+		known := w.polls > 1
+		w.reset()
+		if known {
+			out = append(out, Event{EventRecreated, o.T, o.End, w.prev.End, 0})
+		}
+	}
 	prev, begun := w.prev, w.begun
 	w.prev, w.begun = o, true
+	w.polls++
 	if !begun {
 		w.floor = max(o.Start, 0)
 		if o.Committed >= 0 {
@@ -82,22 +116,36 @@ func (w *Watch) Step(o Offsets, delivered int64) []Event {
 				w.floor = o.Start
 			}
 		}
-		return nil
+		return out
 	}
-	if o.End < prev.End {
+	if o.End < prev.End && !w.Loose {
 		out = append(out, Event{EventTruncation, o.T, o.End, prev.End, sub(prev.End, o.End)})
 		w.high = min(w.high, o.End)
 		w.floor = min(w.floor, o.End)
 	}
 	if o.NoCommit() {
+		if !prev.NoCommit() {
+			w.gone, w.goneC = prev.T, prev.Committed
+		}
 		return out
 	}
 	gone := int64(0)
-	if from := max(o.Committed, w.floor); o.Start > from {
+	if from := max(o.Committed, w.floor); o.Start > from && !w.Loose {
 		gone = sub(o.Start, from)
 		w.Lost = add(w.Lost, gone)
 		out = append(out, Event{EventRetention, o.T, from, o.Start, gone})
 		w.floor = o.Start
+	}
+	if w.gone > 0 { // its offsets had expired: where it begins anew tells what it passed over
+		dc, dt := sub(o.Committed, w.goneC), float64(sub(o.T, w.gone))/1000
+		n := sub(dc, gone)
+		if n > max(100, whole(3*w.rate*dt)) && !w.Loose {
+			out = append(out, Event{EventSkip, o.T, o.Committed - n, o.Committed, n})
+		} else if dc < 0 {
+			out = append(out, Event{EventRewind, o.T, o.Committed, w.goneC, -dc})
+			w.Rewind = add(w.Rewind, -dc)
+		}
+		w.gone = 0
 	}
 	if !prev.NoCommit() {
 		dt := float64(sub(o.T, prev.T)) / 1000
@@ -106,18 +154,29 @@ func (w *Watch) Step(o Offsets, delivered int64) []Event {
 		case dc < 0 && o.End >= prev.End:
 			out = append(out, Event{EventRewind, o.T, o.Committed, prev.Committed, -dc})
 			w.Rewind = add(w.Rewind, -dc)
-		case dc > 0 && delivered >= 0:
+		case dc > 0 && delivered >= 0 && !w.Loose:
 			if n := sub(Skip(dc, delivered, dt, w.rate), gone); n > 0 {
 				out = append(out, Event{EventSkip, o.T, o.Committed - n, o.Committed, n})
 			}
 		}
-		if got := delivered; got > 0 && dt > 0 {
+		if got := max(delivered, 0); got > 0 && dt > 0 {
 			w.rate = max(w.rate, float64(got)/dt)
+		} else if delivered < 0 && dc > 0 && dt > 0 { // nobody counts deliveries: what it committed
+			w.rate = max(w.rate, float64(dc)/dt)
 		}
 	}
 	w.high = max(w.high, o.Committed)
 	return out
 }
+
+// reset makes the next poll a new beginning; what was found so far stays counted.
+func (w *Watch) reset() {
+	*w = Watch{Loose: w.Loose, prev: w.prev, Lost: w.Lost, Rewind: w.Rewind, rate: w.rate}
+}
+
+// Leap is how far the end of one partition may go in dt milliseconds to be believed at once: ten million
+// records a second, more than any partition takes.
+func Leap(dt int64) int64 { return add(10_000_000, whole(float64(max(dt, 0))*10_000)) }
 
 // Skip is how many records a group passed over: it committed dc further in dt seconds but was handed
 // only delivered, and dc is more than three times what it ever took. 0 when that is within the tolerance.

@@ -593,7 +593,7 @@ func TestScenario20HotPartition(t *testing.T) {
 	if a, b := WhatIf(ps, 3, 500), WhatIf(ps, 6, 500); !math.IsInf(a, 1) || !math.IsInf(b, 1) {
 		t.Errorf("what if: %g, %g", a, b)
 	}
-	h := Hop{Stage: "enrich", Known: true, Backlog: 92_000, Trend: Growing, In: 1000, Out: 700, Partitions: []HopPartition{{"0", 90_000, 800}, {"1", 1000, 100}, {"2", 1000, 100}}}
+	h := Hop{Stage: "enrich", Known: true, Backlog: 92_000, Trend: Growing, In: 1000, Out: 700, Partitions: []HopPartition{{Name: "0", Backlog: 90_000, In: 800}, {Name: "1", Backlog: 1000, In: 100}, {Name: "2", Backlog: 1000, In: 100}}}
 	b, ok := Bottleneck([]Hop{h}, 60)
 	if !ok || b.Class != "skew" || b.Sentence != "enrich takes 0.7 k/s of 1.0 k/s. Partition 0 holds 98 % of the backlog." {
 		t.Errorf("%+v", b)

@@ -1,6 +1,9 @@
 package flow
 
-import "sort"
+import (
+	"slices"
+	"sort"
+)
 
 // Point is an offset at a time (Unix milliseconds).
 type Point struct{ T, V int64 }
@@ -9,16 +12,33 @@ type Point struct{ T, V int64 }
 // five minutes of every poll, 10 s points for an hour, 60 s for a day and 10 min for 14 days, and
 // the first and last point of flat runs, so about 4,000 points at most.
 type Table struct {
+	// Brief tables keep an hour, after five minutes one point a minute: enough for rates and stalls.
+	Brief bool
+
 	points []Point
 	packed int // length after the last thinning
 }
 
 // Tiers of a table: up to this age, one point per step. Milliseconds.
-var tiers = [...]struct{ age, step int64 }{
+var tiers = [...]tier{
 	{5 * 60_000, 0},
 	{3_600_000, 10_000},
 	{24 * 3_600_000, 60_000},
 	{14 * 24 * 3_600_000, 600_000},
+}
+
+var briefTiers = [...]tier{{5*60_000 + 30_000, 0}, {3_600_000, 60_000}}
+
+type tier struct{ age, step int64 }
+
+// stepAt is how far apart points of an age need to be; −1 = not kept.
+func stepAt(ts []tier, age int64) int64 {
+	for _, t := range ts {
+		if age <= t.age {
+			return t.step
+		}
+	}
+	return -1
 }
 
 // Add appends a poll. Older or equal times are ignored. When the value falls (truncation, rewind)
@@ -37,22 +57,69 @@ func (t *Table) Add(at, v int64) {
 		return
 	}
 	t.points = append(t.points, Point{at, v})
-	if len(t.points) > t.packed+512 {
+	if len(t.points) > t.packed+max(32, min(t.packed/2, 512)) {
 		t.thin(at)
 	}
 }
 
+// Forget drops what is older than a time and not needed to tell when the record at an offset was appended.
+func (t *Table) Forget(before, offset int64) {
+	i := sort.Search(len(t.points), func(i int) bool { return t.points[i].T >= before })
+	j := sort.Search(len(t.points), func(i int) bool { return t.points[i].V > offset })
+	if n := min(i, j) - 2; n > len(t.points)/8 { // two points before, so that a flat run keeps its ends
+		t.points = append(t.points[:0:0], t.points[n:]...)
+		t.packed = len(t.points)
+	}
+}
+
+// Backfill puts older polls before the first one, oldest first, thinned to the tiers as of now. Points
+// that are not older, or lie above what follows (offsets used again after a truncation), are left out.
+func (t *Table) Backfill(older []Point, now int64) {
+	if t.Len() == 0 {
+		return
+	}
+	ts := tiers[:]
+	if t.Brief {
+		ts = briefTiers[:]
+	}
+	first := t.points[0]
+	var keep []Point // newest first
+	next := first
+	for i, p := range slices.Backward(older) {
+		if p.T >= next.T || p.V > next.V {
+			continue
+		}
+		step := stepAt(ts, now-p.T)
+		if step < 0 {
+			break
+		}
+		// Of a flat run the oldest point counts: it bounds the records that came before.
+		if n := len(keep); n > 1 && keep[n-1].V == p.V && keep[n-2].V == p.V {
+			keep[n-1] = p
+		} else if next.T-p.T >= step || i == 0 {
+			keep = append(keep, p)
+		} else {
+			continue
+		}
+		next = keep[len(keep)-1]
+	}
+	out := make([]Point, 0, len(keep)+len(t.points))
+	for _, p := range slices.Backward(keep) {
+		out = append(out, p)
+	}
+	t.points = append(out, t.points...)
+	t.packed = len(t.points)
+}
+
 func (t *Table) thin(now int64) {
+	ts := tiers[:]
+	if t.Brief {
+		ts = briefTiers[:]
+	}
 	kept := t.points[:0]
 	last := int64(-far)
 	for i, p := range t.points {
-		age, step := now-p.T, int64(-1)
-		for _, tier := range tiers {
-			if age <= tier.age {
-				step = tier.step
-				break
-			}
-		}
+		step := stepAt(ts, now-p.T)
 		flat := i > 0 && t.points[i-1].V == p.V || i+1 < len(t.points) && t.points[i+1].V == p.V
 		if step < 0 || (p.T-last < step && (!flat || step > 10_000)) {
 			continue
@@ -186,4 +253,31 @@ func (t *Table) Recent(now, span int64, n int) []XY {
 		}
 	}
 	return out
+}
+
+// SlopePoints is at how many times a span is sampled for a slope.
+const SlopePoints = 13
+
+// Backlog samples end − committed over the last span milliseconds before now, oldest first.
+func Backlog(end, committed *Table, now, span int64) []XY {
+	return Minus(end.Recent(now, span, SlopePoints), committed.Recent(now, span, SlopePoints))
+}
+
+// Minus subtracts two samplings of the same times, which may begin at different ones.
+func Minus(a, b []XY) []XY {
+	n := min(len(a), len(b))
+	a, b = a[len(a)-n:], b[len(b)-n:]
+	out := make([]XY, n)
+	for i := range out {
+		out[i] = XY{b[i].X, a[i].Y - b[i].Y}
+	}
+	return out
+}
+
+// Plus adds two samplings of the same times, which may begin at different ones.
+func Plus(a, b []XY) []XY {
+	for i := range b {
+		b[i].Y = -b[i].Y
+	}
+	return Minus(a, b)
 }

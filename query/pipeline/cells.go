@@ -45,6 +45,10 @@ type pipe struct {
 	log       []answer.Change
 	nodes     map[string]int64 // auditors that count for it → last seen
 	offsets   []flow.Input     // what groups read that no application counts for
+	trouble   *trouble         // nil while it is not late
+	page      *answer.Pipeline // the last one made
+	parts     *parts           // made with it
+	pageOf    uint64           // version of its queues then
 }
 
 type stageDir struct {
@@ -163,7 +167,7 @@ func (t *tenant) readCells(ctx context.Context, now int64) error {
 				if a.PreviousOpen {
 					how = "restarted after it ended without its last counts"
 				}
-				t.note(a.Epoch, "The collector of "+a.Node+" was "+how+".")
+				t.note(a.Epoch, "collector", "The collector of "+a.Node+" was "+how+".")
 			}
 		}
 	}
@@ -175,15 +179,15 @@ func (t *tenant) readCells(ctx context.Context, now int64) error {
 func auditorMemory(c Config) time.Duration { return min(c.Forget, time.Hour) }
 
 // note adds to the changes shown beside every pipeline of the tenant.
-func (t *tenant) note(at int64, text string) {
-	t.log = append(t.log, answer.Change{At: at, Text: text})
+func (t *tenant) note(at int64, kind, text string) {
+	t.log = append(t.log, answer.Change{At: at, Text: text, Kind: kind})
 	if len(t.log) > 200 {
 		t.log = slices.Delete(t.log, 0, 100)
 	}
 }
 
-func (p *pipe) note(at int64, text string) {
-	p.log = append(p.log, answer.Change{At: at, Text: text})
+func (p *pipe) note(at int64, kind, text string) {
+	p.log = append(p.log, answer.Change{At: at, Text: text, Kind: kind})
 	if len(p.log) > 100 {
 		p.log = slices.Delete(p.log, 0, 50)
 	}
@@ -241,7 +245,7 @@ func (t *tenant) discover(now int64) {
 				if m[in] == 0 {
 					changed = true
 					if old && len(m) > 0 {
-						p.note(now, stage+" has a new instance "+in+".")
+						p.note(now, "instance", stage+" has a new instance "+in+".")
 					}
 				}
 				m[in] = now
@@ -359,15 +363,11 @@ func (t *tenant) discoverOffsets(now int64) {
 	}
 	seen := map[string][]flow.Input{}
 	for qk, q := range t.broker.queues {
-		groups := map[string]int64{}
-		for _, part := range q.parts {
-			for g, m := range part.groups {
-				if m.at > 0 && !m.filtered {
-					groups[g] = max(groups[g], m.at)
-				}
+		for g, r := range q.readings {
+			at := r.lag.at
+			if at == 0 || !r.lag.known && r.lag.never == 0 {
+				continue
 			}
-		}
-		for g, at := range groups {
 			in := flow.Input{Destination: qk.destination, Group: g}
 			if counted[in] || now-at > t.s.cfg.Forget.Milliseconds() {
 				continue

@@ -311,8 +311,11 @@ func TestSlowStage(t *testing.T) {
 	}
 	d.run(60)
 	p := d.want(answer.Late, "enrich")
-	if p.Sentence != "enrich takes 0.6 k/s of 1.0 k/s." {
+	if !strings.HasPrefix(p.Sentence, "enrich takes 0.6 k/s of 1.0 k/s. It began at 04:01:") {
 		t.Errorf("sentence %q", p.Sentence)
+	}
+	if c := p.Cause; c == nil || c.Stage != "enrich" || c.Class != "slow" || c.Since < (demoStart+75)*1000 || c.Since > (demoStart+105)*1000 {
+		t.Errorf("cause %+v, it was slow from %d", c, (demoStart+90)*1000)
 	}
 	if !p.Lag.DrainNever || p.Lag.Trend != flow.Growing || p.Slowest != "enrich" {
 		t.Errorf("lag %+v slowest %s", p.Lag, p.Slowest)

@@ -72,6 +72,9 @@ const (
 	seriesLost      = "weir_pipeline_lost_total"
 	seriesUnknown   = "weir_pipeline_unknown_24h"
 	seriesState     = "weir_pipeline_state"
+	seriesDrain     = "weir_pipeline_drain_seconds"
+	seriesLossIn    = "weir_pipeline_loss_in_seconds"
+	seriesWatermark = "weir_pipeline_watermark_lag_seconds"
 )
 
 var help = map[string]metadata.Metadata{
@@ -84,6 +87,9 @@ var help = map[string]metadata.Metadata{
 	seriesLost:      {Type: "counter", Help: "Records lost in settled windows, by edge or stage."},
 	seriesUnknown:   {Type: "gauge", Help: "Records of the last 24 hours whose fate is not known."},
 	seriesState:     {Type: "gauge", Help: "1 for the present state of the pipeline."},
+	seriesDrain:     {Type: "gauge", Help: "Time until the backlog of a group is gone at the present rates; +Inf = never.", Unit: "seconds"},
+	seriesLossIn:    {Type: "gauge", Help: "Time until retention deletes records the group has not read.", Unit: "seconds"},
+	seriesWatermark: {Type: "gauge", Help: "How far the watermark of a stage is behind now.", Unit: "seconds"},
 }
 
 // batch builds a MetricBatch of one sample per series.
@@ -132,6 +138,18 @@ func (t *tenant) appendSeries(ctx context.Context, now int64) error {
 		for _, s := range p.Stages {
 			b.add(seriesIn, s.RateIn, "pipeline", p.ID, "stage", s.Stage)
 			b.add(seriesOut, s.RateOut, "pipeline", p.ID, "stage", s.Stage)
+			b.add(seriesWatermark, s.Watermark, "pipeline", p.ID, "stage", s.Stage)
+		}
+		for i := range p.Forecasts {
+			f := &p.Forecasts[i]
+			ls := []string{"destination", f.Destination, "group", f.Group, "pipeline", p.ID, "stage", f.Stage}
+			if f.Drain != nil {
+				drain := latest(f.Drain)
+				b.add(seriesDrain, &drain, ls...)
+			}
+			if f.LossIn != nil {
+				b.add(seriesLossIn, f.LossIn.Value, ls...)
+			}
 		}
 		for i := range p.Edges {
 			e := &p.Edges[i]

@@ -114,6 +114,7 @@ func (t *tenant) stageNode(p *pipe, l *stageLook, stuck bool, silent []string, s
 	if l.Kind == flow.KindSink && len(l.Out) > 0 {
 		n.Kind = "stage" // what it writes is drawn as the sink
 	}
+	n.Busy = l.facts.busy
 	if u, ok := t.usage.by[l.Name]; ok {
 		n.CPU, n.Throttled = u.cpu, u.throttled
 		if u.instances > n.Instances {
@@ -153,14 +154,15 @@ func (t *tenant) readEdge(p *pipe, l *stageLook, in flow.Input, slo float64) ans
 		ID: queueID(in.Destination) + ">" + stageID(l.Name) + ":" + in.Group, From: queueID(in.Destination), To: stageID(l.Name),
 		State: answer.OK, Group: in.Group,
 	}
-	if q := t.broker.queueFor(in.Destination, in.Group); q != nil {
-		g := q.lagOf(in.Group)
-		one := stageLook{lag: g, input: in}
+	if r := t.broker.readingOf(in.Destination, in.Group); r != nil {
+		g := &r.lag
+		one := stageLook{lag: *g, input: in}
 		if g.known {
 			lag := lagAnswer(&one, p.spark(in).values())
 			e.Lag = &lag
 			if g.ratesKnown {
-				e.Rate = &g.out
+				rate := g.out
+				e.Rate = &rate
 			}
 		}
 		switch {
@@ -187,11 +189,15 @@ func (t *tenant) readEdge(p *pipe, l *stageLook, in flow.Input, slo float64) ans
 }
 
 // stageRows are the balances of the stages over the settled windows of the last hour.
-func (t *tenant) stageRows(p *pipe, looks []stageLook, now int64) []answer.StageRow {
+func (t *tenant) stageRows(page *answer.Pipeline, p *pipe, looks []stageLook, now int64) []answer.StageRow {
 	out := []answer.StageRow{}
 	for i := range looks {
 		l := &looks[i]
-		r := answer.StageRow{Stage: l.Name, State: answer.OK, Instances: slices.Clone(l.Instances), RateIn: l.in, RateOut: l.out}
+		r := answer.StageRow{
+			Stage: l.Name, State: answer.OK, Instances: slices.Clone(l.Instances), RateIn: l.in, RateOut: l.out,
+			Busy: l.facts.busy, Pressure: l.facts.pressure, Watermark: l.facts.watermark, Amplify: ratio(l.out, l.in),
+			Services: t.servedBy(p, l.Name), Version: versionsOf(t.usage.by[l.Name]),
+		}
 		if r.Instances == nil {
 			r.Instances = []string{}
 		}
@@ -209,56 +215,50 @@ func (t *tenant) stageRows(p *pipe, looks []stageLook, now int64) []answer.Stage
 				r.Surplus += s.surplus
 			}
 		}
-		if l.losing {
-			r.State = answer.Losing
-		} else if p.state == answer.Idle {
-			r.State = answer.Idle
+		for j := range page.Nodes { // as the map shows it
+			if page.Nodes[j].ID == stageID(l.Name) {
+				r.State = page.Nodes[j].State
+			}
 		}
 		out = append(out, r)
 	}
 	return out
 }
 
+// partitionRows joins the rows of all inputs and judges them by the objective.
 func (t *tenant) partitionRows(looks []stageLook, now int64, slo float64) []answer.PartitionRow {
 	out := []answer.PartitionRow{}
-	known := func(s sample) *float64 {
-		if s.at == 0 {
-			return nil
-		}
-		return &s.v
-	}
 	for i := range looks {
 		for _, in := range looks[i].In {
-			q := t.broker.queueFor(in.Destination, in.Group)
-			if q == nil {
+			r := t.broker.readingOf(in.Destination, in.Group)
+			if r == nil || len(out) > maxPartitionRows {
 				continue
 			}
-			for _, fp := range q.flow.Partitions {
-				part := q.parts[fp.Name]
-				m := part.groups[in.Group]
-				if m == nil || len(out) >= 10_000 {
-					continue
-				}
-				r := answer.PartitionRow{
-					System: q.system, Destination: in.Destination, Partition: fp.Name, Group: in.Group, Start: known(part.start), End: known(part.end),
-					Committed: known(m.committed), Pending: known(m.unacked), Redelivered: known(m.redelivered), State: answer.OK,
-				}
-				one := stageLook{lag: groupLag{
-					known: m.at > 0, lag: m.lag, records: m.records, drain: m.drain, ratesKnown: m.in.Known() && m.out.Known(),
-					trend: flow.Trend(flow.TheilSen(m.backlogs), m.in.Rate), stalled: m.stalled,
-				}}
-				r.Lag = lagAnswer(&one, []float64{})
+			out = append(out, r.rows...)
+			for j := len(out) - len(r.rows); j < len(out); j++ {
+				row := &out[j]
 				switch {
-				case m.at == 0 || now-m.at > staleAfter || !m.lag.Known:
-					r.State = answer.Unknown
-				case m.lag.Seconds > slo && one.lag.trend == flow.DrainingT:
-					r.State = answer.Draining
-				case m.lag.Seconds > slo:
-					r.State = answer.Late
+				case now-r.lag.at > staleAfter || row.Lag.Seconds == nil:
+					row.State = answer.Unknown
+				case *row.Lag.Seconds > slo && row.Lag.Trend == flow.DrainingT:
+					row.State = answer.Draining
+				case *row.Lag.Seconds > slo:
+					row.State = answer.Late
 				}
-				out = append(out, r)
 			}
 		}
 	}
 	return out
+}
+
+// maxPartitionRows is about how many partitions one page shows.
+const maxPartitionRows = 10_000
+
+// ratio of two rates; nil when one is not known or nothing comes in.
+func ratio(a, b *float64) *float64 {
+	if a == nil || b == nil || *b <= 0 {
+		return nil
+	}
+	v := *a / *b
+	return &v
 }

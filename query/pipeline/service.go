@@ -50,6 +50,7 @@ type Service struct {
 	self    selfBook
 
 	took, failed, overflow *metrics.Counter
+	absurd                 *metrics.Counter
 	evaluations            *metrics.Histogram
 }
 
@@ -62,6 +63,7 @@ func New(cfg Config, engine store.Engine, log *slog.Logger, set *metrics.Set, ex
 		cfg: cfg, engine: engine, log: log, extras: extras, tenants: map[store.Tenant]*tenant{},
 		failed:      set.NewCounter("weir_pipeline_evaluation_failures_total"),
 		overflow:    set.NewCounter("weir_pipeline_limit_exceeded_total"),
+		absurd:      set.NewCounter("weir_pipeline_absurd_samples_total"),
 		took:        set.NewCounter("weir_pipeline_evaluations_total"),
 		evaluations: set.NewHistogram("weir_pipeline_evaluation_seconds"),
 	}
@@ -155,6 +157,11 @@ type view struct {
 	changes      []answer.Change
 	completeness answer.Completeness
 	losses       []answer.LossRow // of the last hour, with something lost, worst first
+	parts        map[string]*parts
+	usage        map[string]usage // of the stages' services; made anew, never changed
+	groups       []groupEntry     // of all brokers, in any order
+	groupsOf     uint64           // version of the broker book they were made of
+	groupsAt     int64
 }
 
 // viewOf returns the newest view, evaluating once when the tenant is asked for the first time.
@@ -169,7 +176,7 @@ func (s *Service) viewOf(ctx context.Context, id store.Tenant) (*view, error) {
 	if v := t.view.Load(); v != nil {
 		return v, nil
 	}
-	return &view{pages: map[string]*answer.Pipeline{}, completeness: answer.Completeness{Missing: []string{}}}, nil
+	return &view{pages: map[string]*answer.Pipeline{}, parts: map[string]*parts{}, completeness: answer.Completeness{Missing: []string{}}}, nil
 }
 
 // Pipelines answers the pipelines page.
@@ -225,6 +232,7 @@ type tenant struct {
 	cells      cellBook
 	ledger     ledgerBook
 	usage      usageBook
+	hooks      hooks
 	nextSettle int64
 	nextSeries int64
 	complained time.Time
@@ -266,6 +274,12 @@ func (t *tenant) evaluate(ctx context.Context, now int64) error {
 			return err
 		}
 		if err := t.readUsage(ctx, now); err != nil {
+			return err
+		}
+		if err := t.readTroubles(ctx, now); err != nil {
+			return err
+		}
+		if err := t.refill(ctx, now); err != nil {
 			return err
 		}
 		t.nextSettle = now + t.s.cfg.Settle.Milliseconds()

@@ -17,6 +17,7 @@ func (t *tenant) settle(ctx context.Context, now int64) error {
 		}
 	}
 	t.offsetLosses(now)
+	t.discardLosses(now)
 	if err := t.write(ctx); err != nil {
 		return err
 	}
@@ -122,7 +123,7 @@ func (t *tenant) findings(destination, group string, w flow.Window) flow.Finding
 		}
 		f.Redelivered += m.redeliveries(w.Start * 1000)
 		for _, e := range m.events {
-			if e.Kind == flow.EventRewind || e.T < w.Start*1000 {
+			if e.Kind == flow.EventRewind || e.Kind == flow.EventRecreated || e.T < w.Start*1000 {
 				continue
 			}
 			lo, ok1 := part.End.Value(w.Start * 1000)
@@ -149,6 +150,9 @@ func (t *tenant) findings(destination, group string, w flow.Window) flow.Finding
 
 // offsetLosses turns what offsets alone show into verdicts, for groups that no application counts for.
 func (t *tenant) offsetLosses(now int64) {
+	if now-t.broker.found > 60_000 { // what was found is told by now, or belongs to no pipeline
+		return
+	}
 	for _, p := range t.pipes {
 		for _, in := range p.offsets {
 			q := t.broker.queueFor(in.Destination, in.Group)
@@ -161,7 +165,7 @@ func (t *tenant) offsetLosses(now int64) {
 					continue
 				}
 				for _, e := range m.events[m.told:] {
-					if e.Kind != flow.EventRewind {
+					if e.Kind != flow.EventRewind && e.Kind != flow.EventRecreated {
 						t.ledger.say(t.offsetVerdict(p.id, in, part.Name, e, now), now)
 					}
 				}

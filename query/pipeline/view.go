@@ -20,15 +20,15 @@ var stateOrder = map[answer.State]int{answer.Losing: 0, answer.Late: 1, answer.U
 
 // build makes the view of all pipelines. Everything it needs is in memory.
 func (t *tenant) build(now int64) *view {
-	v := &view{at: now, pages: make(map[string]*answer.Pipeline, len(t.pipes)), completeness: t.completeness(now)}
+	v := &view{at: now, pages: make(map[string]*answer.Pipeline, len(t.pipes)), parts: make(map[string]*parts, len(t.pipes)), usage: t.usage.by, completeness: t.completeness(now)}
 	v.changes = lastChanges(t.log, nil)
 	for _, p := range t.pipes {
 		if len(p.topo.Stages)+len(p.offsets) == 0 {
 			continue // only its name is known, from an earlier process
 		}
-		page := t.page(p, now)
+		page := t.pageOnce(p, now)
 		page.Completeness = v.completeness
-		v.pages[p.id] = page
+		v.pages[p.id], v.parts[p.id] = page, p.parts
 		v.rows = append(v.rows, page.PipelineRow)
 	}
 	slices.SortFunc(v.rows, func(a, b answer.PipelineRow) int {
@@ -42,7 +42,31 @@ func (t *tenant) build(now int64) *view {
 		v.changes = lastChanges(v.changes, p.log)
 	}
 	v.losses = t.recentLosses(now)
+	v.groups, v.groupsOf, v.groupsAt = t.groupEntries(now)
 	return v
+}
+
+// pageReuse is how long the page of a pipeline that is known from offsets alone, and well, is shown again while none of its queues was
+// polled, milliseconds.
+const pageReuse = 5000
+
+// pageOnce makes a page, or shows the last one again when nothing that it shows has changed.
+func (t *tenant) pageOnce(p *pipe, now int64) *answer.Pipeline {
+	seen := uint64(len(p.offsets))
+	for _, in := range p.offsets {
+		if q := t.broker.queueFor(in.Destination, in.Group); q != nil {
+			seen = max(seen, q.version)
+		}
+	}
+	well := p.state == answer.OK || p.state == answer.Idle
+	if !p.cells && well && p.page != nil && p.pageOf == seen && now-p.page.At < pageReuse && now >= p.page.At {
+		again := *p.page
+		again.At = now
+		return &again
+	}
+	page := t.page(p, now)
+	p.page, p.pageOf = page, seen
+	return page
 }
 
 func orZero(f *float64) float64 {
@@ -55,13 +79,17 @@ func orZero(f *float64) float64 {
 // stageLook is what a stage looks like now.
 type stageLook struct {
 	flow.Stage
-	lag     groupLag
-	input   flow.Input // the one with the largest lag
-	stale   bool       // its offsets are old
-	in, out *float64
-	age     *float64
-	lost    int64
-	losing  bool
+	lag   groupLag
+	input flow.Input // the one with the largest lag
+	worst *reading   // that input
+	// readings are those of its inputs of which the broker tells, never those on which it never committed.
+	readings, never []*reading
+	facts           stageFacts
+	stale           bool // its offsets are old
+	in, out         *float64
+	age             *float64
+	lost            int64
+	losing          bool
 }
 
 func (t *tenant) looks(p *pipe, now int64) []stageLook {
@@ -76,12 +104,16 @@ func (t *tenant) looks(p *pipe, now int64) []stageLook {
 		var in, taken float64
 		rates := len(st.In) > 0
 		for _, i := range st.In {
-			q := t.broker.queueFor(i.Destination, i.Group)
-			if q == nil {
+			r := t.broker.readingOf(i.Destination, i.Group)
+			if r == nil {
 				rates = false
 				continue
 			}
-			g := q.lagOf(i.Group)
+			r.pipeline, r.stage = p.id, st.Name
+			g := &r.lag
+			if g.never > 0 {
+				l.never = append(l.never, r)
+			}
 			if !g.known {
 				rates = false
 				continue
@@ -94,9 +126,10 @@ func (t *tenant) looks(p *pipe, now int64) []stageLook {
 			rates = rates && g.ratesKnown
 			in += g.in
 			taken += g.out
+			l.readings = append(l.readings, r)
 			if !l.lag.known || g.lag.Seconds > l.lag.lag.Seconds {
 				records := l.lag.records
-				l.lag, l.input = g, i
+				l.lag, l.input, l.worst = *g, i, r
 				l.lag.records += records
 			} else {
 				l.lag.records += g.records
@@ -113,6 +146,7 @@ func (t *tenant) looks(p *pipe, now int64) []stageLook {
 		if len(st.Out) > 0 {
 			l.out = p.rates[stageDir{st.Name, cell.Out}].perSecond(now)
 		}
+		l.facts = t.facts(p, st.Name, now)
 		if n, ok := p.newestOf(st); ok {
 			age := math.Max(0, float64(now-n.ts)/1000)
 			l.age = &age
@@ -188,6 +222,12 @@ func (t *tenant) page(p *pipe, now int64) *answer.Pipeline {
 	row.In, row.Out = ends(looks)
 	hops := hopsOf(looks)
 	stuck, isStuck := flow.Bottleneck(hops, sloLag)
+	if late && isStuck {
+		page.Cause = t.cause(p, looks, hops, stuck, now)
+		if page.Cause != nil {
+			stuck.Sentence = page.Cause.Sentence
+		}
+	}
 	losing, lossSentence := t.losing(p, now)
 	for _, b := range t.ledger.byPipe[p.id] {
 		lost, bound := b.lost24h()
@@ -211,6 +251,8 @@ func (t *tenant) page(p *pipe, now int64) *answer.Pipeline {
 		row.State, row.Sentence = answer.Unknown, strings.Join(silent, " ")
 	case stale:
 		row.State, row.Sentence = answer.Unknown, "The offsets of its queues are no longer reported."
+	case slowest < 0 && sink == nil && neverCommitted(looks) != "":
+		row.State, row.Sentence = answer.Unknown, neverCommitted(looks)
 	case slowest < 0 && sink == nil:
 		row.State, row.Sentence = answer.Unknown, "No evidence yet: neither offsets nor counts."
 	case idle && backlog == 0:
@@ -220,7 +262,7 @@ func (t *tenant) page(p *pipe, now int64) *answer.Pipeline {
 	}
 	if p.state != row.State {
 		if p.state != "" {
-			p.note(now, fmt.Sprintf("%s: %s, was %s.", p.id, row.State, p.state))
+			p.note(now, "state", fmt.Sprintf("%s: %s, was %s.", p.id, row.State, p.state))
 		}
 		p.state, p.since = row.State, now
 	}
@@ -230,10 +272,17 @@ func (t *tenant) page(p *pipe, now int64) *answer.Pipeline {
 	}
 	row.Level = t.level(p)
 	t.mapOf(page, p, looks, stuck.Stage, isStuck, silent, sloLag)
-	page.Stages = t.stageRows(p, looks, now)
+	page.Stages = t.stageRows(page, p, looks, now)
 	page.Partitions = t.partitionRows(looks, now, sloLag)
+	page.Forecasts, row.LossIn = forecastsOf(looks)
+	page.Watermark = furthest(looks)
+	if row.State == answer.Late || row.State == answer.Draining {
+		row.Sentence = withLoss(row.Sentence, looks)
+	}
 	page.Changes = lastChanges(t.log, p.log)
 	page.Evidence = t.evidence(p, looks)
+	page.Latency = []answer.PathLatency{}
+	p.parts = t.partsOf(p, looks, now)
 	return page
 }
 
@@ -321,9 +370,34 @@ func hopsOf(looks []stageLook) []flow.Hop {
 		out = append(out, flow.Hop{
 			Stage: l.Name, Instances: len(l.Instances), Lag: l.lag.lag, Backlog: l.lag.records, Trend: l.lag.trend, Slope: l.lag.slope,
 			In: l.lag.in, Out: l.lag.out, Known: l.lag.known, Stalled: l.lag.stalled, Poison: l.lag.poison, Drain: l.lag.drain, Partitions: l.lag.parts,
+			Busy: l.facts.busy, Pressure: orZero(l.facts.pressure), Upstream: upstreamOf(looks, l),
 		})
 	}
 	return out
+}
+
+// upstreamOf names the stages that write what one reads.
+func upstreamOf(looks []stageLook, l *stageLook) []string {
+	out := []string{}
+	for i := range looks {
+		for _, in := range l.In {
+			if in.Destination != "" && looks[i].Name != l.Name && slices.Contains(looks[i].Out, in.Destination) {
+				out = append(out, looks[i].Name)
+				break
+			}
+		}
+	}
+	return out
+}
+
+// neverCommitted says that all that is known of a pipeline is that its readers never committed.
+func neverCommitted(looks []stageLook) string {
+	for i := range looks {
+		for _, r := range looks[i].never {
+			return fmt.Sprintf("%s never committed on %s: up to %s records may wait, how many is not known.", r.group, r.q.destination, flow.Count(int64(r.lag.potential)))
+		}
+	}
+	return ""
 }
 
 func lagAnswer(l *stageLook, history []float64) answer.Lag {
