@@ -26,6 +26,7 @@ export function tests({ base, browser, isMock }) {
         await page.waitForSelector('main h1');
         for (const [key, want] of [
           ['p', '/pipelines'],
+          ['g', '/groups'],
           ['l', '/loss'],
           ['a', '/alerts'],
           ['e', '/explore'],

@@ -1,4 +1,5 @@
 // Pictures of every page, light and dark, wide and narrow, to look at: `node e2e/shots.mjs [name…]`.
+// HEIGHT=2000 shows what lies below the fold; LOOK=dark390 chooses one look.
 import { startMock } from '../mock/server.mjs';
 import { openPage, SHOTS, startBrowser } from './browser.mjs';
 import { pagesOf } from './pages.mjs';
@@ -13,7 +14,12 @@ for (const [scheme, width, height] of [
   ['light', 390, 844],
   ['dark', 390, 844],
 ]) {
-  const { page, complaints } = await openPage(browser.context, base, { width, height, scheme });
+  if (process.env.LOOK && process.env.LOOK !== `${scheme}${width}`) continue;
+  const { page, complaints } = await openPage(browser.context, base, {
+    width,
+    height: Number(process.env.HEIGHT) || height,
+    scheme,
+  });
   for (const p of await pagesOf(base, !process.env.BASE)) {
     if (only.length && !only.includes(p.name)) continue;
     await page.goto(base + p.path);

@@ -1,4 +1,6 @@
 // Answers of weir's own API about the simulated world; the shapes are those of query/answer.
+import { forecasts, lossIn } from './forecast.mjs';
+import { cause, latency } from './stages.mjs';
 import { find, lossAt, lostBetween, noise, PIPELINES, rates, START } from './world.mjs';
 
 const ORDER = ['LOSING', 'LATE', 'UNKNOWN', 'DRAINING', 'OK', 'IDLE'];
@@ -45,6 +47,8 @@ export function row(p, t) {
     lost_24h: lostBetween(p, t - 24 * HOUR, t),
     lost_bound: state === 'UNKNOWN' ? Math.min(10_000, Math.round(((t - p.unknownFrom) / 1000) * p.rate)) : 0,
     level: state === 'UNKNOWN' ? 'L0' : p.rate === 0 ? 'L1' : 'L3',
+    loss_in: lossIn(p, t),
+    declared: ['orders', 'clicks', 'payments', 'billing', 'audit-log'].includes(p.id),
   };
 }
 
@@ -72,15 +76,15 @@ export function now(t) {
   };
 }
 
-function changes(t) {
+export function changes(t) {
   return [
-    { at: START - 38 * 60e3, text: 'deploy enrich v41' },
-    { at: START - 61 * 60e3, text: 'partitions of orders 8 → 12' },
-    { at: START - 2.2 * HOUR, text: 'sink-es restarted on node-04' },
+    { at: START - 38 * 60e3, text: 'deploy enrich v41', kind: 'deploy' },
+    { at: START - 61 * 60e3, text: 'partitions of orders 8 → 12', kind: 'config' },
+    { at: START - 2.2 * HOUR, text: 'sink-es restarted on node-04', kind: 'instance' },
   ].filter((c) => c.at <= t);
 }
 
-export function pipeline(id, t) {
+export function pipeline(id, t, wide = 0) {
   const p = find(id);
   if (!p) return undefined;
   const base = row(p, t);
@@ -175,8 +179,12 @@ export function pipeline(id, t) {
     nodes,
     edges,
     stages: nodes.filter((n) => n.kind !== 'queue').map((n) => stageRow(p, n, t)),
-    partitions: partitions(p, layers, t, base),
+    partitions: partitions(p, layers, t, base, wide),
     changes: id === 'orders' ? changes(t).slice(0, 2) : [],
+    cause: cause(p, t),
+    forecasts: forecasts(p, t),
+    latency: latency(p, t),
+    watermark: p.lag(t) == null ? null : p.lag(t) + 1.2,
     evidence: base.state === 'UNKNOWN' ? 'offsets only' : 'offsets, 12,400 spans, cgroup',
     completeness:
       base.state === 'UNKNOWN'
@@ -214,17 +222,24 @@ function stageRow(p, n, t) {
     p99: n.kind === 'stage' ? (n.stuck ? 0.311 : 0.038) : null,
     rate_in: n.kind === 'source' ? null : n.in,
     rate_out: n.kind === 'sink' ? null : n.out,
+    bytes: n.kind === 'sink' ? 0 : Math.round((n.out ?? 0) * 3600 * 412),
+    amplify: n.kind !== 'stage' || !n.in || n.out == null ? null : n.id === 'geofence' ? 3 : n.out / n.in,
+    busy: n.busy,
+    pressure: n.busy == null ? null : n.id === p.slowest ? 0.01 : 0.06,
+    watermark: n.kind === 'stage' && n.id === p.slowest && p.lag(t) != null ? p.lag(t) + 1.2 : null,
+    services: [n.name],
+    version: n.stuck ? 'v41' : 'v40',
   };
 }
 
-function partitions(p, layers, t, base) {
+function partitions(p, layers, t, base, wide) {
   const out = [];
   layers.forEach((layer, i) => {
     layer.forEach((q, j) => {
       if (q.kind !== 'queue') return;
       const reader = layers[i + 1]?.[layers[i + 1].length === layer.length ? j : 0];
       const hot = reader?.id === p.slowest && base.state === 'LATE';
-      for (let n = 0; n < q.parts; n++) {
+      for (let n = 0; n < (wide || q.parts); n++) {
         const share = hot ? (n === 3 ? 0.45 : n === 7 ? 0.36 : 0.19 / (q.parts - 2)) : 1 / q.parts;
         const backlog = hot ? (base.lag.messages ?? 0) * share : p.rate * 0.1 * share;
         const end = 40_000_000 + Math.round(((t - START + 24 * HOUR) / 1000) * (p.rate / q.parts));
@@ -367,6 +382,9 @@ function lossRow(e, from, to, t) {
     ribbon,
   };
 }
+
+/** The ledger of one pipeline over the last 24 h. */
+export const lossRowsOf = (id, t) => loss(t - 24 * HOUR, t, id, t).rows;
 
 export function loss(from, to, pipeline, t) {
   const rows = ledger()

@@ -1,7 +1,9 @@
 // The live protocol of docs/wire.md over the simulated world: snapshots, deltas, pings, binary frames.
 import { WebSocketServer } from 'ws';
 import * as answers from './answers.mjs';
+import { incident1, incidents } from './incidents.mjs';
 import { queryRange, seriesAt } from './prometheus.mjs';
+import { stage } from './stages.mjs';
 
 const STEP = 1000;
 
@@ -58,6 +60,12 @@ function answer(m, t) {
       return answers.pipeline(m.key, t);
     case 'loss':
       return answers.loss(t - 24 * 3600e3, t, m.key ?? '', t);
+    case 'stage':
+      return stage(...(m.key ?? '').split('\u001f'), t);
+    case 'incidents':
+      return incidents(t - 24 * 3600e3, t, m.key ?? '', 100, t);
+    case 'incident':
+      return incident1(m.key, t);
     case 'self':
       return answers.self(t);
     case 'alerts':
@@ -92,7 +100,10 @@ export function serveLive(server, control) {
       if (m.op === 'unsub') return void subs.delete(m.id);
       if (m.op !== 'sub') return;
       // The crowd of 15,000 comes by HTTP alone: the mock would spend its seconds on differences.
-      if (control.many && m.topic === 'pipelines')
+      if (
+        (control.many && m.topic === 'pipelines') ||
+        (control.wide && (m.topic === 'pipeline' || m.topic === 'stage'))
+      )
         return send({ id: m.id, kind: 'error', error: 'not while there is a crowd' });
       const t = Date.now();
       if (m.topic === 'query') {

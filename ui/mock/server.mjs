@@ -5,8 +5,12 @@ import { createServer } from 'node:http';
 import { extname, join, normalize } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import * as answers from './answers.mjs';
+import * as declared from './declared.mjs';
+import { heat, whatif } from './forecast.mjs';
+import { annotate, annotations, incident1, incidents, unannotate } from './incidents.mjs';
 import { serveLive } from './live.mjs';
 import * as prometheus from './prometheus.mjs';
+import { groups, stage } from './stages.mjs';
 import { search, trace } from './traces.mjs';
 
 const DIST = fileURLToPath(new URL('../dist/app', import.meta.url));
@@ -37,7 +41,35 @@ const must = (v, what) => {
   return v;
 };
 
-function api(path, q) {
+/** What is written: declarations and annotations. */
+function write(method, path, body, control) {
+  const [a, b, c, d] = path.split('/').slice(3).map(decodeURIComponent);
+  if (control.forbid) throw new Wrong(403, 'your role "viewer" may read only; admins of this server: mira, jo');
+  if (a === 'annotations' && method === 'POST') return annotate(body);
+  if (a === 'annotations' && method === 'DELETE') return must(unannotate(b), `annotation "${b}"`);
+  if (a !== 'pipelines' || c !== 'config') return undefined;
+  if (method === 'POST' && d === 'check') return declared.check(b, body.yaml);
+  if (method === 'DELETE') return must(declared.remove(b), `pipeline "${b}"`);
+  const saved = must(declared.put(b, body.yaml, body.version ?? 0), `pipeline "${b}"`);
+  if (saved === 'locked') throw new Wrong(403, `the declaration of "${b}" may not be changed here`);
+  if (saved === 'conflict') throw new Wrong(409, 'cannot store version: somebody else stored a newer one');
+  if (saved === 'invalid') throw new Wrong(400, 'cannot use this declaration: see the findings');
+  return saved;
+}
+
+/** Numbers of a what-if's query. */
+const changed = (q) => {
+  const n = (name) => Number(q.get(name)) || 0;
+  return {
+    consumers: n('consumers'),
+    rate: n('rate'),
+    perConsumer: n('per_consumer'),
+    retention: n('retention'),
+    partitions: n('partitions'),
+  };
+};
+
+function api(path, q, control) {
   const t = Date.now();
   const range = (ms) => {
     const to = Number(q.get('to')) || t;
@@ -54,7 +86,22 @@ function api(path, q) {
       `pipeline "${b}"`,
     );
   }
-  if (a === 'pipelines') return must(answers.pipeline(b, t), `pipeline "${b}"`);
+  if (a === 'pipelines' && c === 'stages')
+    return must(stage(b, parts[3], t, control.wide), `stage "${parts[3]}" of pipeline "${b}"`);
+  if (a === 'pipelines' && c === 'whatif') return must(whatif(b, changed(q), t), `a backlog in pipeline "${b}"`);
+  if (a === 'pipelines' && c === 'heat') {
+    const [from, to] = range(3600e3);
+    const step = Number(q.get('step')) || Math.max(1000, Math.round((to - from) / 120));
+    const name = q.get('destination');
+    return must(heat(b, name, q.get('group'), from, to, step, control.wide), `destination "${name}"`);
+  }
+  if (a === 'pipelines' && c === 'config') return must(declared.config(b), `pipeline "${b}"`);
+  if (a === 'pipelines') return must(answers.pipeline(b, t, control.wide), `pipeline "${b}"`);
+  if (a === 'groups') return groups(q, t);
+  if (a === 'incidents' && !b)
+    return incidents(...range(24 * 3600e3), q.get('pipeline') ?? '', Number(q.get('limit')) || 100, t);
+  if (a === 'incidents') return must(incident1(b, t), `incident "${b}"`);
+  if (a === 'annotations') return annotations(...range(24 * 3600e3), q.get('pipeline') ?? '', t);
   if (a === 'loss' && !b) return answers.loss(...range(24 * 3600e3), q.get('pipeline') ?? '', t);
   if (a === 'loss')
     return must(answers.lossDetail(parts.slice(1).join('/'), ...range(24 * 3600e3), t), `ledger row "${b}"`);
@@ -122,18 +169,27 @@ function many(n) {
 
 /** Starts the server; port 0 picks a free one. `control` changes its behaviour while it runs. */
 export async function startMock(port = 0) {
-  const control = { skip: 0, fail: '', delay: 0, empty: false, many: 0, requests: 0 };
+  const control = {
+    skip: 0,
+    fail: '',
+    delay: 0,
+    empty: false,
+    many: 0,
+    wide: 0,
+    forbid: false,
+    requests: 0,
+    meddle: declared.meddle,
+  };
   const crowd = () => many(control.many);
   const big = new Map();
   const server = createServer(async (request, response) => {
     const url = new URL(request.url, 'http://localhost');
     if (!url.pathname.startsWith('/api/')) return file(url.pathname, response);
     let q = url.searchParams;
-    if (request.method === 'POST') {
-      let body = '';
-      for await (const chunk of request) body += chunk;
-      q = new URLSearchParams(body);
-    }
+    let body = '';
+    for await (const chunk of request) body += chunk;
+    const isJSON = request.headers['content-type']?.includes('json');
+    if (request.method === 'POST' && !isJSON) q = new URLSearchParams(body);
     control.requests++;
     if (control.delay) await new Promise((done) => setTimeout(done, control.delay));
     const json = (status, value) => {
@@ -150,13 +206,17 @@ export async function startMock(port = 0) {
       return json(200, { at: Date.now(), pipelines: null, counts: {}, completeness: { share: null, missing: null } });
     if (control.many && url.pathname === '/api/v1/pipelines') return json(200, crowd());
     try {
+      if (isJSON || request.method === 'DELETE') {
+        const written = write(request.method, url.pathname, body ? JSON.parse(body) : {}, control);
+        if (written !== undefined) return json(200, written);
+      }
       const isTrace = /^\/api\/v1\/traces\/[0-9a-f]{32}$/.test(url.pathname);
       if (isTrace) {
         // Made once: the time to open a big trace is the browser's, not the mock's.
-        if (!big.has(url.pathname)) big.set(url.pathname, JSON.stringify(api(url.pathname, q)));
+        if (!big.has(url.pathname)) big.set(url.pathname, JSON.stringify(api(url.pathname, q, control)));
         return json(200, big.get(url.pathname));
       }
-      const own = api(url.pathname, q);
+      const own = api(url.pathname, q, control);
       if (own !== undefined) return json(200, own);
       const data = prom(url.pathname, q);
       if (data !== undefined) return json(200, { status: 'success', data });

@@ -99,7 +99,8 @@ export function trace(id) {
     const failed = rnd() < 0.004;
     const consume = add(parent.id, 3, 'enrich', 'process orders', 'consumer', begin, 0.05 + rnd() * 0.25, {
       wait,
-      links: [send.id],
+      // A batch of twenty: the message of this trace, and nineteen of others.
+      links: id === BIG ? [send.id] : [send.id, ...Array.from({ length: 19 }, () => hex(rnd, 16))],
       attrs: {
         'messaging.system': 'nats',
         'messaging.destination.name': 'orders',

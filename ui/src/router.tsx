@@ -22,12 +22,24 @@ const routes = [
   ),
   page('/pipelines', PipelinesPage),
   page(
+    '/groups',
+    lazyRouteComponent(() => import('./pages/groups/page'), 'GroupsPage'),
+  ),
+  page(
     '/p/$id',
     lazyRouteComponent(() => import('./pages/pipeline/page'), 'PipelinePage'),
   ),
   page(
+    '/p/$id/stage/$stage',
+    lazyRouteComponent(() => import('./pages/stage/page'), 'StagePage'),
+  ),
+  page(
     '/loss',
     lazyRouteComponent(() => import('./pages/loss/page'), 'LossPage'),
+  ),
+  page(
+    '/loss/$id',
+    lazyRouteComponent(() => import('./pages/incident/page'), 'IncidentPage'),
   ),
   page(
     '/alerts',

@@ -3,7 +3,25 @@ import { keepPreviousData, QueryClient, type UseQueryResult, useQuery, useQueryC
 import { useEffect, useState, useSyncExternalStore } from 'react';
 import { ApiError, http, take } from './client';
 import { LiveClient, type Status, type Topic } from './live';
-import type { Alerts, Loss, LossDetail, Now, Pipeline, PipelineHistory, Pipelines, Self, Trace, Traces } from './types';
+import type {
+  Alerts,
+  Annotations,
+  IncidentDetail,
+  Incidents,
+  Loss,
+  LossDetail,
+  Now,
+  PartitionHeat,
+  Pipeline,
+  PipelineConfig,
+  PipelineHistory,
+  Pipelines,
+  Self,
+  StagePage,
+  Trace,
+  Traces,
+  WhatIf,
+} from './types';
 
 export const queryClient = new QueryClient({
   defaultOptions: {
@@ -95,8 +113,17 @@ export const usePipelines = (on: boolean) =>
 export const usePipeline = (id: string, on: boolean) =>
   useAnswer<Pipeline>({
     key: ['pipeline', id],
-    fetch: (signal) => take(http.GET('/api/v1/pipelines/{id}', { params: { path: { id } }, signal })),
+    fetch: (signal) => take<Pipeline>(http.GET('/api/v1/pipelines/{id}', { params: { path: { id } }, signal })),
     topic: { topic: 'pipeline', key: id },
+    live: on,
+  });
+
+export const useStage = (id: string, stage: string, on: boolean) =>
+  useAnswer<StagePage>({
+    key: ['stage', id, stage],
+    fetch: (signal) =>
+      take<StagePage>(http.GET('/api/v1/pipelines/{id}/stages/{stage}', { params: { path: { id, stage } }, signal })),
+    topic: { topic: 'stage', key: `${id}\u001f${stage}` },
     live: on,
   });
 
@@ -105,12 +132,105 @@ export type RangeNow = () => { from: number; to: number };
 
 const whole = (r: { from: number; to: number }) => ({ from: Math.round(r.from), to: Math.round(r.to) });
 
-export const useHistory = (id: string, rangeKey: string, range: RangeNow, on: boolean) =>
+export const useHistory = (id: string, rangeKey: string, range: RangeNow, on: boolean, enabled = true) =>
   useAnswer<PipelineHistory>({
+    enabled,
     key: ['history', id, rangeKey],
     fetch: (signal) =>
       take(http.GET('/api/v1/pipelines/{id}/history', { params: { path: { id }, query: whole(range()) }, signal })),
     poll: 5000,
+    live: on,
+    keep: true,
+  });
+
+/** What is to be changed; what is left out stays as it is. Retention in seconds. */
+export interface WhatIfQuery {
+  destination?: string;
+  group?: string;
+  consumers?: number;
+  rate?: number;
+  per_consumer?: number;
+  retention?: number;
+  partitions?: number;
+}
+
+export const useWhatIf = (id: string, query: WhatIfQuery, on: boolean, enabled: boolean) =>
+  useAnswer<WhatIf>({
+    key: ['whatif', id, query],
+    fetch: (signal) =>
+      take<WhatIf>(http.GET('/api/v1/pipelines/{id}/whatif', { params: { path: { id }, query }, signal })),
+    poll: 10_000,
+    live: on,
+    keep: true,
+    enabled,
+  });
+
+export const useHeat = (
+  id: string,
+  destination: string,
+  group: string,
+  rangeKey: string,
+  range: RangeNow,
+  on: boolean,
+) =>
+  useAnswer<PartitionHeat>({
+    key: ['heat', id, destination, group, rangeKey],
+    fetch: (signal) =>
+      take(
+        http.GET('/api/v1/pipelines/{id}/heat', {
+          params: { path: { id }, query: { destination, group, ...whole(range()) } },
+          signal,
+        }),
+      ),
+    poll: 15_000,
+    live: on,
+    keep: true,
+    enabled: destination !== '' && group !== '',
+  });
+
+export const useConfig = (id: string) =>
+  useAnswer<PipelineConfig>({
+    key: ['config', id],
+    fetch: (signal) => take(http.GET('/api/v1/pipelines/{id}/config', { params: { path: { id } }, signal })),
+    live: false,
+  });
+
+/** The live line carries the last 24 hours of incidents; other ranges are polled. */
+export const useIncidents = (rangeKey: string, range: RangeNow, pipeline: string, on: boolean, isDefault: boolean) =>
+  useAnswer<Incidents>({
+    key: ['incidents', rangeKey, pipeline],
+    fetch: (signal) =>
+      take(
+        http.GET('/api/v1/incidents', {
+          params: { query: { ...whole(range()), pipeline: pipeline || undefined } },
+          signal,
+        }),
+      ),
+    topic: isDefault ? { topic: 'incidents', ...(pipeline ? { key: pipeline } : {}) } : undefined,
+    poll: 10_000,
+    live: on,
+    keep: true,
+  });
+
+export const useIncident = (id: string, on: boolean) =>
+  useAnswer<IncidentDetail>({
+    key: ['incident', id],
+    fetch: (signal) => take(http.GET('/api/v1/incidents/{id}', { params: { path: { id } }, signal })),
+    topic: { topic: 'incident', key: id },
+    live: on,
+  });
+
+export const useAnnotations = (rangeKey: string, range: RangeNow, pipeline: string, on: boolean) =>
+  useAnswer<Annotations>({
+    key: ['annotations', rangeKey, pipeline],
+    fetch: (signal) =>
+      take(
+        http.GET('/api/v1/annotations', {
+          params: { query: { ...whole(range()), pipeline: pipeline || undefined } },
+          signal,
+        }),
+      ),
+    poll: 15_000,
     live: on,
     keep: true,
   });

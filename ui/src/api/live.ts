@@ -5,7 +5,7 @@ import { decodeFrame, type Frame } from './frames';
 import { mergePatch } from './merge';
 
 export interface Topic {
-  topic: 'now' | 'pipelines' | 'pipeline' | 'loss' | 'self' | 'alerts' | 'query';
+  topic: 'now' | 'pipelines' | 'pipeline' | 'stage' | 'loss' | 'incidents' | 'incident' | 'self' | 'alerts' | 'query';
   key?: string;
   query?: string;
   step?: number;

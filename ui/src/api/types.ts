@@ -6,16 +6,44 @@ type S = components['schemas'];
 export type Now = S['Now'];
 export type Pipelines = S['Pipelines'];
 export type PipelineRow = S['PipelineRow'];
-export type Pipeline = S['Pipeline'];
+// The generator cannot see that a Go pointer to a struct may be null.
+type Nullable<T, K extends keyof T> = Omit<T, K> & { [P in K]?: T[P] | null };
+export type Span = S['Span'];
+export type Change = S['Change'];
+export type Cause = Nullable<S['Cause'], 'before'>;
+export type Forecast = Nullable<S['Forecast'], 'drain' | 'loss_in'>;
+export type Pipeline = Omit<S['Pipeline'], 'cause' | 'forecasts'> & {
+  cause?: Cause | null;
+  forecasts: Forecast[] | null;
+};
 export type PipelineHistory = S['PipelineHistory'];
 export type Series = S['Series'];
 export type FlowNode = S['Node'];
-// The generator cannot see that a Go pointer to a struct may be null.
-export type Edge = Omit<S['Edge'], 'lag'> & { lag?: S['Lag'] | null };
+export type Edge = Nullable<S['Edge'], 'lag'>;
 export type Lag = S['Lag'];
 export type StageRow = S['StageRow'];
 export type PartitionRow = S['PartitionRow'];
-export type Change = S['Change'];
+export type PathLatency = S['PathLatency'];
+export type StageInput = Omit<Nullable<S['StageInput'], 'lag'>, 'forecast'> & { forecast: Forecast };
+export type StagePage = Omit<S['StagePage'], 'cause' | 'inputs'> & {
+  cause?: Cause | null;
+  inputs: StageInput[] | null;
+};
+export type ContainerRow = S['ContainerRow'];
+export type VersionRow = S['VersionRow'];
+export type Dependency = S['Dependency'];
+export type WhatIf = Omit<S['WhatIf'], 'base' | 'changed'> & { base: Forecast; changed: Forecast };
+export type PartitionHeat = S['PartitionHeat'];
+export type Groups = S['Groups'];
+export type GroupRow = S['GroupRow'];
+export type Incidents = S['Incidents'];
+export type Incident = S['Incident'];
+export type IncidentDetail = S['IncidentDetail'];
+export type Annotations = S['Annotations'];
+export type Annotation = S['Annotation'];
+export type PipelineConfig = S['PipelineConfig'];
+export type ConfigFinding = S['ConfigFinding'];
+export type ConfigCheck = S['ConfigCheck'];
 export type Loss = S['Loss'];
 export type LossRow = S['LossRow'];
 export type LossDetail = S['LossDetail'];

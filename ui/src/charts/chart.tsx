@@ -20,6 +20,8 @@ export interface Line {
 
 export interface Mark {
   at: number;
+  /** End of what lasted, Unix ms; 0 or left out = a moment. */
+  until?: number;
   text: string;
 }
 
@@ -337,6 +339,17 @@ function drawMarks(u: uPlot, { marks }: Props, colour: string, font: string): vo
   ctx.strokeStyle = colour;
   ctx.lineWidth = ratio;
   ctx.setLineDash([3 * ratio, 3 * ratio]);
+  const { left: edge, width: room } = u.bbox;
+  for (const m of marks) {
+    if (!m.until || m.until <= m.at) continue;
+    const [a, b] = [m.at, m.until].map((t) =>
+      Math.min(edge + room, Math.max(edge, u.valToPos(t / 1000, 'x', true))),
+    ) as [number, number];
+    ctx.globalAlpha = 0.12;
+    ctx.fillStyle = colour;
+    ctx.fillRect(a, u.bbox.top, b - a, u.bbox.height);
+    ctx.globalAlpha = 1;
+  }
   for (const { x } of inside) {
     ctx.beginPath();
     ctx.moveTo(x, u.bbox.top);

@@ -121,6 +121,20 @@ describe('screen', () => {
     const { container } = show({ data: 'old', isPlaceholderData: true });
     expect(container.querySelector('.dimmed')?.getAttribute('aria-busy')).toBe('true');
   });
+  it('does not blink while a question that failed is asked again, and forgets it for another one', () => {
+    const view = (what: string, answer: Partial<typeof base>) => (
+      <Screen answer={{ ...base, ...answer }} what={what} bones={[10]}>
+        {(d) => <p>{d}</p>}
+      </Screen>
+    );
+    const { rerender } = render(view('groups', { error: new Error('the store is starting') }));
+    rerender(view('groups', {}));
+    expect(screen.getByRole('alert').textContent).toContain('the store is starting');
+    rerender(view('stages', {}));
+    expect(screen.queryByRole('alert')).toBeNull();
+    rerender(view('groups', { data: 'here' }));
+    expect(screen.queryByRole('alert')).toBeNull();
+  });
   it('tells a refusal from an error', () => {
     show({ error: new ApiError(403, 'forbidden', '/x') });
     expect(screen.queryByRole('alert')).toBeNull();

@@ -1,6 +1,7 @@
 import { type LossRow, list } from '../api/types';
 import { count, DASH, percent } from '../lib/format';
 import { when } from '../lib/time';
+import { evidence } from '../lib/words';
 import { Ribbon } from './ribbon';
 import { Scroll } from './scroll';
 import { State } from './state';
@@ -19,17 +20,6 @@ interface Props {
   /** Leave out the pipeline where the page says it. */
   short?: boolean;
 }
-
-const LEVELS: Record<string, string> = {
-  L0: 'offsets',
-  L1: 'counters',
-  L2: 'cells',
-  L3: 'cells, ids',
-  T: 'paired spans',
-};
-
-/** What the verdict rests on, in words. */
-export const evidence = (level: string): string => LEVELS[level] ?? (level || 'none');
 
 /** The ledger: where, since when, how many, why. */
 export function LossTable({ rows, from, to, zone, cursor, open, span, short }: Props) {

@@ -1,13 +1,15 @@
-import { useVirtualizer } from '@tanstack/react-virtual';
-import { memo, useRef } from 'react';
+import { memo } from 'react';
 import { list, type PipelineRow } from '../api/types';
 import { bound, count, DASH, duration, rate } from '../lib/format';
+import { DrainCell, LossInCell } from './drain';
 import { Go } from './link';
 import { Scroll } from './scroll';
+import { type Column, SortHead } from './sort-head';
 import { Sparkline } from './sparkline';
 import { State } from './state';
+import { VirtualTable } from './virtual-table';
 
-export type SortKey = '' | 'name' | 'freshness' | 'lag' | 'in' | 'out' | 'lost';
+export type SortKey = '' | 'name' | 'lag' | 'drain' | 'messages' | 'lossin' | 'freshness' | 'in' | 'out' | 'lost';
 
 interface Props {
   rows: readonly PipelineRow[];
@@ -21,104 +23,37 @@ interface Props {
 const MANY = 200;
 const ROW = 42;
 
-/** The table of pipelines; past 200 rows only what is in sight is drawn. */
-export function PipelinesTable(props: Props) {
-  return props.rows.length > MANY ? <LongTable {...props} /> : <ShortTable {...props} />;
-}
-
-function ShortTable({ rows, cursor, open, sort, onSort }: Props) {
-  return (
-    <Scroll label="Pipelines">
-      <table aria-label="Pipelines">
-        <Head sort={sort} onSort={onSort} />
-        <tbody>
-          {rows.map((r, i) => (
-            <Row key={r.id} row={r} index={i} on={i === cursor} open={open} />
-          ))}
-        </tbody>
-      </table>
-    </Scroll>
-  );
-}
-
-function LongTable({ rows, cursor, open, sort, onSort }: Props) {
-  const box = useRef<HTMLDivElement>(null);
-  const virtual = useVirtualizer({
-    count: rows.length,
-    getScrollElement: () => box.current,
-    estimateSize: () => ROW,
-    overscan: 12,
-  });
-  const items = virtual.getVirtualItems();
-  const before = items[0]?.start ?? 0;
-  const after = virtual.getTotalSize() - (items[items.length - 1]?.end ?? 0);
-  return (
-    <section
-      className="scroll"
-      style={{ maxHeight: 'calc(100vh - 190px)', overflowY: 'auto' }}
-      ref={box}
-      tabIndex={0}
-      aria-label="Pipelines, scrolling"
-    >
-      <table aria-label="Pipelines" aria-rowcount={rows.length + 1}>
-        <Head sort={sort} onSort={onSort} />
-        <tbody>
-          {before > 0 ? <tr aria-hidden style={{ height: before }} /> : null}
-          {items.map((item) => {
-            const r = rows[item.index] as PipelineRow;
-            return <Row key={r.id} row={r} index={item.index} on={item.index === cursor} open={open} />;
-          })}
-          {after > 0 ? <tr aria-hidden style={{ height: after }} /> : null}
-        </tbody>
-      </table>
-    </section>
-  );
-}
-
-const COLUMNS: { name: string; key?: SortKey; left?: boolean; says?: string }[] = [
+const COLUMNS: readonly Column<SortKey>[] = [
   { name: 'State', key: '', left: true, says: 'worst first' },
-  { name: 'Pipeline', key: 'name', left: true },
-  { name: 'Data at sink is', key: 'freshness' },
-  { name: 'Slowest stage', left: true },
+  { name: 'Pipeline', key: 'name', left: true, says: 'by name' },
   { name: 'Lag', key: 'lag' },
-  { name: 'Lag, last hour', left: true },
-  { name: 'Drains in' },
+  { name: 'Last hour', left: true },
+  { name: 'Drains in', key: 'drain', says: 'never first' },
+  { name: 'Unread', key: 'messages', title: 'Records that wait, of the slowest stage' },
+  { name: 'Loss in', key: 'lossin', says: 'soonest first', title: 'Until retention deletes unread data' },
+  { name: 'At sink', key: 'freshness', title: 'Age of the newest data at the sink' },
+  { name: 'Slowest stage', left: true },
   { name: 'In /s', key: 'in' },
   { name: 'Out /s', key: 'out' },
   { name: 'Lost 24 h', key: 'lost' },
 ];
 
-function Head({ sort, onSort }: Pick<Props, 'sort' | 'onSort'>) {
+/** The table of pipelines; past 200 rows only what is in sight is drawn. */
+export function PipelinesTable({ rows, cursor, open, sort, onSort }: Props) {
+  const head = <SortHead columns={COLUMNS} sort={sort} onSort={onSort} />;
+  const row = (i: number) => {
+    const r = rows[i] as PipelineRow;
+    return <Row key={r.id} row={r} index={i} on={i === cursor} open={open} />;
+  };
+  if (rows.length > MANY)
+    return <VirtualTable label="Pipelines" className="wide" count={rows.length} height={ROW} head={head} row={row} />;
   return (
-    <thead>
-      <tr>
-        {COLUMNS.map((c) => {
-          const on = onSort !== undefined && c.key !== undefined && sort === c.key;
-          return (
-            <th
-              key={c.name}
-              scope="col"
-              className={c.left ? 'l' : undefined}
-              aria-sort={on ? (c.key === 'name' ? 'ascending' : 'descending') : undefined}
-            >
-              {c.key === undefined || !onSort ? (
-                c.name
-              ) : (
-                <button
-                  type="button"
-                  className="sort"
-                  onClick={() => onSort(c.key as SortKey)}
-                  title={`Sort: ${c.says ?? 'largest first'}`}
-                >
-                  {c.name}
-                  {on ? <span aria-hidden>{c.key === 'name' ? ' ↑' : ' ↓'}</span> : null}
-                </button>
-              )}
-            </th>
-          );
-        })}
-      </tr>
-    </thead>
+    <Scroll label="Pipelines">
+      <table aria-label="Pipelines" className="wide">
+        {head}
+        <tbody>{rows.map((_, i) => row(i))}</tbody>
+      </table>
+    </Scroll>
   );
 }
 
@@ -150,25 +85,24 @@ const Row = memo(function Row({
         <Go to={`/p/${encodeURIComponent(row.id)}`} className="name">
           {row.id}
         </Go>
+        <Origin declared={row.declared} />
       </td>
-      <td>
-        {row.freshness == null ? (
-          DASH
-        ) : (
-          <>
-            {duration(row.freshness)} <span className="mut">old</span>
-          </>
-        )}
-      </td>
-      <td className="l">{row.slowest || DASH}</td>
       <td>
         <b>{duration(lag?.seconds)}</b>
         <span className="mut bound">{lag?.seconds != null ? bound(lag.bound) : ''}</span>
       </td>
       <td className="l">
-        <Sparkline values={list(lag?.history)} state={row.state} />
+        <Sparkline values={list(lag?.history)} state={row.state} trend={lag?.trend} />
       </td>
-      <td>{lag?.drain_never ? <span className="warn">never</span> : duration(lag?.drain)}</td>
+      <td>
+        <DrainCell lag={lag} />
+      </td>
+      <td>{rate(lag?.messages)}</td>
+      <td>
+        <LossInCell seconds={row.loss_in} />
+      </td>
+      <td>{row.freshness == null ? DASH : duration(row.freshness)}</td>
+      <td className="l">{row.slowest || DASH}</td>
       <td>{row.in == null ? '?' : rate(row.in)}</td>
       <td>{row.out == null ? '?' : rate(row.out)}</td>
       <td>
@@ -177,6 +111,29 @@ const Row = memo(function Row({
     </tr>
   );
 });
+
+/** Who says that this is a pipeline: people (a filled square) or weir alone (a hollow one). */
+export function Origin({ declared, word }: { declared: boolean; word?: boolean }) {
+  const says = declared ? 'declared' : 'found by weir, declared by nobody';
+  return (
+    <span className="origin mut" title={says}>
+      <svg width="9" height="9" viewBox="0 0 10 10" aria-hidden>
+        <rect
+          x="1.500"
+          y="1.500"
+          width="7"
+          height="7"
+          rx="1.500"
+          fill={declared ? 'currentColor' : 'none'}
+          stroke="currentColor"
+          strokeWidth="1.400"
+          strokeDasharray={declared ? undefined : '2 1.300'}
+        />
+      </svg>
+      <span className={word ? undefined : 'sr'}>{declared ? 'declared' : 'found'}</span>
+    </span>
+  );
+}
 
 /** Lost records; where their fate is unknown, at most how many. */
 function LostCell({ row }: { row: PipelineRow }) {

@@ -47,6 +47,7 @@ export function Ribbon({
   zone,
   width = 270,
   height = 22,
+  fill,
 }: {
   cells: readonly RibbonCell[];
   /** What the ribbon spans, Unix ms. */
@@ -55,6 +56,8 @@ export function Ribbon({
   zone: string;
   width?: number;
   height?: number;
+  /** Take all the width there is. */
+  fill?: boolean;
 }) {
   const id = useId();
   const parts = buckets(cells, from, to);
@@ -63,7 +66,7 @@ export function Ribbon({
   return (
     <svg
       viewBox={`0 0 ${width} ${height}`}
-      width={width}
+      width={fill ? '100%' : width}
       height={height}
       preserveAspectRatio="none"
       role="img"

@@ -9,6 +9,9 @@ export function useRows(length: number, open: (index: number) => void, start = -
     (to: number) => {
       if (length === 0) return;
       const next = Math.max(0, Math.min(length - 1, to));
+      // From now on Enter is for the row, no longer for the tab or button that was pressed last.
+      const focused = document.activeElement;
+      if (focused instanceof HTMLElement && focused.matches('button, a')) focused.blur();
       setCursor(next);
       requestAnimationFrame(() => document.querySelector(`[data-row="${next}"]`)?.scrollIntoView({ block: 'nearest' }));
     },

@@ -1,5 +1,5 @@
 // The states of a screen that are not the answer itself: loading, empty, error, stale (product.md 4.4).
-import type { ReactNode } from 'react';
+import { type ReactNode, useRef } from 'react';
 import { ApiError } from '../api/client';
 import type { Completeness } from '../api/types';
 import { list } from '../api/types';
@@ -114,7 +114,11 @@ export function Screen<T>({
   bones: number[];
   children: (data: T) => ReactNode;
 }) {
-  const { data, error } = answer;
+  const { data } = answer;
+  // A question that failed and is asked again has no error for a moment: the screen must not blink.
+  const last = useRef({ what, error: answer.error });
+  if (data !== undefined || answer.error || last.current.what !== what) last.current = { what, error: answer.error };
+  const { error } = last.current;
   if (data === undefined) {
     if (error instanceof ApiError && (error.status === 401 || error.status === 403)) return <NotAllowed what={what} />;
     if (error) return <Failure error={error} what={what} retry={answer.refetch} />;

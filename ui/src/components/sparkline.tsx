@@ -5,7 +5,7 @@ import { toneOf } from './state';
 const W = 96;
 const H = 24;
 
-export function Sparkline({ values, state }: { values: readonly number[]; state: string }) {
+export function Sparkline({ values, state, trend }: { values: readonly number[]; state: string; trend?: string }) {
   const known = values.filter((v) => v >= 0);
   if (known.length < 2) return <span className="mut">–</span>;
   const max = Math.max(...known, 1e-9);
@@ -24,7 +24,7 @@ export function Sparkline({ values, state }: { values: readonly number[]; state:
     pen = true;
   });
   const last = values[values.length - 1] ?? -1;
-  const label = `lag over the last hour: at most ${duration(max)}, now ${last < 0 ? 'not known' : duration(last)}`;
+  const label = `lag over the last hour: at most ${duration(max)}, now ${last < 0 ? 'not known' : duration(last)}${trend && trend !== 'unknown' ? `, ${trend}` : ''}`;
   return (
     <svg width={W} height={H} role="img" aria-label={label}>
       <path

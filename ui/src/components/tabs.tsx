@@ -1,4 +1,4 @@
-import { type KeyboardEvent, type ReactNode, useRef } from 'react';
+import { type KeyboardEvent, type ReactNode, useEffect, useRef } from 'react';
 
 /** Tabs with arrow keys; the panel is named by its tab. */
 export function Tabs({
@@ -15,6 +15,12 @@ export function Tabs({
   children: ReactNode;
 }) {
   const bar = useRef<HTMLDivElement>(null);
+  // On a narrow window the chosen tab must be in sight.
+  useEffect(() => {
+    const b = bar.current;
+    const on = b?.children[tabs.indexOf(value)] as HTMLElement | undefined;
+    if (b && on) b.scrollLeft = on.offsetLeft - b.offsetLeft - (b.clientWidth - on.clientWidth) / 2;
+  }, [value, tabs]);
   const move = (event: KeyboardEvent) => {
     const step = event.key === 'ArrowRight' ? 1 : event.key === 'ArrowLeft' ? -1 : 0;
     if (!step) return;

@@ -1,6 +1,6 @@
 import { useState } from 'react';
 import { keysOff, setKeysOff } from '../components/keys';
-import { Modal } from './modal';
+import { Modal } from '../components/modal';
 import { PAGES } from './pages';
 
 const GENERAL: [string[], string][] = [
@@ -11,6 +11,7 @@ const GENERAL: [string[], string][] = [
   [['Esc'], 'back, close'],
   [['[', ']'], 'earlier, later'],
   [['+', '-'], 'zoom in, zoom out'],
+  [['c'], 'compare a pipeline with yesterday, last week'],
   [['l'], 'live on or off'],
   [['u'], 'UTC or local time'],
   [['d'], 'dark or light'],

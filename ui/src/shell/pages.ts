@@ -10,6 +10,7 @@ export interface Page {
 export const PAGES: readonly Page[] = [
   { path: '/', name: 'Now', key: 'n', says: 'is anything wrong, what first' },
   { path: '/pipelines', name: 'Pipelines', key: 'p', says: 'which one is late, is it getting worse' },
+  { path: '/groups', name: 'Groups', key: 'g', says: 'which consumer group is behind' },
   { path: '/loss', name: 'Loss', key: 'l', says: 'what was lost, where, since when' },
   { path: '/alerts', name: 'Alerts', key: 'a', says: 'what fires' },
   { path: '/explore', name: 'Explore', key: 'e', says: 'a free question in PromQL' },
@@ -18,7 +19,7 @@ export const PAGES: readonly Page[] = [
 ];
 
 /** The range a page shows when the URL names none. */
-export const defaultRange = (path: string): string => (path.startsWith('/loss') ? 'now-24h' : 'now-1h');
+export const defaultRange = (path: string): string => (path === '/loss' ? 'now-24h' : 'now-1h');
 
 export const isUnder = (path: string, page: string): boolean =>
   page === '/'
@@ -27,3 +28,12 @@ export const isUnder = (path: string, page: string): boolean =>
       path.startsWith(`${page}/`) ||
       (page === '/pipelines' && path.startsWith('/p/')) ||
       (page === '/traces' && path.startsWith('/t/'));
+
+/** Where Escape leads from a page that was opened by its link; empty for the pages of the rail. */
+export function parentOf(path: string): string {
+  const stage = /^(\/p\/[^/]+)\/stage\//.exec(path);
+  if (stage) return stage[1] as string;
+  if (path.startsWith('/p/')) return '/pipelines';
+  if (path.startsWith('/t/')) return '/traces';
+  return path.startsWith('/loss/') ? '/loss' : '';
+}

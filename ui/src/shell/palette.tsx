@@ -1,9 +1,9 @@
 import { useId, useState } from 'react';
 import { usePipelines } from '../api/hooks';
 import { list } from '../api/types';
+import { Modal } from '../components/modal';
 import { State } from '../components/state';
 import { useGo } from '../state/use-view';
-import { Modal } from './modal';
 import { PAGES } from './pages';
 
 interface Command {

@@ -11,7 +11,7 @@ import { toggleTheme } from '../state/theme';
 import { useGo, useView } from '../state/use-view';
 import { absolute, encode, stringify } from '../state/view';
 import { Help } from './help';
-import { defaultRange, PAGES } from './pages';
+import { defaultRange, PAGES, parentOf } from './pages';
 import { Palette } from './palette';
 import { Rail } from './rail';
 import './shell.css';
@@ -73,7 +73,10 @@ export function Shell() {
       '-': () => shift(0, 2),
       Escape: () => {
         if (rail) setRail(false);
-        else if (path.startsWith('/p/') || path.startsWith('/t/')) router.history.back();
+        else if (parentOf(path)) {
+          if (router.history.canGoBack()) router.history.back();
+          else go(parentOf(path));
+        }
       },
     },
     { frame: true },

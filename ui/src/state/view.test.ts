@@ -16,7 +16,8 @@ describe('the codec', () => {
       { q: 'sum by (door) (rate(weir_x{a="b & c",d=~"e+f|%"}[1m])) > 0' },
       { sel: 'transport/clicks/sink-es → clicks-2026', w: '1764081600' },
       { service: 'enrich', name: 'process orders', attr: 'a=b=c', min: '250ms', max: '2m', error: true },
-      { tab: 'partitions', state: 'LATE', f: 'ord', sort: 'lag' },
+      { tab: 'partitions', state: 'LATE', f: 'ord', sort: 'lag', grp: 'orders~enrich', sys: 'kafka' },
+      { cmp: '1d', wi: 'consumers:6,rate:1.5' },
     ];
     for (const v of views) expect(through({ ...DEFAULT, ...v })).toEqual({ ...DEFAULT, ...v });
   });
@@ -40,7 +41,7 @@ describe('the codec', () => {
     expect(decode({ from: 'yesterday', to: 'now' }).from).toBe('');
     expect(decode({ from: 'now', to: 'now-1h' }).from).toBe('');
     expect(decode({ tz: 'Mars/Olympus' }).tz).toBe('local');
-    expect(decode({ live: 'maybe', error: 'yes', w: '12x' })).toEqual(DEFAULT);
+    expect(decode({ live: 'maybe', error: 'yes', w: '12x', cmp: 'yesterday' })).toEqual(DEFAULT);
     expect(decode({ nonsense: '1' })).toEqual(DEFAULT);
     expect(decode({ q: 'x'.repeat(100_000) }).q.length).toBe(8000);
   });

@@ -1,7 +1,7 @@
 // The codec between the URL's query and the view of a page. Everything a reader can choose is in
 // it, so that a copied link shows the same thing. Defaults are left out of the URL; what cannot be
 // read is dropped, so that an old or mistyped link still opens.
-import { parseTime, resolve, validZone } from '../lib/time';
+import { parseSpan, parseTime, resolve, validZone } from '../lib/time';
 
 /** The whole view; a page uses the fields it knows. Empty string = not chosen. */
 export interface View {
@@ -23,6 +23,14 @@ export interface View {
   /** Chosen window of the ledger, Unix s. */
   w: string;
   sort: string;
+  /** How far back the chart is compared with, `1d`. */
+  cmp: string;
+  /** A what-if: `consumers:6,rate:1.5`; `open` with nothing changed. */
+  wi: string;
+  /** Destination and group, `orders~enrich`. */
+  grp: string;
+  /** Messaging system of a list. */
+  sys: string;
   /** Trace search. */
   service: string;
   name: string;
@@ -44,6 +52,10 @@ export const DEFAULT: View = {
   sel: '',
   w: '',
   sort: '',
+  cmp: '',
+  wi: '',
+  grp: '',
+  sys: '',
   service: '',
   name: '',
   attr: '',
@@ -55,7 +67,24 @@ export const DEFAULT: View = {
 export type Search = Record<string, string>;
 
 const MAX = 8000;
-const TEXT = ['q', 'tab', 'state', 'f', 'sel', 'w', 'sort', 'service', 'name', 'attr', 'min', 'max'] as const;
+const TEXT = [
+  'q',
+  'tab',
+  'state',
+  'f',
+  'sel',
+  'w',
+  'sort',
+  'cmp',
+  'wi',
+  'grp',
+  'sys',
+  'service',
+  'name',
+  'attr',
+  'min',
+  'max',
+] as const;
 
 /** Reads a query; anything unreadable becomes the default. */
 export function decode(search: Search): View {
@@ -77,6 +106,7 @@ export function decode(search: Search): View {
     if (t) v[k] = t.slice(0, MAX);
   }
   if (v.w && !/^\d+$/.test(v.w)) v.w = '';
+  if (v.cmp && parseSpan(v.cmp) === undefined) v.cmp = '';
   return v;
 }
 

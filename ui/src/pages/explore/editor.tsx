@@ -1,49 +1,13 @@
-// The PromQL editor. It lives in a shadow root, because there CodeMirror uses adopted style sheets,
-// and the content security policy can forbid inline styles everywhere.
+// The PromQL editor.
 import { autocompletion, closeBrackets, closeBracketsKeymap, completionKeymap } from '@codemirror/autocomplete';
 import { defaultKeymap, history, historyKeymap } from '@codemirror/commands';
-import { bracketMatching, HighlightStyle, syntaxHighlighting } from '@codemirror/language';
+import { bracketMatching, syntaxHighlighting } from '@codemirror/language';
 import { lintKeymap } from '@codemirror/lint';
 import { EditorState, Prec } from '@codemirror/state';
 import { EditorView, keymap, placeholder } from '@codemirror/view';
-import { tags } from '@lezer/highlight';
 import { PromQLExtension } from '@prometheus-io/codemirror-promql';
 import { useEffect, useRef } from 'react';
-
-const colours = HighlightStyle.define([
-  { tag: [tags.keyword, tags.modifier, tags.operatorKeyword], color: 'var(--s2)' },
-  { tag: [tags.function(tags.variableName), tags.standard(tags.variableName)], color: 'var(--acc-t)' },
-  { tag: [tags.string, tags.special(tags.string)], color: 'var(--s3)' },
-  { tag: [tags.number, tags.literal], color: 'var(--s4)' },
-  { tag: tags.labelName, color: 'var(--ink)', fontWeight: '600' },
-  { tag: tags.comment, color: 'var(--mut)' },
-]);
-
-const theme = EditorView.theme({
-  '&': { fontSize: '13px', color: 'var(--ink)', backgroundColor: 'transparent' },
-  '&.cm-focused': { outline: 'none' },
-  '.cm-content': { fontFamily: 'var(--mono)', caretColor: 'var(--ink)', padding: '7px 0' },
-  '.cm-cursor': { borderLeftColor: 'var(--ink)' },
-  '.cm-placeholder': { color: 'var(--mut)' },
-  '&.cm-focused .cm-selectionBackground, .cm-selectionBackground, ::selection': {
-    backgroundColor: 'var(--okb) !important',
-  },
-  '.cm-tooltip': {
-    backgroundColor: 'var(--panel)',
-    border: '1px solid var(--line)',
-    borderRadius: '8px',
-    boxShadow: 'var(--shadow)',
-    overflow: 'hidden',
-  },
-  '.cm-tooltip-autocomplete ul': { fontFamily: 'var(--mono)', fontSize: '12px', maxHeight: '260px' },
-  '.cm-tooltip-autocomplete ul li': { padding: '3px 8px' },
-  '.cm-tooltip-autocomplete ul li[aria-selected]': { backgroundColor: 'var(--okb)', color: 'var(--ink)' },
-  '.cm-completionDetail': { color: 'var(--mut)', fontStyle: 'normal', marginLeft: '1em' },
-  '.cm-completionMatchedText': { textDecoration: 'none', fontWeight: '700' },
-  '.cm-completionInfo': { padding: '6px 10px', maxWidth: '320px', fontFamily: 'var(--sans)' },
-  '.cm-matchingBracket': { backgroundColor: 'var(--okb) !important', outline: '1px solid var(--acc)' },
-  '.cm-diagnostic': { fontFamily: 'var(--sans)', padding: '5px 10px' },
-});
+import { colours, rootIn, theme } from '../../components/editor/look';
 
 interface Props {
   value: string;
@@ -61,9 +25,7 @@ export default function Editor({ value, onChange, run }: Props) {
   useEffect(() => {
     const outer = host.current;
     if (!outer) return;
-    const root = outer.shadowRoot ?? outer.attachShadow({ mode: 'open' });
-    const parent = document.createElement('div');
-    root.replaceChildren(parent);
+    const { root, parent } = rootIn(outer);
     const view = new EditorView({
       parent,
       root,

@@ -1,30 +1,33 @@
 // One row of the ledger: the balance of a window (or of the whole range), why we say so, examples.
 import { useId } from 'react';
 import { useLossDetail } from '../../api/hooks';
-import { type LossDetail, type LossRow, type LossWindow, list } from '../../api/types';
-import { CopyButton } from '../../components/copy-button';
+import { type Incident, type LossDetail, type LossRow, type LossWindow, list } from '../../api/types';
+import { Balances, Revised } from '../../components/balances';
+import { Examples } from '../../components/examples';
+import { incidentPath } from '../../components/incident-list';
 import { Go } from '../../components/link';
-import { evidence } from '../../components/loss-table';
+
 import { Hatch } from '../../components/ribbon';
 import { Screen } from '../../components/screen';
 import { State } from '../../components/state';
 import { count, percent } from '../../lib/format';
-import { clock, clockSeconds, full } from '../../lib/time';
+import { clock, clockSeconds } from '../../lib/time';
+import { evidence } from '../../lib/words';
 import { useRange, useView } from '../../state/use-view';
 import './loss.css';
 
-export function Detail({ row }: { row: LossRow }) {
+export function Detail({ row, incident }: { row: LossRow; incident?: Incident }) {
   const [view] = useView();
   const range = useRange(view, 'now-24h');
   const answer = useLossDetail(row.id, range.key, range.now, view.live && range.relative);
   return (
     <Screen answer={answer} what={`the balance of ${row.where}`} bones={[320]}>
-      {(data) => <Panels data={data} row={row} />}
+      {(data) => <Panels data={data} row={row} incident={incident} />}
     </Screen>
   );
 }
 
-function Panels({ data, row }: { data: LossDetail; row: LossRow }) {
+function Panels({ data, row, incident }: { data: LossDetail; row: LossRow; incident?: Incident }) {
   const [view, set] = useView();
   const windows = list(data.windows);
   const named = windows.find((w) => String(w.window) === view.w);
@@ -47,7 +50,7 @@ function Panels({ data, row }: { data: LossDetail; row: LossRow }) {
               {shown.settled
                 ? `settled ${shown.settled_at > 0 ? clockSeconds(shown.settled_at, view.tz) : ''}`
                 : 'not settled yet'}
-              {shown.revision > 1 ? `, revised ${shown.revision - 1} ×` : ''}
+              {shown.revision > 1 ? <Revised n={shown.revision - 1} /> : null}
             </span>
           ) : null}
           <span className="grow" />
@@ -55,12 +58,19 @@ function Panels({ data, row }: { data: LossDetail; row: LossRow }) {
         </div>
         {shown ? <Bars w={shown} /> : <p className="mut">No window of this row lies in the range.</p>}
         {windows.length > 0 ? (
-          <Windows
-            windows={windows}
-            shown={shown}
-            zone={view.tz}
-            choose={(w) => set({ w: String(w.window), sel: row.id })}
-          />
+          <details className="windows" open>
+            <summary>
+              All windows <span className="mut">newest first</span>
+            </summary>
+            <Balances
+              windows={windows}
+              zone={view.tz}
+              label="Windows"
+              short
+              shown={shown}
+              choose={(w) => set({ w: String(w.window), sel: row.id })}
+            />
+          </details>
         ) : null}
       </section>
       <section className="card pad why" aria-label="Why we say so">
@@ -79,21 +89,16 @@ function Panels({ data, row }: { data: LossDetail; row: LossRow }) {
           {row.confidence > 0 ? `, confidence ${percent(row.confidence)}` : ''}
           {row.class ? `, class ${row.class}` : ''}.
         </p>
-        {examples.length > 0 ? (
-          <>
-            <h2>Missing ids</h2>
-            <ul className="ids mono">
-              {examples.slice(0, 12).map((e) => (
-                <li key={e}>{/^[0-9a-f]{32}$/.test(e) ? <Go to={`/t/${e}`}>trace {e}</Go> : e}</li>
-              ))}
-            </ul>
-          </>
-        ) : null}
+        {examples.length > 0 ? <Examples ids={examples} /> : null}
         <div className="row">
           <Go to={`/p/${encodeURIComponent(row.pipeline)}`} className="btn">
             Open the pipeline
           </Go>
-          {examples.length > 0 ? <CopyButton text={examples.join('\n')} label="Copy the ids" /> : null}
+          {incident ? (
+            <Go to={incidentPath(incident.id)} className="btn p">
+              Open the incident
+            </Go>
+          ) : null}
         </div>
       </section>
     </div>
@@ -107,7 +112,7 @@ function Bars({ w }: { w: LossWindow }) {
     { name: 'In', n: w.up, fill: 'var(--s1)' },
     { name: 'Out', n: w.down, fill: 'var(--s3)' },
     { name: 'Filtered', n: w.filtered, fill: 'var(--mut)' },
-    { name: 'Dead-lettered', n: w.dlq, fill: 'var(--mut)' },
+    { name: 'Dead letters', n: w.dlq, fill: 'var(--mut)' },
     { name: 'Dropped, with a reason', n: w.dropped, fill: 'var(--late)', hide: w.dropped === 0 },
     { name: 'In flight', n: w.in_flight, fill: 'var(--mut)' },
     { name: 'Lost', n: w.lost, fill: `url(#${id})` },
@@ -140,68 +145,5 @@ function Bars({ w }: { w: LossWindow }) {
           </div>
         ))}
     </dl>
-  );
-}
-
-const MOST = 60;
-
-function Windows({
-  windows,
-  shown,
-  zone,
-  choose,
-}: {
-  windows: readonly LossWindow[];
-  shown: LossWindow | undefined;
-  zone: string;
-  choose: (w: LossWindow) => void;
-}) {
-  return (
-    <details className="windows">
-      <summary>
-        All windows{' '}
-        <span className="mut">newest first{windows.length > MOST ? `, ${MOST} of ${windows.length}` : ''}</span>
-      </summary>
-      <div
-        className="scroll"
-        style={{ maxHeight: 260, overflowY: 'auto' }}
-        tabIndex={0}
-        role="region"
-        aria-label="Windows"
-      >
-        <table className="dense" aria-label="Windows">
-          <thead>
-            <tr>
-              <th scope="col" className="l">
-                Window
-              </th>
-              <th scope="col" className="l">
-                Verdict
-              </th>
-              <th scope="col">In</th>
-              <th scope="col">Out</th>
-              <th scope="col">Lost</th>
-            </tr>
-          </thead>
-          <tbody>
-            {windows.slice(0, MOST).map((w) => (
-              <tr key={w.window} className={w === shown ? 'sel' : undefined}>
-                <td className="l">
-                  <button type="button" className="ghost" aria-pressed={w === shown} onClick={() => choose(w)}>
-                    {full(w.window * 1000, zone)}
-                  </button>
-                </td>
-                <td className="l">
-                  <State state={w.verdict} />
-                </td>
-                <td>{count(w.up)}</td>
-                <td>{count(w.down)}</td>
-                <td className={w.lost > 0 ? 'bad' : undefined}>{w.settled ? count(w.lost) : '–'}</td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </div>
-    </details>
   );
 }

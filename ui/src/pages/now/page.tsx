@@ -1,15 +1,20 @@
 // Is anything wrong, and what first?
-import { useAlerts, useNow } from '../../api/hooks';
-import { type Alert, type Change, type LossRow, list, type Now } from '../../api/types';
+import { useAlerts, useIncidents, useNow } from '../../api/hooks';
+import { type Alert, type Change, type Incident, type LossRow, list, type Now } from '../../api/types';
+import { ChangeList } from '../../components/changes';
 import { useClock } from '../../components/clock';
+import { IncidentLines } from '../../components/incident-list';
 import { Go } from '../../components/link';
+import { LossLines } from '../../components/loss-lines';
+import { NoteButton } from '../../components/note-button';
 import { PipelinesTable } from '../../components/pipelines-table';
+import { RetentionWarning } from '../../components/retention-warning';
 import { useRows } from '../../components/rows';
 import { Partial, Screen } from '../../components/screen';
 import { State, toneOf } from '../../components/state';
 import { useTitle } from '../../components/title';
-import { count, duration, percent } from '../../lib/format';
-import { when } from '../../lib/time';
+import { duration } from '../../lib/format';
+import { resolve, when } from '../../lib/time';
 import { useGo, useView } from '../../state/use-view';
 
 export function NowPage() {
@@ -44,6 +49,7 @@ function Content({ data }: { data: Now }) {
         </b>
       </div>
       <Partial completeness={data.completeness} />
+      <RetentionWarning rows={worst} />
       <section className="card" aria-label="Worst pipelines">
         <div className="row card-head">
           <h2>Worst pipelines</h2>
@@ -58,8 +64,8 @@ function Content({ data }: { data: Now }) {
       </section>
       <div className="cols three">
         <Alerts alerts={firing} zone={view.tz} />
-        <Losses losses={losses} zone={view.tz} />
-        {changes.length > 0 ? <Changes changes={changes} zone={view.tz} /> : null}
+        <Losses losses={losses} zone={view.tz} live={view.live} />
+        <Changes changes={changes} zone={view.tz} />
       </div>
     </>
   );
@@ -92,57 +98,41 @@ function Alerts({ alerts, zone }: { alerts: readonly Alert[]; zone: string }) {
   );
 }
 
-function Losses({ losses, zone }: { losses: readonly LossRow[]; zone: string }) {
-  const now = Date.now();
+/** Incidents of the last day, those that go on first; the ledger's rows where no incidents are told. */
+function Losses({ losses, zone, live }: { losses: readonly LossRow[]; zone: string; live: boolean }) {
+  const range = () => resolve('now-24h', 'now', Date.now());
+  const answer = useIncidents('now-24h..now', range, '', live, true);
+  const all = list(answer.data?.incidents);
+  const rank = (i: Incident) => (i.still ? 0 : 2) + (i.lost > 0 ? 0 : 1);
+  const incidents = [...all].sort((a, b) => rank(a) - rank(b)).slice(0, 5);
+  const still = all.filter((i) => i.still && i.lost > 0).length;
+  const none = incidents.length === 0 && losses.length === 0;
   return (
     <section className="card" aria-label="Losses">
-      <div className="row card-head">
+      <div className="row card-head base">
         <h2>Losses, last 24 h</h2>
+        <span className="mut">{still > 0 ? `${still} still going on` : ''}</span>
         <span className="grow" />
         <Go to="/loss">The ledger</Go>
       </div>
-      {losses.length === 0 ? (
-        <p className="pad mut">None found. What weir cannot know is in the ledger as unknown.</p>
-      ) : null}
-      <ul className="lines">
-        {losses.slice(0, 5).map((l) => (
-          <li key={l.id}>
-            <State state={l.verdict} />
-            <span className="line-text">
-              <Go to="/loss" view={{ sel: l.id }}>
-                {l.pipeline}: {l.where}
-              </Go>
-              <span className="mut">
-                {l.since == null ? '' : `since ${when(l.since * 1000, zone, now)}`}
-                {l.still ? ', still' : ''} {l.class ? `· ${l.class}` : ''}
-              </span>
-            </span>
-            <span className="line-num">
-              <b className={l.lost > 0 ? 'bad' : 'mut'}>{l.lost > 0 ? count(l.lost) : `≤ ${count(l.bound)}`}</b>
-              <span className="mut">{l.share == null ? '' : percent(l.share)}</span>
-            </span>
-          </li>
-        ))}
-      </ul>
+      {none ? <p className="pad mut">None found. What weir cannot know is in the ledger as unknown.</p> : null}
+      {incidents.length > 0 ? <IncidentLines rows={incidents} zone={zone} /> : <LossLines rows={losses} zone={zone} />}
     </section>
   );
 }
 
 function Changes({ changes, zone }: { changes: readonly Change[]; zone: string }) {
-  const now = Date.now();
   return (
     <section className="card" aria-label="Changes">
       <div className="row card-head">
         <h2>Last changes</h2>
+        <span className="grow" />
+        <NoteButton pipeline="" className="ghost" />
       </div>
-      <ul className="lines">
-        {changes.slice(0, 6).map((c) => (
-          <li key={`${c.at}${c.text}`}>
-            <span className="mut num">{when(c.at, zone, now)}</span>
-            <span className="line-text">{c.text}</span>
-          </li>
-        ))}
-      </ul>
+      {changes.length === 0 ? (
+        <p className="pad mut">None seen: no deploy, restart or note in the last hours.</p>
+      ) : null}
+      <ChangeList changes={changes.slice(0, 6)} zone={zone} />
     </section>
   );
 }

@@ -8,11 +8,13 @@ export function NodePanel({
   node,
   edges,
   nodes,
+  pipeline,
   close,
 }: {
   node: FlowNode;
   edges: readonly Edge[];
   nodes: readonly FlowNode[];
+  pipeline: string;
   close: () => void;
 }) {
   const isQueue = node.kind === 'queue';
@@ -47,10 +49,25 @@ export function NodePanel({
         <span className="mut">{node.kind}</span>
         <State state={node.state} />
         <span className="grow" />
-        {isQueue ? null : (
-          <Go to="/traces" view={{ service: node.name }} className="btn">
-            Traces
-          </Go>
+        {isQueue ? (
+          readers[0] ? (
+            <Go
+              to={`/p/${encodeURIComponent(pipeline)}`}
+              view={{ tab: 'partitions', grp: `${node.name}~${readers[0].group}` }}
+              className="btn"
+            >
+              Partitions
+            </Go>
+          ) : null
+        ) : (
+          <>
+            <Go to={`/p/${encodeURIComponent(pipeline)}/stage/${encodeURIComponent(node.name)}`} className="btn">
+              Open the stage
+            </Go>
+            <Go to="/traces" view={{ service: node.name }} className="btn">
+              Traces
+            </Go>
+          </>
         )}
         <button type="button" className="btn" onClick={close}>
           Close

@@ -1,17 +1,20 @@
 // Where is the data stuck?
 import { useParams } from '@tanstack/react-router';
+import { lazy, Suspense } from 'react';
 import { ApiError } from '../../api/client';
-import { useAlerts, useLoss, usePipeline, usePipelines, useTraces } from '../../api/hooks';
+import { useAlerts, useLoss, usePipeline, usePipelines } from '../../api/hooks';
 import { type Edge, list, type Pipeline } from '../../api/types';
+import { CauseCard } from '../../components/cause';
 import { useClock } from '../../components/clock';
 import { Go } from '../../components/link';
-import { NothingMatches, Partial, Screen } from '../../components/screen';
-import { State, toneOf } from '../../components/state';
+import { Origin } from '../../components/pipelines-table';
+import { NothingMatches, Partial, Screen, Skeleton } from '../../components/screen';
+import { State } from '../../components/state';
 import { Tabs } from '../../components/tabs';
 import { useTitle } from '../../components/title';
 import { duration } from '../../lib/format';
 import { resolve, when } from '../../lib/time';
-import { useRange, useView } from '../../state/use-view';
+import { useView } from '../../state/use-view';
 import { nearest } from '../pipelines/rows';
 import { History } from './history';
 import { FlowMap } from './map';
@@ -19,7 +22,11 @@ import { NodePanel } from './node-panel';
 import { Partitions } from './partitions';
 import './pipeline.css';
 import { Stages } from './stages';
-import { AlertsTab, LossTab, TracesTab } from './tabs';
+import { AlertsTab, LossTab } from './tabs';
+import { TracesTab } from './traces';
+
+// The editor is heavy; it comes with its tab.
+const ConfigTab = lazy(() => import('./config/tab'));
 
 export function PipelinePage() {
   const { id } = useParams({ strict: false }) as { id: string };
@@ -50,60 +57,64 @@ function NoSuchPipeline({ id }: { id: string }) {
 }
 
 const DAY = 86_400_000;
+const TABS = ['Map', 'Stages', 'Partitions', 'Traces', 'Loss', 'Alerts', 'Config'] as const;
 
 function Content({ data, id }: { data: Pipeline; id: string }) {
   const [view, set] = useView();
-  const range = useRange(view, 'now-1h');
   const nodes = list(data.nodes);
   const edges = list(data.edges) as readonly Edge[];
   const stages = list(data.stages);
   const partitions = list(data.partitions);
-  const stage = data.slowest || nodes.find((n) => n.kind === 'stage')?.name || '';
-  const traces = useTraces(range.key, range.now, { service: stage, limit: 20 }, false, stage !== '');
   const dayRange = () => resolve('now-24h', 'now', Date.now());
   const loss = useLoss('now-24h..now', dayRange, id, view.live, true);
   const alerts = list(useAlerts(view.live).data?.alerts).filter((a) => a.pipeline === id);
   const lossRows = list(loss.data?.rows);
-  const traceRows = list(traces.data?.traces);
-  const tabs = [
-    'Map',
-    ...(stages.length > 0 ? ['Stages'] : []),
-    ...(partitions.length > 0 ? ['Partitions'] : []),
-    ...(traceRows.length > 0 ? ['Traces'] : []),
-    ...(lossRows.length > 0 ? ['Loss'] : []),
-    ...(alerts.length > 0 ? ['Alerts'] : []),
-  ];
-  const wanted = tabs.find((t) => t.toLowerCase() === view.tab);
-  const tab = wanted ?? 'Map';
+  const empty: Partial<Record<(typeof TABS)[number], boolean>> = {
+    Stages: stages.length === 0,
+    Partitions: partitions.length === 0,
+    Traces: stages.length === 0,
+    Loss: lossRows.length === 0,
+    Alerts: alerts.length === 0,
+  };
+  const tabs = TABS.filter((t) => !empty[t]);
+  const tab = tabs.find((t) => t.toLowerCase() === view.tab) ?? 'Map';
   const node = nodes.find((n) => n.id === view.sel);
   return (
     <>
       <Head data={data} id={id} />
-      {data.sentence ? (
-        <div className={`card pad banner ${toneOf(data.state)}`}>
-          <b>{firstSentence(data.sentence)}</b> {restOf(data.sentence)}{' '}
-          {data.evidence ? <span className="mut">Evidence: {data.evidence}.</span> : null}
-        </div>
-      ) : null}
+      <CauseCard
+        cause={data.cause}
+        sentence={data.sentence}
+        state={data.state}
+        since={data.since}
+        more={data.evidence ? `Evidence: ${data.evidence}.` : null}
+      />
       <Partial completeness={data.completeness} />
       {nodes.length > 0 ? (
         <section className="card pad" aria-label="Map">
           <FlowMap nodes={nodes} edges={edges} chosen={view.sel} choose={(sel) => set({ sel })} />
-          {node ? <NodePanel node={node} edges={edges} nodes={nodes} close={() => set({ sel: '' })} /> : null}
+          {node ? (
+            <NodePanel node={node} edges={edges} nodes={nodes} pipeline={id} close={() => set({ sel: '' })} />
+          ) : null}
         </section>
       ) : null}
       <Tabs
         label="Views of the pipeline"
         tabs={tabs}
         value={tab}
-        onChange={(t) => set({ tab: t === 'Map' ? '' : t.toLowerCase() })}
+        onChange={(t) => set({ tab: t === 'Map' ? '' : t.toLowerCase(), sort: '', state: '' })}
       >
         {tab === 'Map' ? <History data={data} id={id} /> : null}
-        {tab === 'Stages' ? <Stages rows={stages} /> : null}
-        {tab === 'Partitions' ? <Partitions rows={partitions} /> : null}
-        {tab === 'Traces' ? <TracesTab rows={traceRows} service={stage} /> : null}
+        {tab === 'Stages' ? <Stages rows={stages} latency={list(data.latency)} id={id} /> : null}
+        {tab === 'Partitions' ? <Partitions rows={partitions} id={id} /> : null}
+        {tab === 'Traces' ? <TracesTab data={data} /> : null}
         {tab === 'Loss' ? <LossTab rows={lossRows} from={loss.data?.from ?? 0} to={loss.data?.to ?? 0} /> : null}
         {tab === 'Alerts' ? <AlertsTab rows={alerts} /> : null}
+        {tab === 'Config' ? (
+          <Suspense fallback={<Skeleton heights={[360]} label="Loading the declaration" />}>
+            <ConfigTab id={id} />
+          </Suspense>
+        ) : null}
       </Tabs>
     </>
   );
@@ -125,6 +136,7 @@ function Head({ data, id }: { data: Pipeline; id: string }) {
         <h1>{id}</h1>
       </nav>
       <State state={data.state} />
+      <Origin declared={data.declared} word />
       {age !== undefined && age * 1000 < 365 * DAY ? (
         <span className="mut">
           since {when(data.since, view.tz, now)}, {duration(age)}
@@ -141,11 +153,3 @@ function Head({ data, id }: { data: Pipeline; id: string }) {
     </div>
   );
 }
-
-// The full stop that ends a sentence has a space behind it; the one in "6.9 k/s" has not.
-const END = /[.:;](?=\s)/;
-const firstSentence = (s: string) => {
-  const i = s.search(END);
-  return i < 0 ? s : s.slice(0, i + 1);
-};
-const restOf = (s: string) => s.slice(firstSentence(s).length).trim();

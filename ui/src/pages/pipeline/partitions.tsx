@@ -1,93 +1,45 @@
-// Partitions as each group reads them: skew shows as one long bar among short ones.
+// One destination at a time, as one group reads it; a choice where there are several.
+import { useMemo } from 'react';
 import type { PartitionRow } from '../../api/types';
-import { Scroll } from '../../components/scroll';
-import { State, toneOf } from '../../components/state';
-import { count, duration, percent } from '../../lib/format';
+import { PartitionView } from '../../components/partition-view';
+import { toneOf } from '../../components/state';
+import { useView } from '../../state/use-view';
+import { InputPick, keyOf } from './input-pick';
 
-const MOST = 500;
-
-export function Partitions({ rows }: { rows: readonly PartitionRow[] }) {
+/** Rows by destination and group, those with the largest backlog first. */
+export function inputsOf(rows: readonly PartitionRow[]): PartitionRow[][] {
   const groups = new Map<string, PartitionRow[]>();
-  for (const r of rows.slice(0, MOST)) {
-    const key = `${r.system} ${r.destination} → ${r.group || 'nobody'}`;
-    groups.set(key, [...(groups.get(key) ?? []), r]);
+  for (const r of rows) {
+    const key = keyOf(r);
+    const there = groups.get(key);
+    if (there) there.push(r);
+    else groups.set(key, [r]);
   }
-  return (
-    <>
-      {[...groups].map(([name, part]) => (
-        <Group key={name} name={name} rows={part} />
-      ))}
-      {rows.length > MOST ? (
-        <p className="mut">
-          {MOST} of {count(rows.length)} partitions are shown.
-        </p>
-      ) : null}
-    </>
-  );
+  const backlog = (g: PartitionRow[]) => g.reduce((n, r) => n + (r.lag?.messages ?? 0), 0);
+  return [...groups.values()].sort((a, b) => backlog(b) - backlog(a));
 }
 
-function Group({ name, rows }: { name: string; rows: readonly PartitionRow[] }) {
-  const total = rows.reduce((n, r) => n + (r.lag?.messages ?? 0), 0);
-  const most = Math.max(1, ...rows.map((r) => r.lag?.messages ?? 0));
+export function Partitions({ rows, id }: { rows: readonly PartitionRow[]; id: string }) {
+  const [view] = useView();
+  const all = useMemo(() => inputsOf(rows), [rows]);
+  const shown = all.find((g) => keyOf(g[0] as PartitionRow) === view.grp) ?? all[0];
+  const first = shown?.[0];
+  if (!shown || !first) return null;
   return (
-    <section className="card" aria-label={name}>
-      <div className="row card-head">
-        <h2>{name}</h2>
-        <span className="mut">{count(total)} records behind</span>
-      </div>
-      <Scroll label={name}>
-        <table className="dense" aria-label={name}>
-          <thead>
-            <tr>
-              <th scope="col" className="l">
-                State
-              </th>
-              <th scope="col">Partition</th>
-              <th scope="col">Lag</th>
-              <th scope="col">Records</th>
-              <th scope="col" className="l">
-                Share of the backlog
-              </th>
-              <th scope="col">Committed</th>
-              <th scope="col">End</th>
-              <th scope="col">Unacked</th>
-              <th scope="col">Redelivered</th>
-            </tr>
-          </thead>
-          <tbody>
-            {rows.map((r) => {
-              const n = r.lag?.messages;
-              return (
-                <tr key={r.partition}>
-                  <td className="l">
-                    <State state={r.state} />
-                  </td>
-                  <td>{r.partition}</td>
-                  <td>
-                    <b>{duration(r.lag?.seconds)}</b>
-                  </td>
-                  <td>{count(n)}</td>
-                  <td className="l">
-                    <svg width="120" height="10" aria-hidden>
-                      <rect
-                        width={n == null ? 0 : Math.max(1, (120 * n) / most)}
-                        height="10"
-                        rx="2"
-                        fill={toneOf(r.state) === 'late' ? 'var(--late)' : 'var(--s1)'}
-                      />
-                    </svg>{' '}
-                    <span className="mut">{n == null ? 'not known' : total > 0 ? percent(n / total) : ''}</span>
-                  </td>
-                  <td>{count(r.committed)}</td>
-                  <td>{count(r.end)}</td>
-                  <td>{count(r.pending)}</td>
-                  <td>{count(r.redelivered)}</td>
-                </tr>
-              );
-            })}
-          </tbody>
-        </table>
-      </Scroll>
-    </section>
+    <>
+      {all.length > 1 ? (
+        <div className="row">
+          <span className="mut">Reader</span>
+          <InputPick inputs={all.map((g) => g[0] as PartitionRow)} value={keyOf(first)} />
+        </div>
+      ) : null}
+      <PartitionView
+        pipeline={id}
+        destination={first.destination}
+        group={first.group}
+        rows={shown}
+        hot={shown.some((r) => toneOf(r.state) === 'late')}
+      />
+    </>
   );
 }

@@ -1,29 +1,10 @@
 // The tabs whose content lives on another page: a short form, and the way there.
-import type { Alert, LossRow, TraceRow } from '../../api/types';
-import { Go } from '../../components/link';
+import type { Alert, LossRow } from '../../api/types';
 import { LossTable } from '../../components/loss-table';
 import { State } from '../../components/state';
-import { TraceTable } from '../../components/trace-table';
 import { duration } from '../../lib/format';
 import { when } from '../../lib/time';
 import { useGo, useView } from '../../state/use-view';
-
-export function TracesTab({ rows, service }: { rows: readonly TraceRow[]; service: string }) {
-  const [view] = useView();
-  const go = useGo();
-  return (
-    <>
-      <div className="card">
-        <TraceTable rows={rows} zone={view.tz} cursor={-1} open={(t) => go(`/t/${t.id}`)} />
-      </div>
-      <p>
-        <Go to="/traces" view={{ service }}>
-          Search all traces through {service}
-        </Go>
-      </p>
-    </>
-  );
-}
 
 export function LossTab({ rows, from, to }: { rows: readonly LossRow[]; from: number; to: number }) {
   const [view] = useView();

@@ -1,15 +1,18 @@
 // Which pipeline is late, and is it getting worse?
-import { useMemo, useRef } from 'react';
+import { useMemo } from 'react';
 import { usePipelines } from '../../api/hooks';
 import { list, type PipelineRow, type Pipelines } from '../../api/types';
+import { FilterField } from '../../components/filter-field';
 import { useKeys } from '../../components/keys';
 import { PipelinesTable, type SortKey } from '../../components/pipelines-table';
+import { RetentionWarning } from '../../components/retention-warning';
+import { RowKeys } from '../../components/row-keys';
 import { useRows } from '../../components/rows';
 import { NothingMatches, NothingYet, Partial, Screen } from '../../components/screen';
 import { Segmented } from '../../components/segmented';
 import { useTitle } from '../../components/title';
 import { useGo, useView } from '../../state/use-view';
-import { countsSentence, filterRows, nearest, STATES, sortRows } from './rows';
+import { countsSentence, filterRows, nearest, sortRows, stateChoices } from './rows';
 
 const SNIPPET = () => `# count what goes in and out of a stage (statsd, UDP 8125)
 printf "weir.audit.in:1|c|#p:orders,st:enrich,dst:orders,g:enrich,ew:$(( $(date +%s) / 60 * 60 ))" | nc -u -w0 ${location.hostname} 8125
@@ -31,7 +34,6 @@ export function PipelinesPage() {
 function Content({ data }: { data: Pipelines }) {
   const [view, set] = useView();
   const go = useGo();
-  const filter = useRef<HTMLInputElement>(null);
   const all = list(data.pipelines);
   const shown = useMemo(
     () => sortRows(filterRows(all, view.state, view.f), view.sort as SortKey),
@@ -51,37 +53,22 @@ function Content({ data }: { data: Pipelines }) {
       </>
     );
   const counts = data.counts ?? {};
-  const choices = [
-    { value: '', label: `All ${all.length}` },
-    ...STATES.filter((s) => s.always || (counts[s.state] ?? 0) > 0).map((s) => ({
-      value: s.state,
-      label: `${s.word} ${counts[s.state] ?? 0}`,
-    })),
-  ];
   return (
     <>
       <div className="row base">
         <h1>Pipelines</h1>
         <span className="mut">{countsSentence(counts)}</span>
         <span className="grow" />
-        <Segmented label="State" choices={choices} value={view.state} onChange={(state) => set({ state })} />
-        <label className="field">
-          <span className="sr">Filter pipelines</span>
-          <input
-            data-filter
-            ref={filter}
-            value={view.f}
-            placeholder="Filter"
-            spellCheck={false}
-            onChange={(e) => set({ f: e.target.value })}
-            onKeyDown={(e) => {
-              if (e.key === 'Escape' || e.key === 'Enter') e.currentTarget.blur();
-            }}
-          />
-          <kbd>/</kbd>
-        </label>
+        <Segmented
+          label="State"
+          choices={stateChoices(counts, all.length)}
+          value={view.state}
+          onChange={(state) => set({ state })}
+        />
+        <FilterField label="Filter pipelines" />
       </div>
       <Partial completeness={data.completeness} />
+      <RetentionWarning rows={all} />
       <div className="card">
         {shown.length > 0 ? (
           <PipelinesTable
@@ -99,20 +86,7 @@ function Content({ data }: { data: Pipelines }) {
           />
         )}
       </div>
-      <div className="tip">
-        <span>
-          <kbd>j</kbd> <kbd>k</kbd> rows
-        </span>
-        <span>
-          <kbd>Enter</kbd> open
-        </span>
-        <span>
-          <kbd>/</kbd> filter
-        </span>
-        <span>
-          <kbd>?</kbd> all keys
-        </span>
-      </div>
+      <RowKeys />
     </>
   );
 }

@@ -45,3 +45,16 @@ it('offers names that begin alike', () => {
   expect(nearest(rows, 'ordesr')).toEqual(['orders']);
   expect(nearest(rows, 'zzz')).toEqual([]);
 });
+
+it('puts never, and the soonest deletion, first', () => {
+  const with_ = (id: string, lag: object, loss_in: number | null = null) =>
+    ({ ...row(id, 'OK', 1), lag: { seconds: 1, ...lag }, loss_in }) as PipelineRow;
+  const some = [
+    with_('idle', {}),
+    with_('soon', { drain: 60 }, 13_200),
+    with_('never', { drain_never: true }, 500),
+    with_('later', { drain: 900 }),
+  ];
+  expect(ids(sortRows(some, 'drain'))).toBe('never later soon idle');
+  expect(ids(sortRows(some, 'lossin'))).toBe('never soon idle later');
+});

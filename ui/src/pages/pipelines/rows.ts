@@ -1,6 +1,8 @@
 // Choosing and ordering the rows of the pipelines table.
 import type { PipelineRow } from '../../api/types';
 import type { SortKey } from '../../components/pipelines-table';
+import type { Choice } from '../../components/segmented';
+import { count } from '../../lib/format';
 
 export const STATES = [
   { state: 'LOSING', word: 'Losing', says: 'losing data', always: true },
@@ -14,8 +16,19 @@ export const STATES = [
 /** `2 losing data, 1 late, 1 unknown, 42 ok` */
 export function countsSentence(counts: Record<string, number>): string {
   return STATES.filter((s) => (counts[s.state] ?? 0) > 0)
-    .map((s) => `${counts[s.state]} ${s.says}`)
+    .map((s) => `${count(counts[s.state])} ${s.says}`)
     .join(', ');
+}
+
+/** Toggles by state: all, then each that matters or that is there. */
+export function stateChoices(counts: Record<string, number>, all: number): Choice[] {
+  return [
+    { value: '', label: `All ${count(all)}` },
+    ...STATES.filter((s) => s.always || (counts[s.state] ?? 0) > 0).map((s) => ({
+      value: s.state,
+      label: `${s.word} ${count(counts[s.state] ?? 0)}`,
+    })),
+  ];
 }
 
 export function filterRows(rows: readonly PipelineRow[], state: string, text: string): readonly PipelineRow[] {
@@ -30,6 +43,10 @@ export function filterRows(rows: readonly PipelineRow[], state: string, text: st
 const by: Record<Exclude<SortKey, '' | 'name'>, (r: PipelineRow) => number | null | undefined> = {
   freshness: (r) => r.freshness,
   lag: (r) => r.lag?.seconds,
+  drain: (r) => (r.lag?.drain_never ? Number.POSITIVE_INFINITY : (r.lag?.drain ?? -1)),
+  messages: (r) => r.lag?.messages,
+  // The soonest is the worst; most have none, and they are not unknown.
+  lossin: (r) => (r.loss_in == null ? Number.NEGATIVE_INFINITY : -r.loss_in),
   in: (r) => r.in,
   out: (r) => r.out,
   lost: (r) => r.lost_24h,
@@ -41,7 +58,8 @@ export function sortRows(rows: readonly PipelineRow[], key: SortKey): readonly P
   if (key === 'name') return [...rows].sort((a, b) => a.id.localeCompare(b.id));
   const value = by[key];
   if (!value) return rows;
-  return [...rows].sort((a, b) => (value(b) ?? Number.POSITIVE_INFINITY) - (value(a) ?? Number.POSITIVE_INFINITY) || 0);
+  const of = (r: PipelineRow) => value(r) ?? Number.POSITIVE_INFINITY;
+  return [...rows].sort((a, b) => (of(a) === of(b) ? 0 : of(b) - of(a)));
 }
 
 /** Up to three names that share the longest beginning with what was typed. */

@@ -105,6 +105,7 @@ const Row = memo(
     const s = model.spans[index] as SpanRow;
     const children = (model.end[index] as number) - index - 1;
     const failed = model.failed[index] === 1;
+    const joins = s.links?.length ?? 0;
     const width = to - from;
     const pos = (t: number) => ((t - from) / width) * 100;
     const left = pos(s.start);
@@ -153,6 +154,19 @@ const Row = memo(
           <span className="svc">{s.service}</span>
           <span className="mut">{s.name}</span>
           {failed ? <span className="bad">× failed</span> : null}
+          {joins > 1 ? (
+            <span className="mut joins" title={`A batch: ${joins} messages come together here`}>
+              <svg width="13" height="10" viewBox="0 0 13 10" aria-hidden>
+                <path
+                  d="M0 1C5 1 5 5 9 5M0 5h12M0 9C5 9 5 5 9 5"
+                  fill="none"
+                  stroke="currentColor"
+                  strokeWidth="1.300"
+                />
+              </svg>
+              joins {joins}
+            </span>
+          ) : null}
           {isFolded ? <span className="mut">+{children}</span> : null}
         </div>
         <div role="gridcell" className="span-bar">

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import type { Series } from '../../api/types';
-import { align, beginAtData } from './history';
+import { align, beginAtData, overlay } from './series';
 
 const HOUR = 240;
 const series = (name: string, begins: number): Series =>
@@ -29,4 +29,19 @@ it('keeps the range when data covers half of it, and when there is none', () => 
   expect(beginAtData(whole)).toBe(whole);
   const none = { a: align([series('in', 999)], look), b: align([], look) };
   expect(beginAtData(none)).toBe(none);
+});
+
+it('lays yesterday over today, keeps holes, and marks it as another day', () => {
+  const day = 86_400_000;
+  const line = (times: number[], values: (number | null)[]) => ({
+    times,
+    lines: [{ name: 'enrich', colour: '--s1', values }],
+  });
+  const now = line([1000, 2000, 3000, 9000], [1, 2, 3, 4]);
+  const past = line([1010 - day, 2010 - day, 3010 - day], [10, null, 30]);
+  const both = overlay(now, past, day, 'yesterday');
+  expect(both.times).toEqual(now.times);
+  expect(both.lines[1]).toMatchObject({ name: 'enrich, yesterday', values: [10, null, 30, null] });
+  expect(both.lines[1]?.dash).toBeDefined();
+  expect(overlay(now, line([], []), day, 'yesterday').lines[1]?.values).toEqual([null, null, null, null]);
 });

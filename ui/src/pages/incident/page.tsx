@@ -1,0 +1,122 @@
+// One incident: what was lost, where, since when, is it over, and how sure are we.
+import { useParams } from '@tanstack/react-router';
+import { ApiError } from '../../api/client';
+import { useIncident } from '../../api/hooks';
+import { type IncidentDetail, list } from '../../api/types';
+import { Balances } from '../../components/balances';
+import { ChangeList } from '../../components/changes';
+import { Equation, sum } from '../../components/equation';
+import { Go } from '../../components/link';
+import { LossTable } from '../../components/loss-table';
+import { Ribbon } from '../../components/ribbon';
+import { NothingMatches, Partial, Screen } from '../../components/screen';
+import { useTitle } from '../../components/title';
+import { TraceTable } from '../../components/trace-table';
+import { count, plural } from '../../lib/format';
+import { useGo, useView } from '../../state/use-view';
+import { Head } from './head';
+import './incident.css';
+import { Why } from './why';
+
+export function IncidentPage() {
+  const { id } = useParams({ strict: false }) as { id: string };
+  const [view] = useView();
+  const answer = useIncident(id, view.live);
+  useTitle(answer.data ? `${count(answer.data.lost)} lost in ${answer.data.pipeline}` : 'Incident');
+  if (answer.error instanceof ApiError && answer.error.status === 404 && !answer.data)
+    return (
+      <div className="card">
+        <NothingMatches what="this incident: it is older than what is kept, or it was revised away" />
+        <div className="row" style={{ justifyContent: 'center', paddingBottom: 20 }}>
+          <Go to="/loss" className="btn">
+            The ledger
+          </Go>
+        </div>
+      </div>
+    );
+  return (
+    <Screen answer={answer} what="the incident" bones={[30, 150, 120, 300]}>
+      {(data) => <Content data={data} />}
+    </Screen>
+  );
+}
+
+const HOUR = 3600_000;
+
+function Content({ data }: { data: IncidentDetail }) {
+  const [view] = useView();
+  const go = useGo();
+  const balances = list(data.balances);
+  const inside = balances.filter((w) => w.window >= data.from && w.window < data.to);
+  const traces = list(data.traces);
+  const changes = list(data.changes);
+  const around = list(data.around);
+  // An hour at least, so that a short loss has surroundings.
+  const from = Math.min(data.from * 1000 - 10 * 60_000, data.to * 1000 - HOUR);
+  const to = data.to * 1000 + 5 * 60_000;
+  return (
+    <>
+      <Head data={data} />
+      <Partial completeness={data.completeness} />
+      <section className="card pad incident-time" aria-label="Event time">
+        <div className="row base">
+          <h2>Event time</h2>
+          <span className="mut">hatched: lost; dashed: not known</span>
+        </div>
+        <Ribbon cells={list(data.row.ribbon)} from={from} to={to} zone={view.tz} width={1100} height={26} fill />
+        <Equation b={sum(inside.length > 0 ? inside : balances)} known={data.lost > 0 || !isUnknown(data.verdict)} />
+        <p className="mut">
+          Summed over {plural(inside.length > 0 ? inside.length : balances.length, 'window')} of the incident
+          {data.windows > inside.length ? ` that are at hand, of ${count(data.windows)}` : ''}.
+        </p>
+      </section>
+      <Why data={data} />
+      {balances.length > 0 ? (
+        <section className="card" aria-label="Balances">
+          <div className="row card-head base">
+            <h2>Balance of each window</h2>
+            <span className="mut">newest first</span>
+          </div>
+          <Balances windows={balances} zone={view.tz} label="Balances by event minute" />
+        </section>
+      ) : null}
+      {traces.length > 0 ? (
+        <section className="card" aria-label="Traces of the time and place">
+          <div className="row card-head base">
+            <h2>Traces</h2>
+            <span className="mut">of this time and place, those of lost messages first</span>
+          </div>
+          <TraceTable rows={traces} zone={view.tz} cursor={-1} open={(t) => go(`/t/${t.id}`)} />
+        </section>
+      ) : null}
+      {changes.length > 0 ? (
+        <section className="card" aria-label="Changes">
+          <div className="row card-head base">
+            <h2>What changed around its begin</h2>
+          </div>
+          <ChangeList changes={changes} zone={view.tz} />
+        </section>
+      ) : null}
+      {around.length > 0 ? (
+        <section className="card" aria-label="Other edges">
+          <div className="row card-head base">
+            <h2>The rest of {data.pipeline}</h2>
+            <span className="mut">over the same time: where nothing was lost</span>
+          </div>
+          <LossTable
+            rows={around}
+            from={from}
+            to={to}
+            zone={view.tz}
+            cursor={-1}
+            span="same time"
+            short
+            open={(r) => go('/loss', { sel: r.id })}
+          />
+        </section>
+      ) : null}
+    </>
+  );
+}
+
+const isUnknown = (verdict: string) => verdict === '' || verdict.startsWith('UNKNOWN');
