@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"time"
@@ -26,6 +27,9 @@ type Settlement struct {
 	Lateness func(Edge) time.Duration                          // learned; nil = none
 	Latency  func(destination string) time.Duration            // largest usual latency of a hop without offsets; nil = the cap
 	Findings func(destination, group string, w Window) Finding // what offset rules found; nil = nothing
+	KeepsIDs map[string]bool                                   // by stage, where people said so; otherwise it is learned
+	// Counting tells how many instances of a stage counted around a window and how many people expect; want 0 = nobody said. nil = nobody said.
+	Counting func(stage string, w Window) (have, want int)
 }
 
 // Finding is what the offset rules found for a group on a destination while a window was open.
@@ -112,6 +116,7 @@ func (s *settler) views() []view {
 		if r, ok := s.Ratios[st.Name]; ok {
 			v.ratio = r
 		}
+		v.idsKept = s.KeepsIDs[st.Name]
 		v.down = append(v.down, covers...)
 		out = append(out, v)
 	}
@@ -305,7 +310,7 @@ func (s *settler) evidence(v *view, ev *Evidence, needUp, needDown int64) {
 			})
 		}
 	}
-	ev.Doubts = uniqueDoubts(ev.Doubts)
+	ev.Doubts = uniqueDoubts(append(ev.Doubts, s.absent(v, ev)...))
 	if s.Findings != nil {
 		ins := []Input{{v.edge.Destination, v.edge.Group}}
 		if v.kind == store.EdgeBalance {
@@ -324,6 +329,30 @@ func (s *settler) evidence(v *view, ev *Evidence, needUp, needDown int64) {
 	}
 }
 
+// absent are the doubts where fewer instances count than people expect: what the others do is not in the counts. Of an
+// edge an exact balance still stands; inside a stage both sides lack the same instance, so it proves nothing.
+func (s *settler) absent(v *view, ev *Evidence) []Doubt {
+	if s.Counting == nil {
+		return nil
+	}
+	stages := append(slices.Clone(v.edge.From), v.edge.To)
+	if v.kind == store.EdgeBalance {
+		stages = []string{v.stage.Name}
+	}
+	var out []Doubt
+	for _, name := range stages {
+		have, want := s.Counting(name, s.w)
+		if want <= 0 || have >= want {
+			continue
+		}
+		out = append(out, Doubt{
+			Hard: v.kind == store.EdgeBalance, Bound: whole(float64(max(ev.Up.N, ev.Down.N)) / float64(max(have, 1)) * float64(want-have)),
+			Class: "instances missing", Sentence: fmt.Sprintf("%d of %d expected instances of %s count.", have, want, name),
+		})
+	}
+	return out
+}
+
 func gapClass(k GapKind) string {
 	switch k {
 	case GapSilent:
@@ -332,6 +361,8 @@ func gapClass(k GapKind) string {
 		return "audit datagrams dropped"
 	case GapAway, GapClosed:
 		return "auditor stopped"
+	case GapLost:
+		return "telemetry lost"
 	default:
 		return "auditor restarted"
 	}

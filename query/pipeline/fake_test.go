@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -25,6 +26,7 @@ type fakeEngine struct {
 	series   map[string]*fakeSeries
 	order    []*fakeSeries
 	cells    map[fakeCellKey]cell.Cell
+	updated  map[fakeCellKey]int64 // Unix seconds
 	auditors map[[2]any]cell.Auditor
 	barriers map[flow.BarrierKey]store.Barrier
 	verdicts map[store.VerdictKey]store.Verdict
@@ -40,7 +42,7 @@ type fakeCellKey struct {
 
 func newFake() *fakeEngine {
 	return &fakeEngine{
-		series: map[string]*fakeSeries{}, cells: map[fakeCellKey]cell.Cell{}, auditors: map[[2]any]cell.Auditor{},
+		series: map[string]*fakeSeries{}, cells: map[fakeCellKey]cell.Cell{}, updated: map[fakeCellKey]int64{}, auditors: map[[2]any]cell.Auditor{},
 		barriers: map[flow.BarrierKey]store.Barrier{}, verdicts: map[store.VerdictKey]store.Verdict{}, writes: map[store.VerdictKey]int{},
 	}
 }
@@ -191,6 +193,7 @@ func (l fakeLedger) PutCells(_ context.Context, _ store.Tenant, b cell.Batch) er
 		k := fakeCellKey{c.Key, c.Instance, c.Epoch}
 		if old, ok := l.e.cells[k]; !ok || c.Seq > old.Seq {
 			l.e.cells[k] = c
+			l.e.updated[k] = b.Auditor.At / 1000
 		}
 	}
 	return l.e.fail
@@ -208,6 +211,20 @@ func (l fakeLedger) Cells(_ context.Context, _ store.Tenant, q store.CellQuery) 
 	slices.SortFunc(out, func(a, b cell.Cell) int {
 		return cmp.Or(a.Compare(b.Key), cmp.Compare(a.Instance, b.Instance), cmp.Compare(a.Epoch, b.Epoch))
 	})
+	return out, l.e.fail
+}
+
+func (l fakeLedger) Late(_ context.Context, _ store.Tenant, since time.Time) ([]store.LateWindow, error) {
+	l.e.mu.Lock()
+	defer l.e.mu.Unlock()
+	seen := map[store.LateWindow]bool{}
+	for k, at := range l.e.updated {
+		if at >= since.Unix() && k.Window > 0 && at-k.Window > int64(store.LateAfter/time.Second) {
+			seen[store.LateWindow{Pipeline: k.Pipeline, Window: k.Window, Width: k.Width}] = true
+		}
+	}
+	out := slices.Collect(maps.Keys(seen))
+	slices.SortFunc(out, func(a, b store.LateWindow) int { return cmp.Or(cmp.Compare(a.Pipeline, b.Pipeline), cmp.Compare(a.Window, b.Window)) })
 	return out, l.e.fail
 }
 
@@ -265,7 +282,7 @@ func (l fakeLedger) Verdicts(_ context.Context, _ store.Tenant, q store.VerdictQ
 	var out []store.Verdict
 	for _, v := range l.e.verdicts {
 		if (q.Pipeline == "" || v.Pipeline == q.Pipeline) && v.Window >= q.From.Unix() && v.Window < q.To.Unix() &&
-			(!q.OnlyNotOK || v.State != flow.OK) && (!q.OnlySettled || v.Settled) {
+			(!q.OnlyNotOK || v.State != flow.OK && v.State != flow.Filtered) && (!q.OnlySettled || v.Settled) {
 			out = append(out, v)
 		}
 	}
