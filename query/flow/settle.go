@@ -88,6 +88,7 @@ type view struct {
 	firstDown  int64
 	ratio      Ratio
 	idsKept    bool
+	newIDs     bool // people say that the stage gives new ids
 }
 
 func (s *settler) views() []view {
@@ -116,7 +117,8 @@ func (s *settler) views() []view {
 		if r, ok := s.Ratios[st.Name]; ok {
 			v.ratio = r
 		}
-		v.idsKept = s.KeepsIDs[st.Name]
+		kept, said := s.KeepsIDs[st.Name]
+		v.idsKept, v.newIDs = kept, said && !kept
 		v.down = append(v.down, covers...)
 		out = append(out, v)
 	}
@@ -225,7 +227,7 @@ func (s *settler) judge(v *view) {
 	if before && prior.Settled && prior.State != Unknown && prior.Up == num(up.N) && prior.Down == num(down.N) &&
 		prior.Filtered == ev.Filtered && prior.DLQ == ev.DLQ && prior.Dropped == ev.Dropped {
 		s.out.Verdicts = append(s.out.Verdicts, prior)
-		v.idsKept = v.idsKept || prior.Level == L3
+		v.idsKept = !v.newIDs && (v.idsKept || prior.Level == L3)
 		return
 	}
 	needUp, needDown := s.readiness(v, &ev)
@@ -246,7 +248,7 @@ func (s *settler) judge(v *view) {
 			verdict.SettledAt = prior.SettledAt
 		}
 	}
-	if v.kind == store.EdgeBalance && verdict.Settled && verdict.Level == L3 {
+	if v.kind == store.EdgeBalance && verdict.Settled && verdict.Level == L3 && !v.newIDs {
 		v.idsKept = true
 	}
 	s.branches(v, &ev, &verdict)

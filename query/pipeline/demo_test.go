@@ -49,6 +49,10 @@ type demo struct {
 	dropped map[int64]int64 // by window
 	doubled map[int64]int64
 	quiet   bool // no broker polls
+	filter  func(n int) bool     // enrich leaves out what it says
+	told    bool                 // and counts it
+	fan     func(n int) []string // enrich writes to these instead of enriched
+	uncount func(ins string) bool
 }
 
 type demoQueue struct {
@@ -76,7 +80,7 @@ func demoConfig() Config {
 }
 
 func (d *demo) count(stage string, dir cell.Dir, dst, group, instance string, ts int64, n int) {
-	if d.down {
+	if d.down || d.uncount != nil && d.uncount(instance) {
 		return
 	}
 	w := ts / 1000
@@ -114,6 +118,21 @@ func (d *demo) second() {
 		d.count("enrich", cell.In, "orders", "enrich", ins, ts, 1)
 		d.n++
 		w := ts/1000 - ts/1000%d.width
+		if d.filter != nil && d.filter(d.n) {
+			if d.told {
+				d.count("enrich", cell.Filtered, "", "", ins, ts, 1)
+			}
+			return
+		}
+		if d.fan != nil {
+			for _, dst := range d.fan(d.n) {
+				d.count("enrich", cell.Out, dst, "", ins, ts, 1)
+				if q := d.queues[dst]; q != nil {
+					q.parts[p] = append(q.parts[p], ts)
+				}
+			}
+			return
+		}
 		if d.drop && d.n%100 == 0 {
 			d.dropped[w]++
 			return

@@ -32,6 +32,73 @@ type fakeEngine struct {
 	verdicts map[store.VerdictKey]store.Verdict
 	writes   map[store.VerdictKey]int
 	fail     error
+	catalog  fakeCatalog
+	spans    store.Spans
+}
+
+// fakeCatalog keeps the newest version of each document.
+type fakeCatalog struct {
+	mu   sync.Mutex
+	docs map[[3]string]store.Document
+}
+
+func (c *fakeCatalog) Get(_ context.Context, t store.Tenant, kind, name string) (store.Document, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	d, ok := c.docs[[3]string{string(t), kind, name}]
+	if !ok || d.Body == nil {
+		return d, store.ErrNotFound
+	}
+	return d, nil
+}
+
+func (c *fakeCatalog) List(_ context.Context, t store.Tenant, kind string) ([]store.Document, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var out []store.Document
+	for k, d := range c.docs {
+		if k[0] == string(t) && k[1] == kind && d.Body != nil {
+			out = append(out, d)
+		}
+	}
+	slices.SortFunc(out, func(a, b store.Document) int { return cmp.Compare(a.Name, b.Name) })
+	return out, nil
+}
+
+func (c *fakeCatalog) Put(_ context.Context, t store.Tenant, kind, name string, body []byte, expect int64, by string) (store.Document, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	k := [3]string{string(t), kind, name}
+	old := c.docs[k]
+	current := old.Version
+	if old.Body == nil {
+		current = 0
+	}
+	if expect >= 0 && expect != current {
+		return store.Document{}, store.ErrConflict
+	}
+	if c.docs == nil {
+		c.docs = map[[3]string]store.Document{}
+	}
+	c.docs[k] = store.Document{Kind: kind, Name: name, Version: old.Version + 1, Body: slices.Clone(body), By: by, At: time.Now()}
+	return c.docs[k], nil
+}
+
+func (c *fakeCatalog) Delete(_ context.Context, t store.Tenant, kind, name string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	k := [3]string{string(t), kind, name}
+	d, ok := c.docs[k]
+	if !ok || d.Body == nil {
+		return store.ErrNotFound
+	}
+	d.Body = nil
+	c.docs[k] = d
+	return nil
+}
+
+func (c *fakeCatalog) History(context.Context, store.Tenant, string, string) ([]store.Document, error) {
+	return nil, nil
 }
 
 type fakeCellKey struct {
@@ -48,9 +115,9 @@ func newFake() *fakeEngine {
 }
 
 func (e *fakeEngine) Metrics() store.Metrics { return fakeMetrics{e} }
-func (e *fakeEngine) Spans() store.Spans     { return nil }
+func (e *fakeEngine) Spans() store.Spans     { return e.spans }
 func (e *fakeEngine) Ledger() store.Ledger   { return fakeLedger{e} }
-func (e *fakeEngine) Catalog() store.Catalog { return nil }
+func (e *fakeEngine) Catalog() store.Catalog { return &e.catalog }
 func (e *fakeEngine) Stats(context.Context) (store.Stats, error) {
 	return store.Stats{Series: uint64(len(e.series))}, e.fail
 }

@@ -128,7 +128,7 @@ func (t *tenant) stageNode(p *pipe, l *stageLook, stuck bool, silent []string, s
 		if l.lag.trend == flow.DrainingT {
 			n.State = answer.Draining
 		}
-	case l.stale || len(silent) > 0:
+	case l.stale || l.unseen || len(silent) > 0:
 		n.State = answer.Unknown
 	case p.state == answer.Idle:
 		n.State = answer.Idle
@@ -172,6 +172,9 @@ func (t *tenant) readEdge(p *pipe, l *stageLook, in flow.Input, slo float64) ans
 			e.State = answer.Late
 		}
 	}
+	if l.unseen {
+		e.State = answer.Unknown
+	}
 	if e.Rate == nil && len(l.In) == 1 {
 		e.Rate = p.rates[stageDir{l.Name, cell.In}].perSecond(t.broker.until)
 	}
@@ -211,6 +214,8 @@ func (t *tenant) stageRows(p *pipe, looks []stageLook, now int64) []answer.Stage
 		}
 		if l.losing {
 			r.State = answer.Losing
+		} else if l.unseen {
+			r.State = answer.Unknown
 		} else if p.state == answer.Idle {
 			r.State = answer.Idle
 		}

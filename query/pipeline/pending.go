@@ -54,22 +54,3 @@ func (s *Service) Annotate(context.Context, store.Tenant, string, answer.Annotat
 // DeleteAnnotation is to be built.
 func (s *Service) DeleteAnnotation(context.Context, store.Tenant, string) error { return errPending }
 
-// PipelineConfig is to be built.
-func (s *Service) PipelineConfig(context.Context, store.Tenant, string) (answer.PipelineConfig, error) {
-	return answer.PipelineConfig{}, errPending
-}
-
-// CheckPipelineConfig is to be built.
-func (s *Service) CheckPipelineConfig(context.Context, store.Tenant, string, string) (answer.ConfigCheck, error) {
-	return answer.ConfigCheck{}, errPending
-}
-
-// PutPipelineConfig is to be built.
-func (s *Service) PutPipelineConfig(context.Context, store.Tenant, string, string, string, int64) (answer.PipelineConfig, error) {
-	return answer.PipelineConfig{}, errPending
-}
-
-// DeletePipelineConfig is to be built.
-func (s *Service) DeletePipelineConfig(context.Context, store.Tenant, string) error {
-	return errPending
-}

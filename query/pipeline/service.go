@@ -49,6 +49,9 @@ type Service struct {
 	tenants map[store.Tenant]*tenant
 	self    selfBook
 
+	files    declaredFiles
+	badFiles *metrics.Counter
+
 	took, failed, overflow *metrics.Counter
 	evaluations            *metrics.Histogram
 }
@@ -61,6 +64,7 @@ func New(cfg Config, engine store.Engine, log *slog.Logger, set *metrics.Set, ex
 	s := &Service{
 		cfg: cfg, engine: engine, log: log, extras: extras, tenants: map[store.Tenant]*tenant{},
 		failed:      set.NewCounter("weir_pipeline_evaluation_failures_total"),
+		badFiles:    set.NewCounter("weir_pipeline_bad_declarations_total"),
 		overflow:    set.NewCounter("weir_pipeline_limit_exceeded_total"),
 		took:        set.NewCounter("weir_pipeline_evaluations_total"),
 		evaluations: set.NewHistogram("weir_pipeline_evaluation_seconds"),
@@ -217,6 +221,8 @@ type tenant struct {
 	s    *Service
 	id   store.Tenant
 	view atomic.Pointer[view]
+	// redeclare asks for the declarations to be read at once.
+	redeclare atomic.Bool
 
 	mu         sync.Mutex
 	loaded     bool
@@ -225,6 +231,7 @@ type tenant struct {
 	cells      cellBook
 	ledger     ledgerBook
 	usage      usageBook
+	declared   declaredBook
 	nextSettle int64
 	nextSeries int64
 	complained time.Time
@@ -253,6 +260,9 @@ func (t *tenant) evaluate(ctx context.Context, now int64) error {
 			return err
 		}
 		t.loaded = true
+	}
+	if err := t.readDeclared(ctx, now); err != nil {
+		return err
 	}
 	if err := t.readBroker(ctx, now); err != nil {
 		return err

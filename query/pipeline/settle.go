@@ -59,7 +59,7 @@ func (t *tenant) settlePipe(p *pipe, now int64) {
 			}
 			return max(t.s.cfg.Grace, 2*time.Duration(ms)*time.Millisecond)
 		},
-		Findings: t.findings,
+		Findings: t.findings, KeepsIDs: t.declared.keepsIDs(p.id), Counting: t.declared.counter(p.id),
 	})
 	l.newBarriers = append(l.newBarriers, out.Barriers...)
 	if n := len(l.newBarriers) - maxPending; n > 0 { // the store has been away for long: these windows settle by what is in memory
@@ -94,15 +94,23 @@ func (t *tenant) learn(v store.Verdict) {
 }
 
 func (t *tenant) ratios(p *pipe) map[string]flow.Ratio {
-	var out map[string]flow.Ratio
+	out := map[string]flow.Ratio{}
+	doc := t.declared.of(p.id)
 	for _, st := range p.topo.Stages {
-		if len(st.In) == 0 || p.tally.InferRatio(st).Kind != flow.RatioLearned {
-			continue
+		learned := func() flow.Ratio {
+			return flow.LearnRatio(t.ledger.book(flow.BalanceKey(p.id, st.Name, flow.Window{})).ratios)
 		}
-		if out == nil {
-			out = map[string]flow.Ratio{}
+		if doc != nil {
+			if s := doc.Stage(st.Name); s != nil {
+				if r, ok := ratioOf(s, p.tally, learned); ok {
+					out[st.Name] = r
+					continue
+				}
+			}
 		}
-		out[st.Name] = flow.LearnRatio(t.ledger.book(flow.BalanceKey(p.id, st.Name, flow.Window{})).ratios)
+		if len(st.In) > 0 && p.tally.InferRatio(st).Kind == flow.RatioLearned {
+			out[st.Name] = learned()
+		}
 	}
 	return out
 }

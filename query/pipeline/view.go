@@ -23,7 +23,7 @@ func (t *tenant) build(now int64) *view {
 	v := &view{at: now, pages: make(map[string]*answer.Pipeline, len(t.pipes)), completeness: t.completeness(now)}
 	v.changes = lastChanges(t.log, nil)
 	for _, p := range t.pipes {
-		if len(p.topo.Stages)+len(p.offsets) == 0 {
+		if len(p.topo.Stages)+len(p.offsets) == 0 && t.declared.of(p.id) == nil {
 			continue // only its name is known, from an earlier process
 		}
 		page := t.page(p, now)
@@ -58,6 +58,7 @@ type stageLook struct {
 	lag     groupLag
 	input   flow.Input // the one with the largest lag
 	stale   bool       // its offsets are old
+	unseen  bool       // declared, and nothing is heard of it
 	in, out *float64
 	age     *float64
 	lost    int64
@@ -65,14 +66,11 @@ type stageLook struct {
 }
 
 func (t *tenant) looks(p *pipe, now int64) []stageLook {
-	stages := slices.Clone(p.topo.Stages)
-	for _, in := range p.offsets {
-		stages = append(stages, flow.Stage{Name: in.Group, Kind: flow.KindSink, In: []flow.Input{in}})
-	}
+	stages, unseen := t.stagesOf(p)
 	hold := t.s.cfg.Losing.Milliseconds()
 	out := make([]stageLook, 0, len(stages))
 	for _, st := range stages {
-		l := stageLook{Stage: st, lag: groupLag{trend: flow.TrendUnknown}}
+		l := stageLook{Stage: st, lag: groupLag{trend: flow.TrendUnknown}, unseen: unseen[st.Name]}
 		var in, taken float64
 		rates := len(st.In) > 0
 		for _, i := range st.In {
@@ -139,8 +137,8 @@ func (p *pipe) newestOf(st flow.Stage) (newest, bool) {
 // page makes the answer for one pipeline and follows its state.
 func (t *tenant) page(p *pipe, now int64) *answer.Pipeline {
 	looks := t.looks(p, now)
-	sloLag, sloFresh := t.s.cfg.objective(p.id)
-	page := &answer.Pipeline{At: now, PipelineRow: answer.PipelineRow{ID: p.id, Level: flow.L0}}
+	sloLag, sloFresh := t.objective(p.id)
+	page := &answer.Pipeline{At: now, PipelineRow: answer.PipelineRow{ID: p.id, Level: flow.L0, Declared: t.declared.of(p.id) != nil}}
 	row := &page.PipelineRow
 
 	// lag of the slowest stage
@@ -173,6 +171,7 @@ func (t *tenant) page(p *pipe, now int64) *answer.Pipeline {
 
 	source, sink, idle := t.ages(p, looks)
 	silent := t.silent(p, now)
+	absent := t.absent(p, looks)
 	stale := slices.ContainsFunc(looks, func(l stageLook) bool { return l.stale })
 	if sink != nil {
 		row.Freshness = sink
@@ -211,6 +210,8 @@ func (t *tenant) page(p *pipe, now int64) *answer.Pipeline {
 		row.State, row.Sentence = answer.Unknown, strings.Join(silent, " ")
 	case stale:
 		row.State, row.Sentence = answer.Unknown, "The offsets of its queues are no longer reported."
+	case len(absent) > 0:
+		row.State, row.Sentence = answer.Unknown, strings.Join(absent, " ")
 	case slowest < 0 && sink == nil:
 		row.State, row.Sentence = answer.Unknown, "No evidence yet: neither offsets nor counts."
 	case idle && backlog == 0:

@@ -106,7 +106,7 @@ func (db *DB) Late(ctx context.Context, t store.Tenant, since time.Time) ([]stor
 	return query(ctx, db, "read late windows", func(r *sql.Rows) (l store.LateWindow, err error) {
 		err = r.Scan(&l.Pipeline, &l.Window, &l.Width)
 		return l, err
-	}, `SELECT DISTINCT pipeline, window_start, width FROM cells WHERE tenant=? AND updated>=? AND window_start>0 AND updated-window_start>900
+	}, `SELECT DISTINCT pipeline, window_start, width FROM cells INDEXED BY cells_late WHERE tenant=? AND updated>=? AND window_start>0 AND updated-window_start>900
 ORDER BY pipeline, window_start, width`, string(t), since.Unix())
 }
 
@@ -175,10 +175,11 @@ func (db *DB) PutVerdicts(ctx context.Context, t store.Tenant, vs []store.Verdic
 // Verdicts returns those of windows that start in [From, To), sorted by key and window.
 func (db *DB) Verdicts(ctx context.Context, t store.Tenant, q store.VerdictQuery) ([]store.Verdict, error) {
 	lo, hi := bounds(q.From, q.To)
-	stmt := `SELECT revision, body FROM verdicts WHERE tenant=? AND window_start>=? AND window_start<? AND (?='' OR pipeline=?) AND (NOT ? OR settled)`
-	if q.OnlyNotOK { // the term of the index verdicts_bad, to the letter
-		stmt += ` AND state NOT IN ('OK', 'FILTERED')`
+	from, only := `verdicts`, ``
+	if q.OnlyNotOK { // the term of the index, to the letter
+		from, only = `verdicts INDEXED BY verdicts_bad`, ` AND state NOT IN ('OK', 'FILTERED')`
 	}
+	stmt := `SELECT revision, body FROM ` + from + ` WHERE tenant=? AND window_start>=? AND window_start<? AND (?='' OR pipeline=?) AND (NOT ? OR settled)` + only
 	return query(ctx, db, "read verdicts", func(r *sql.Rows) (v store.Verdict, err error) {
 		var body []byte
 		var revision int
