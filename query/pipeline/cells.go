@@ -162,12 +162,13 @@ func (t *tenant) readCells(ctx context.Context, now int64) error {
 		old, known := c.epochs[a.Node]
 		if !known || a.Epoch > old {
 			c.epochs[a.Node] = a.Epoch
-			if known && c.begun {
+			// After a start of the server those of the last hour are told as well.
+			if known && c.begun || !c.begun && a.Previous != 0 && a.Epoch > now-3_600_000 {
 				how := "restarted"
 				if a.PreviousOpen {
 					how = "restarted after it ended without its last counts"
 				}
-				t.note(a.Epoch, "The collector of "+a.Node+" was "+how+".")
+				t.note(a.Epoch, changeCollector, "The collector of "+a.Node+" was "+how+".")
 			}
 		}
 	}
@@ -177,21 +178,6 @@ func (t *tenant) readCells(ctx context.Context, now int64) error {
 
 // auditorMemory is how long a silent auditor keeps its pipelines UNKNOWN: an hour, less when Forget is shorter.
 func auditorMemory(c Config) time.Duration { return min(c.Forget, time.Hour) }
-
-// note adds to the changes shown beside every pipeline of the tenant.
-func (t *tenant) note(at int64, text string) {
-	t.log = append(t.log, answer.Change{At: at, Text: text})
-	if len(t.log) > 200 {
-		t.log = slices.Delete(t.log, 0, 100)
-	}
-}
-
-func (p *pipe) note(at int64, text string) {
-	p.log = append(p.log, answer.Change{At: at, Text: text})
-	if len(p.log) > 100 {
-		p.log = slices.Delete(p.log, 0, 50)
-	}
-}
 
 func (t *tenant) pipe(id string) *pipe {
 	p := t.pipes[id]
@@ -249,7 +235,7 @@ func (t *tenant) discover(now int64) {
 				if m[in] == 0 {
 					changed = true
 					if old && len(m) > 0 {
-						p.note(now, stage+" has a new instance "+in+".")
+						p.note(now, changeInstance, stage+" has a new instance "+in+".")
 					}
 				}
 				m[in] = now

@@ -210,11 +210,7 @@ func (s *Service) LossDetail(ctx context.Context, id store.Tenant, row string, f
 	}
 	d := answer.LossDetail{Row: lossRow(k, list, from.Unix(), to.Unix()), Windows: make([]answer.LossWindow, 0, len(list)), Reasons: []string{}, Examples: []string{}}
 	for _, v := range slices.Backward(list) {
-		d.Windows = append(d.Windows, answer.LossWindow{
-			Window: v.Window, Width: v.Width, Verdict: v.State, Settled: v.Settled, SettledAt: v.SettledAt, Up: v.Up, Down: v.Down,
-			Filtered: v.Filtered, DLQ: v.DLQ, Dropped: v.Dropped, InFlight: v.InFlight, Lost: v.Lost, Surplus: v.Surplus,
-			Epsilon: v.Epsilon, Revision: v.Revision, Confidence: v.Confidence,
-		})
+		d.Windows = append(d.Windows, lossWindow(&v))
 		// Reasons of the newest windows that say what the row says.
 		if v.State == d.Row.Verdict && len(d.Reasons) < 10 {
 			for _, r := range v.Reasons {

@@ -180,7 +180,7 @@ func (t *tenant) readEdge(p *pipe, l *stageLook, in flow.Input, slo float64) ans
 	}
 	for _, b := range t.ledger.byPipe[p.id] {
 		if b.key.Kind == store.EdgeTransport && b.key.To == l.Name && b.key.Destination == in.Destination && b.key.Group == in.Group {
-			e.Lost, _ = b.lost24h()
+			e.Lost, _ = b.lost24h(t.broker.until)
 			if n, _, _ := b.recentLoss(t.broker.until, t.s.cfg.Losing.Milliseconds()); n > 0 {
 				e.State = answer.Losing
 			}
@@ -198,6 +198,7 @@ func (t *tenant) stageRows(p *pipe, looks []stageLook, now int64) []answer.Stage
 		if r.Instances == nil {
 			r.Instances = []string{}
 		}
+		r.Services, r.Version = t.servicesOf(p.id, l.Name), t.versionNow(p.id, l.Name)
 		if b := t.ledger.books[flow.BalanceKey(p.id, l.Name, flow.Window{})]; b != nil {
 			for w, s := range b.hour {
 				if w < now/1000-3600 {

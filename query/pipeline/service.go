@@ -52,6 +52,8 @@ type Service struct {
 	files    declaredFiles
 	badFiles *metrics.Counter
 
+	agedOut, pushedOut *metrics.Counter
+
 	took, failed, overflow *metrics.Counter
 	evaluations            *metrics.Histogram
 }
@@ -65,6 +67,8 @@ func New(cfg Config, engine store.Engine, log *slog.Logger, set *metrics.Set, ex
 		cfg: cfg, engine: engine, log: log, extras: extras, tenants: map[store.Tenant]*tenant{},
 		failed:      set.NewCounter("weir_pipeline_evaluation_failures_total"),
 		badFiles:    set.NewCounter("weir_pipeline_bad_declarations_total"),
+		agedOut:     set.NewCounter(`weir_annotations_dropped_total{reason="age"}`),
+		pushedOut:   set.NewCounter(`weir_annotations_dropped_total{reason="limit"}`),
 		overflow:    set.NewCounter("weir_pipeline_limit_exceeded_total"),
 		took:        set.NewCounter("weir_pipeline_evaluations_total"),
 		evaluations: set.NewHistogram("weir_pipeline_evaluation_seconds"),
@@ -232,6 +236,11 @@ type tenant struct {
 	ledger     ledgerBook
 	usage      usageBook
 	declared   declaredBook
+	incidents  incidentBook
+	late       lateBook
+
+	annotations annotationBook
+	versions    versionBook
 	nextSettle int64
 	nextSeries int64
 	complained time.Time
@@ -264,6 +273,9 @@ func (t *tenant) evaluate(ctx context.Context, now int64) error {
 	if err := t.readDeclared(ctx, now); err != nil {
 		return err
 	}
+	if err := t.readAnnotations(ctx, now); err != nil {
+		return err
+	}
 	if err := t.readBroker(ctx, now); err != nil {
 		return err
 	}
@@ -276,6 +288,12 @@ func (t *tenant) evaluate(ctx context.Context, now int64) error {
 			return err
 		}
 		if err := t.readUsage(ctx, now); err != nil {
+			return err
+		}
+		if err := t.readVersions(ctx, now); err != nil {
+			return err
+		}
+		if err := t.fill(ctx, now); err != nil {
 			return err
 		}
 		t.nextSettle = now + t.s.cfg.Settle.Milliseconds()

@@ -17,6 +17,9 @@ func (t *tenant) settle(ctx context.Context, now int64) error {
 		}
 	}
 	t.offsetLosses(now)
+	if err := t.readLate(ctx, now); err != nil {
+		return err
+	}
 	if err := t.write(ctx); err != nil {
 		return err
 	}
@@ -26,18 +29,11 @@ func (t *tenant) settle(ctx context.Context, now int64) error {
 
 func (t *tenant) settlePipe(p *pipe, now int64) {
 	l := &t.ledger
-	queues := map[string]*flow.Queue{}
-	for _, st := range p.topo.Stages {
-		for _, in := range st.In {
-			if q := t.broker.queueFor(in.Destination, in.Group); q != nil && queues[in.Destination] == nil {
-				queues[in.Destination] = &q.flow
-			}
-		}
-	}
+	queues := t.queuesOf(p)
 	lookback := now/1000 - int64(t.s.cfg.Lookback/time.Second)
 	out := flow.Settle(flow.Settlement{
 		Now: now, From: lookback, Tally: p.tally, Topology: p.topo, Audit: t.cells.audit, Queues: queues,
-		Barriers: l.barriers, Changes: &p.changes, Rules: t.s.cfg.rules(), Ratios: t.ratios(p),
+		Barriers: l.barriers, Changes: &p.changes, Rules: t.s.cfg.rules(), Ratios: t.ratiosOf(p.id, p.topo, p.tally),
 		Prior: func(k store.VerdictKey) (store.Verdict, bool) {
 			v, ok := l.book(k).verdicts[k.Window]
 			return v, ok
@@ -93,22 +89,23 @@ func (t *tenant) learn(v store.Verdict) {
 	}
 }
 
-func (t *tenant) ratios(p *pipe) map[string]flow.Ratio {
+// ratiosOf are the ratios that are declared or learned; of other stages they follow from the counts.
+func (t *tenant) ratiosOf(id string, topo *flow.Topology, tally *flow.Tally) map[string]flow.Ratio {
 	out := map[string]flow.Ratio{}
-	doc := t.declared.of(p.id)
-	for _, st := range p.topo.Stages {
+	doc := t.declared.of(id)
+	for _, st := range topo.Stages {
 		learned := func() flow.Ratio {
-			return flow.LearnRatio(t.ledger.book(flow.BalanceKey(p.id, st.Name, flow.Window{})).ratios)
+			return flow.LearnRatio(t.ledger.book(flow.BalanceKey(id, st.Name, flow.Window{})).ratios)
 		}
 		if doc != nil {
 			if s := doc.Stage(st.Name); s != nil {
-				if r, ok := ratioOf(s, p.tally, learned); ok {
+				if r, ok := ratioOf(s, tally, learned); ok {
 					out[st.Name] = r
 					continue
 				}
 			}
 		}
-		if len(st.In) > 0 && p.tally.InferRatio(st).Kind == flow.RatioLearned {
+		if len(st.In) > 0 && tally.InferRatio(st).Kind == flow.RatioLearned {
 			out[st.Name] = learned()
 		}
 	}

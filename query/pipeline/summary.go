@@ -1,7 +1,6 @@
 package pipeline
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,17 +10,6 @@ import (
 	"github.com/weirhq/weir/query/flow"
 	"github.com/weirhq/weir/store"
 )
-
-// lastChanges merges two lists, newest first, at most 20.
-func lastChanges(a, b []answer.Change) []answer.Change {
-	out := append(slices.Clone(a), b...)
-	slices.SortStableFunc(out, func(x, y answer.Change) int { return cmp.Or(-cmp.Compare(x.At, y.At), strings.Compare(x.Text, y.Text)) })
-	out = slices.CompactFunc(out, func(x, y answer.Change) bool { return x == y })
-	if out == nil {
-		out = []answer.Change{}
-	}
-	return out[:min(len(out), 20)]
-}
 
 // completeness is the share of auditors that are heard in time, and what is missing.
 func (t *tenant) completeness(now int64) answer.Completeness {

@@ -21,7 +21,6 @@ var stateOrder = map[answer.State]int{answer.Losing: 0, answer.Late: 1, answer.U
 // build makes the view of all pipelines. Everything it needs is in memory.
 func (t *tenant) build(now int64) *view {
 	v := &view{at: now, pages: make(map[string]*answer.Pipeline, len(t.pipes)), completeness: t.completeness(now)}
-	v.changes = lastChanges(t.log, nil)
 	for _, p := range t.pipes {
 		if len(p.topo.Stages)+len(p.offsets) == 0 && t.declared.of(p.id) == nil {
 			continue // only its name is known, from an earlier process
@@ -38,9 +37,7 @@ func (t *tenant) build(now int64) *view {
 	if v.rows == nil {
 		v.rows = []answer.PipelineRow{}
 	}
-	for _, p := range t.pipes {
-		v.changes = lastChanges(v.changes, p.log)
-	}
+	v.changes = t.recentChanges(nil, now)
 	v.losses = t.recentLosses(now)
 	return v
 }
@@ -116,7 +113,7 @@ func (t *tenant) looks(p *pipe, now int64) []stageLook {
 			l.age = &age
 		}
 		if b := t.ledger.books[flow.BalanceKey(p.id, st.Name, flow.Window{})]; b != nil {
-			l.lost, _ = b.lost24h()
+			l.lost, _ = b.lost24h(now)
 			n, _, _ := b.recentLoss(now, hold)
 			l.losing = n > 0
 		}
@@ -189,7 +186,7 @@ func (t *tenant) page(p *pipe, now int64) *answer.Pipeline {
 	stuck, isStuck := flow.Bottleneck(hops, sloLag)
 	losing, lossSentence := t.losing(p, now)
 	for _, b := range t.ledger.byPipe[p.id] {
-		lost, bound := b.lost24h()
+		lost, bound := b.lost24h(now)
 		row.Lost24h += lost
 		row.LostBound += bound
 	}
@@ -221,7 +218,7 @@ func (t *tenant) page(p *pipe, now int64) *answer.Pipeline {
 	}
 	if p.state != row.State {
 		if p.state != "" {
-			p.note(now, fmt.Sprintf("%s: %s, was %s.", p.id, row.State, p.state))
+			p.note(now, changeState, fmt.Sprintf("%s: %s, was %s.", p.id, row.State, p.state))
 		}
 		p.state, p.since = row.State, now
 	}
@@ -233,7 +230,7 @@ func (t *tenant) page(p *pipe, now int64) *answer.Pipeline {
 	t.mapOf(page, p, looks, stuck.Stage, isStuck, silent, sloLag)
 	page.Stages = t.stageRows(p, looks, now)
 	page.Partitions = t.partitionRows(looks, now, sloLag)
-	page.Changes = lastChanges(t.log, p.log)
+	page.Changes = t.recentChanges(p, now)
 	page.Evidence = t.evidence(p, looks)
 	return page
 }
