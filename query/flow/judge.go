@@ -63,6 +63,9 @@ type Evidence struct {
 // ClassBegan is the class of windows in which one side began to count.
 const ClassBegan = "counting began"
 
+// ClassLost is the class of windows of which weir itself lost counts.
+const ClassLost = "telemetry lost"
+
 // Doubt is a reason not to believe a count.
 type Doubt struct {
 	Hard     bool

@@ -224,7 +224,8 @@ func (s *settler) judge(v *view) {
 	if s.Prior != nil {
 		prior, before = s.Prior(key)
 	}
-	if before && prior.Settled && prior.State != Unknown && prior.Up == num(up.N) && prior.Down == num(down.N) &&
+	// Telemetry that was lost stays lost, also when nobody remembers it.
+	if before && prior.Settled && (prior.State != Unknown || prior.Class == ClassLost) && prior.Up == num(up.N) && prior.Down == num(down.N) &&
 		prior.Filtered == ev.Filtered && prior.DLQ == ev.DLQ && prior.Dropped == ev.Dropped {
 		s.out.Verdicts = append(s.out.Verdicts, prior)
 		v.idsKept = !v.newIDs && (v.idsKept || prior.Level == L3)
@@ -364,7 +365,7 @@ func gapClass(k GapKind) string {
 	case GapAway, GapClosed:
 		return "auditor stopped"
 	case GapLost:
-		return "telemetry lost"
+		return ClassLost
 	default:
 		return "auditor restarted"
 	}

@@ -245,8 +245,5 @@ func (t *tenant) concerns(a *answer.Annotation, pipeline string) bool {
 	if p == nil {
 		return false
 	}
-	stages, _ := t.stagesOf(p)
-	return slices.ContainsFunc(stages, func(st flowStage) bool {
-		return st.Name == a.Service || slices.Contains(t.servicesOf(pipeline, st.Name), a.Service)
-	})
+	return p.services[a.Service]
 }

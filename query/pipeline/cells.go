@@ -47,6 +47,7 @@ type pipe struct {
 	log       []answer.Change
 	nodes     map[string]int64 // auditors that count for it → last seen
 	offsets   []flow.Input     // what groups read that no application counts for
+	services  map[string]bool  // of its stages, and their names
 }
 
 type stageDir struct {
@@ -158,6 +159,7 @@ func (t *tenant) readCells(ctx context.Context, now int64) error {
 		return fmt.Errorf("cannot read auditors: %w", err)
 	}
 	c.audit = flow.NewAudit(auditors, now, t.s.cfg.rules())
+	c.audit.Lose(t.lostTelemetry())
 	for _, a := range auditors {
 		old, known := c.epochs[a.Node]
 		if !known || a.Epoch > old {

@@ -6,10 +6,7 @@ import (
 	"strings"
 
 	"github.com/weirhq/weir/query/answer"
-	"github.com/weirhq/weir/query/flow"
 )
-
-type flowStage = flow.Stage
 
 // Kinds of changes that weir finds itself; those of annotations are as they were told.
 const (
@@ -52,11 +49,23 @@ func (t *tenant) changesAround(p *pipe, from, to int64) []answer.Change {
 	}
 	for _, log := range logs {
 		for i := range log {
-			if log[i].At >= from && log[i].At <= to {
-				out = append(out, log[i])
+			c := &log[len(log)-1-i]
+			if c.At < from {
+				break // logs are in order of time
+			}
+			if c.At <= to {
+				out = append(out, *c)
 			}
 		}
+		if len(out) > 8*maxChanges { // the newest of what there is so far: nothing older can get in
+			out = newestChanges(out)
+			from = max(from, out[len(out)-1].At)
+		}
 	}
+	return newestChanges(out)
+}
+
+func newestChanges(out []answer.Change) []answer.Change {
 	slices.SortStableFunc(out, func(x, y answer.Change) int {
 		return cmp.Or(-cmp.Compare(x.At, y.At), strings.Compare(x.Text, y.Text), strings.Compare(x.Kind, y.Kind))
 	})

@@ -265,6 +265,22 @@ func (s *Service) storedIncidents(ctx context.Context, t *tenant, from, to time.
 			}
 		}
 	}
+	for hi := to; hi.UnixMilli() < now && hi.Sub(to) < maxIncidentReach; hi = hi.Add(24 * time.Hour) {
+		open := map[string]bool{}
+		for k, vs := range byKey {
+			if goesOn(vs, hi.Unix()) {
+				open[k.Pipeline] = true
+			}
+		}
+		if len(open) == 0 {
+			break
+		}
+		for id := range open {
+			if err := read(store.VerdictQuery{Pipeline: id, From: hi, To: hi.Add(24 * time.Hour), OnlyNotOK: true}); err != nil {
+				return nil, err
+			}
+		}
+	}
 	list := []answer.Incident{}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -285,6 +301,17 @@ func reaches(vs []store.Verdict, at int64) bool {
 	for i := range vs {
 		v := &vs[i]
 		if _, bad := flow.BadWindow(v); bad && v.Window <= at+flow.RunGap*max(v.Width, 1) {
+			return true
+		}
+	}
+	return false
+}
+
+// goesOn says whether the latest bad window is so near a time that the incident may go on after it.
+func goesOn(vs []store.Verdict, at int64) bool {
+	for i := range vs {
+		v := &vs[i]
+		if _, bad := flow.BadWindow(v); bad && v.Window+(flow.RunGap+1)*max(v.Width, 1) >= at {
 			return true
 		}
 	}

@@ -41,6 +41,10 @@ type book struct {
 	total    float64 // records lost, never falling; goes on where an earlier process ended
 	surplus  float64 // records that came more than once, the same
 	ratioTo  int64   // window up to which ratios are learned
+	named    struct {
+		changed uint64
+		id      string // of the newest incident
+	}
 }
 
 // loss is what a window says after its verdict is forgotten.

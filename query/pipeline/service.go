@@ -241,6 +241,8 @@ type tenant struct {
 
 	annotations annotationBook
 	versions    versionBook
+	telemetry   telemetryBook
+	rewinds     rewindBook
 	nextSettle int64
 	nextSeries int64
 	complained time.Time
@@ -280,6 +282,9 @@ func (t *tenant) evaluate(ctx context.Context, now int64) error {
 		return err
 	}
 	if now >= t.nextSettle {
+		if err := t.readTelemetry(ctx, now); err != nil {
+			return err
+		}
 		if err := t.readCells(ctx, now); err != nil {
 			return err
 		}

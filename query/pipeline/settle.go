@@ -17,6 +17,7 @@ func (t *tenant) settle(ctx context.Context, now int64) error {
 		}
 	}
 	t.offsetLosses(now)
+	t.noteRewinds(now)
 	if err := t.readLate(ctx, now); err != nil {
 		return err
 	}

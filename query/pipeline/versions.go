@@ -58,8 +58,11 @@ func (t *tenant) readVersions(ctx context.Context, now int64) error {
 	services := map[string]bool{}
 	for id, p := range t.pipes {
 		stages, _ := t.stagesOf(p)
+		p.services = map[string]bool{}
 		for i := range stages {
+			p.services[stages[i].Name] = true
 			for _, s := range t.servicesOf(id, stages[i].Name) {
+				p.services[s] = true
 				if len(services) < maxVersioned {
 					services[s] = true
 				}
