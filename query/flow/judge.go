@@ -43,6 +43,7 @@ type Evidence struct {
 	Ratio                          Ratio
 
 	Retention, Skipped, Truncated int64 // losses that offsets show, at most so many in this window
+	Jumped                        int64 // records that the group passed over quickly: skipped, if about as many are missing
 	Explained                     int64 // other losses with a known cause
 	Redelivered                   int64 // known redeliveries: at most so many of D come twice
 	EndDelta                      int64 // records the broker took in this window; −1 = not known
@@ -267,6 +268,9 @@ func lost(e *Evidence, v *store.Verdict, known int64) {
 	share := ""
 	if v.Up > 0 {
 		share = fmt.Sprintf(" (%s)", Percent(float64(v.Lost)/float64(v.Up)))
+	}
+	if known < v.Lost/2 && e.Jumped >= v.Lost-v.Lost/4 && e.Jumped-e.Jumped/4 <= v.Lost {
+		e.Skipped, known = v.Lost, v.Lost
 	}
 	switch {
 	case known > 0 && known >= v.Lost/2:

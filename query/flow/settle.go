@@ -32,8 +32,9 @@ type Settlement struct {
 	Counting func(stage string, w Window) (have, want int)
 }
 
-// Finding is what the offset rules found for a group on a destination while a window was open.
-type Finding struct{ Retention, Skipped, Truncated, Redelivered int64 }
+// Finding is what the offset rules found for a group on a destination while a window was open. Jumped records may have
+// been skipped, or read fast: only a loss of about as many tells.
+type Finding struct{ Retention, Skipped, Truncated, Redelivered, Jumped int64 }
 
 // Settled is the result: new barriers to store, and one verdict per edge, stage and window.
 type Settled struct {
@@ -323,6 +324,7 @@ func (s *settler) evidence(v *view, ev *Evidence, needUp, needDown int64) {
 			f := s.Findings(in.Destination, in.Group, s.w)
 			ev.Redelivered = add(ev.Redelivered, max(f.Redelivered, 0))
 			if v.kind == store.EdgeTransport {
+				ev.Jumped = add(ev.Jumped, f.Jumped)
 				ev.Retention, ev.Skipped, ev.Truncated = add(ev.Retention, f.Retention), add(ev.Skipped, f.Skipped), add(ev.Truncated, f.Truncated)
 			}
 		}

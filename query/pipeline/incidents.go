@@ -82,7 +82,7 @@ func (t *tenant) incident(k store.VerdictKey, r *flow.Run, now int64) answer.Inc
 	in.Row = lossRow(k, r.Verdicts, r.First, r.End())
 	var up int64
 	worst := &r.Verdicts[0]
-	lostBy := map[string]int64{}
+	lostBy, stateOf := map[string]int64{}, map[string]string{}
 	for i := range r.Verdicts {
 		v := &r.Verdicts[i]
 		in.Lost += v.Lost
@@ -92,6 +92,7 @@ func (t *tenant) incident(k store.VerdictKey, r *flow.Run, now int64) answer.Inc
 		if v.Lost > 0 {
 			up += v.Up
 			lostBy[v.Class] += v.Lost
+			stateOf[v.Class] = v.State
 		}
 		if v.Revision > 0 {
 			in.Revised++
@@ -104,7 +105,7 @@ func (t *tenant) incident(k store.VerdictKey, r *flow.Run, now int64) answer.Inc
 	in.Verdict, in.Class = worst.State, worst.Class
 	for class, n := range lostBy { // most of the records decide
 		if m := lostBy[in.Class]; n > m || n == m && class > in.Class {
-			in.Class = class
+			in.Class, in.Verdict = class, stateOf[class]
 		}
 	}
 	if up > 0 && in.Lost > 0 {

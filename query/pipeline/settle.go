@@ -131,6 +131,12 @@ func (t *tenant) findings(destination, group string, w flow.Window) flow.Finding
 			if e.Kind == flow.EventRewind || e.T < w.Start*1000 {
 				continue
 			}
+			if e.Kind == flow.EventTruncation { // the newest records are gone: those since the end was last that low
+				if before, ok := part.End.Before(e.T - 1); !ok || before.T < w.End()*1000 {
+					f.Truncated += e.N
+				}
+				continue
+			}
 			lo, ok1 := part.End.Value(w.Start * 1000)
 			hi, ok2 := part.End.Value(w.End() * 1000)
 			if !ok1 || !ok2 {
@@ -150,7 +156,38 @@ func (t *tenant) findings(destination, group string, w flow.Window) flow.Finding
 			}
 		}
 	}
+	if f.Retention+f.Skipped+f.Truncated == 0 {
+		f.Jumped = q.jumped(group, w)
+	}
 	return f
+}
+
+// How far around a window jumps are looked for, seconds, and in which steps.
+const (
+	jumpReach  = 300
+	jumpFuture = 900
+	jumpStep   = 5
+)
+
+// jumped counts records that came in a window and that the group passed over quickly, where the broker does not tell
+// what it handed out.
+func (q *queue) jumped(group string, w flow.Window) int64 {
+	n := 0.0
+	for _, part := range q.parts {
+		m := part.groups[group]
+		if m == nil || m.deliveredTotal.at > 0 {
+			continue
+		}
+		lo, ok1 := part.End.Value(w.Start * 1000)
+		hi, ok2 := part.End.Value(w.End() * 1000)
+		if !ok1 || !ok2 || hi <= lo {
+			continue
+		}
+		for _, j := range flow.Jumps(m.table.Value, (w.Start-jumpReach)*1000, min((w.End()+jumpFuture)*1000, m.at), jumpStep*1000) {
+			n += max(0, min(j.To, hi)-max(j.From, lo))
+		}
+	}
+	return int64(n)
 }
 
 // offsetLosses turns what offsets alone show into verdicts, for groups that no application counts for.

@@ -24,6 +24,7 @@ const (
 	maxVersioned    = 2000 // services
 	maxVersionScan  = 5000 // series of one service
 	rolloutPatience = 30 * 60_000
+	versionBack     = 3 * 60_000 // a version that was gone this long and runs again is a deploy
 )
 
 // versionBook follows which versions of the services of all stages run.
@@ -182,7 +183,7 @@ func (t *tenant) follow(ctx context.Context, now int64, service string, found ma
 			if sv.current != "" && v != sv.current {
 				fresh = v
 			}
-		} else if now-o.last > rolloutPatience && v != sv.current { // an old version is back: a rollback
+		} else if now-o.last > versionBack && v != sv.current { // an old version is back: a rollback
 			fresh, o.first = v, now
 		}
 		o.image, o.last, o.instances = cmp.Or(f.image, o.image), now, len(f.instances)
