@@ -27,14 +27,15 @@ type Settlement struct {
 	Lateness func(Edge) time.Duration                          // learned; nil = none
 	Latency  func(destination string) time.Duration            // largest usual latency of a hop without offsets; nil = the cap
 	Findings func(destination, group string, w Window) Finding // what offset rules found; nil = nothing
-	KeepsIDs map[string]bool                                   // by stage, where people said so; otherwise it is learned
+	// Jumped counts records of a window that a group passed over quickly; they may have been skipped, or read fast. Asked only where as many may be missing. nil = not known.
+	Jumped   func(destination, group string, w Window) int64
+	KeepsIDs map[string]bool // by stage, where people said so; otherwise it is learned
 	// Counting tells how many instances of a stage counted around a window and how many people expect; want 0 = nobody said. nil = nobody said.
 	Counting func(stage string, w Window) (have, want int)
 }
 
-// Finding is what the offset rules found for a group on a destination while a window was open. Jumped records may have
-// been skipped, or read fast: only a loss of about as many tells.
-type Finding struct{ Retention, Skipped, Truncated, Redelivered, Jumped int64 }
+// Finding is what the offset rules found for a group on a destination while a window was open.
+type Finding struct{ Retention, Skipped, Truncated, Redelivered int64 }
 
 // Settled is the result: new barriers to store, and one verdict per edge, stage and window.
 type Settled struct {
@@ -324,10 +325,12 @@ func (s *settler) evidence(v *view, ev *Evidence, needUp, needDown int64) {
 			f := s.Findings(in.Destination, in.Group, s.w)
 			ev.Redelivered = add(ev.Redelivered, max(f.Redelivered, 0))
 			if v.kind == store.EdgeTransport {
-				ev.Jumped = add(ev.Jumped, f.Jumped)
 				ev.Retention, ev.Skipped, ev.Truncated = add(ev.Retention, f.Retention), add(ev.Skipped, f.Skipped), add(ev.Truncated, f.Truncated)
 			}
 		}
+	}
+	if v.kind == store.EdgeTransport && s.Jumped != nil && ev.Settled && ev.Up.N > ev.Down.N && ev.Retention+ev.Skipped+ev.Truncated == 0 {
+		ev.Jumped = s.Jumped(v.edge.Destination, v.edge.Group, s.w)
 	}
 	if v.kind == store.EdgeTransport {
 		ev.EndDelta, ev.EndError = s.endDelta(v.edge.Destination)

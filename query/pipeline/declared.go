@@ -226,7 +226,9 @@ func (b *declaredBook) refOf(c *cell.Cell) (stageRef, bool) {
 				continue // its own declaration names it
 			}
 			if c.Dir == cell.Out && c.Destination != "" && slices.Contains(ref.s.Writes, c.Destination) ||
-				c.Dir == cell.In && slices.ContainsFunc(ref.s.Reads, func(r declare.Read) bool { return r.Destination == c.Destination && (r.Group == c.Group || c.Group == "") }) {
+				c.Dir == cell.In && slices.ContainsFunc(ref.s.Reads, func(r declare.Read) bool {
+					return r.Destination == c.Destination && (r.Group == c.Group || c.Group == "")
+				}) {
 				return ref, true
 			}
 		}

@@ -48,7 +48,7 @@ type demo struct {
 	n       int
 	dropped map[int64]int64 // by window
 	doubled map[int64]int64
-	quiet   bool // no broker polls
+	quiet   bool                 // no broker polls
 	filter  func(n int) bool     // enrich leaves out what it says
 	told    bool                 // and counts it
 	fan     func(n int) []string // enrich writes to these instead of enriched

@@ -291,7 +291,9 @@ func (l fakeLedger) Late(_ context.Context, _ store.Tenant, since time.Time) ([]
 		}
 	}
 	out := slices.Collect(maps.Keys(seen))
-	slices.SortFunc(out, func(a, b store.LateWindow) int { return cmp.Or(cmp.Compare(a.Pipeline, b.Pipeline), cmp.Compare(a.Window, b.Window)) })
+	slices.SortFunc(out, func(a, b store.LateWindow) int {
+		return cmp.Or(cmp.Compare(a.Pipeline, b.Pipeline), cmp.Compare(a.Window, b.Window))
+	})
 	return out, l.e.fail
 }
 

@@ -90,8 +90,8 @@ var help = map[string]metadata.Metadata{
 	seriesBurn:         {Type: "gauge", Help: "How many times faster than allowed the error budget of the completeness objective is used up."},
 	seriesSLOComplete:  {Type: "gauge", Help: "Objective of the completeness.", Unit: "ratio"},
 	seriesSLOLatency:   {Type: "gauge", Help: "Objective of the latency from the origin to the sink, 99 of 100 records.", Unit: "seconds"},
-	seriesUnknown:   {Type: "gauge", Help: "Records of the last 24 hours whose fate is not known."},
-	seriesState:     {Type: "gauge", Help: "1 for the present state of the pipeline."},
+	seriesUnknown:      {Type: "gauge", Help: "Records of the last 24 hours whose fate is not known."},
+	seriesState:        {Type: "gauge", Help: "1 for the present state of the pipeline."},
 }
 
 // batch builds a MetricBatch of one sample per series.

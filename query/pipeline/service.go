@@ -228,25 +228,25 @@ type tenant struct {
 	// redeclare asks for the declarations to be read at once.
 	redeclare atomic.Bool
 
-	mu         sync.Mutex
-	loaded     bool
-	broker     brokerBook
-	pipes      map[string]*pipe
-	cells      cellBook
-	ledger     ledgerBook
-	usage      usageBook
-	declared   declaredBook
-	incidents  incidentBook
-	late       lateBook
+	mu        sync.Mutex
+	loaded    bool
+	broker    brokerBook
+	pipes     map[string]*pipe
+	cells     cellBook
+	ledger    ledgerBook
+	usage     usageBook
+	declared  declaredBook
+	incidents incidentBook
+	late      lateBook
 
 	annotations annotationBook
 	versions    versionBook
 	telemetry   telemetryBook
 	rewinds     rewindBook
-	nextSettle int64
-	nextSeries int64
-	complained time.Time
-	log        []answer.Change
+	nextSettle  int64
+	nextSeries  int64
+	complained  time.Time
+	log         []answer.Change
 }
 
 func newTenant(s *Service, id store.Tenant) *tenant {

@@ -56,7 +56,7 @@ func (t *tenant) settlePipe(p *pipe, now int64) {
 			}
 			return max(t.s.cfg.Grace, 2*time.Duration(ms)*time.Millisecond)
 		},
-		Findings: t.findings, KeepsIDs: t.declared.keepsIDs(p.id), Counting: t.declared.counter(p.id),
+		Findings: t.findings, Jumped: t.jumped, KeepsIDs: t.declared.keepsIDs(p.id), Counting: t.declared.counter(p.id),
 	})
 	l.newBarriers = append(l.newBarriers, out.Barriers...)
 	if n := len(l.newBarriers) - maxPending; n > 0 { // the store has been away for long: these windows settle by what is in memory
@@ -156,9 +156,6 @@ func (t *tenant) findings(destination, group string, w flow.Window) flow.Finding
 			}
 		}
 	}
-	if f.Retention+f.Skipped+f.Truncated == 0 {
-		f.Jumped = q.jumped(group, w)
-	}
 	return f
 }
 
@@ -171,7 +168,11 @@ const (
 
 // jumped counts records that came in a window and that the group passed over quickly, where the broker does not tell
 // what it handed out.
-func (q *queue) jumped(group string, w flow.Window) int64 {
+func (t *tenant) jumped(destination, group string, w flow.Window) int64 {
+	q := t.broker.queueFor(destination, group)
+	if q == nil {
+		return 0
+	}
 	n := 0.0
 	for _, part := range q.parts {
 		m := part.groups[group]

@@ -20,6 +20,7 @@ func (d *demo) put(name string, v float64, ls ...string) {
 
 func TestCompletenessCoversEveryLoss(t *testing.T) {
 	d := newDemo(t, demoConfig())
+	d.rate = 60
 	gaps := int64(0)
 	d.s.extras.Collectors = func() []CollectorInfo {
 		return []CollectorInfo{{Node: "demo", LastSeen: d.now * 1000, Gaps: gaps}}
