@@ -197,7 +197,8 @@ func Parse(raw []byte) (*Doc, []Finding) {
 	if err := yaml.Unmarshal(raw, d.root); err != nil {
 		return nil, split(strings.TrimPrefix(err.Error(), "yaml: "))
 	}
-	return d, d.check()
+	mistakes := d.check()
+	return d, mistakes
 }
 
 var lineHead = regexp.MustCompile(`^line (\d+): `)
@@ -205,7 +206,7 @@ var lineHead = regexp.MustCompile(`^line (\d+): `)
 // split takes apart the mistakes that the reader tells on one line.
 func split(text string) []Finding {
 	var out []Finding
-	for _, part := range strings.Split(text, "; ") {
+	for part := range strings.SplitSeq(text, "; ") {
 		m := lineHead.FindStringSubmatch(part)
 		if m == nil {
 			if len(out) > 0 { // the second half of a sentence

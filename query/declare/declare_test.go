@@ -3,6 +3,7 @@ package declare
 import (
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -58,6 +59,19 @@ func TestGood(t *testing.T) {
 	}
 	if n := d.Line("stages", 1, "ratio", "value"); n != 22 {
 		t.Errorf("line %d", n)
+	}
+}
+
+// What the documentation shows can be used.
+func TestDocumentationIsGood(t *testing.T) {
+	text, err := os.ReadFile("../../docs/pipelines.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "```yaml\n")
+	example, _, ok := strings.Cut(rest, "```")
+	if d, fs := Parse([]byte(example)); !ok || Err(fs) != nil || len(d.Stages) != 4 {
+		t.Errorf("%v", fs)
 	}
 }
 

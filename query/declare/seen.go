@@ -43,7 +43,7 @@ func Propose(seen Seen, declared *Pipeline) string {
 	for i := range seen.Stages {
 		s := &seen.Stages[i]
 		out := Stage{Name: s.Name, Kind: s.Kind, Reads: slices.Clone(s.Reads), Writes: slices.Clone(s.Writes), Instances: s.Instances}
-		if len(s.Services) > 0 && !(len(s.Services) == 1 && s.Services[0] == s.Name) {
+		if len(s.Services) > 1 || len(s.Services) == 1 && s.Services[0] != s.Name {
 			out.Services = slices.Clone(s.Services)
 		}
 		switch out.Kind {

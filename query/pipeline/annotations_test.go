@@ -113,7 +113,7 @@ func TestAnnotationsAreBounded(t *testing.T) {
 	d.rate = 10
 	d.run(2)
 	tn := d.s.tenant(store.DefaultTenant)
-	now := int64(d.now) * 1000
+	now := d.now * 1000
 	for i := range int64(maxAnnotations + 5) {
 		at := now - 86400_000 + i
 		if i < 3 {

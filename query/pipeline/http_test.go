@@ -94,7 +94,7 @@ func TestOverHTTP(t *testing.T) {
 		if b != nil {
 			req.Header.Set("Content-Type", "application/json")
 		}
-		res, err := http.DefaultClient.Do(req)
+		res, err := srv.Client().Do(req)
 		if err != nil {
 			t.Fatal(err)
 		}

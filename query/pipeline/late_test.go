@@ -13,7 +13,6 @@ import (
 	"github.com/weirhq/weir/internal/cell"
 	"github.com/weirhq/weir/query/flow"
 	"github.com/weirhq/weir/store"
-	"github.com/weirhq/weir/store/local"
 )
 
 // direct is a pipeline of a source and a sink without a broker, on any engine: 600 records per window of a minute.
@@ -90,21 +89,9 @@ func TestLateCountsReviseVerdicts(t *testing.T) {
 	engines := map[string]func(t *testing.T) store.Engine{
 		"memory": func(*testing.T) store.Engine { return newFake() },
 		"disk": func(t *testing.T) store.Engine {
-			c := local.DefaultConfig()
-			c.Dir = t.TempDir()
-			e, err := local.Open(t.Context(), c, slog.New(slog.DiscardHandler), metrics.NewSet())
-			if err != nil {
-				t.Fatal(err)
-			}
-			ctx, cancel := context.WithCancel(context.Background())
-			done := make(chan error, 1)
-			go func() { done <- e.Run(ctx) }()
-			t.Cleanup(func() {
-				cancel()
-				if err := <-done; err != nil {
-					t.Error(err)
-				}
-			})
+			t.Helper()
+			e, stop := onDisk(t, t.TempDir())
+			t.Cleanup(stop)
 			return e
 		},
 	}

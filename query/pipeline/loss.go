@@ -113,7 +113,7 @@ func (s *Service) Loss(ctx context.Context, id store.Tenant, from, to time.Time,
 	}
 	t := s.tenant(id)
 	l := answer.Loss{At: v.at, From: from.UnixMilli(), To: to.UnixMilli(), Completeness: v.completeness}
-	if from.UnixMilli() >= v.at-86400_000-60_000 && to.Unix()-from.Unix() > 3600 && t.many(from, to, pipeline) {
+	if from.UnixMilli() >= v.at-86400_000-60_000 && t.many(from, to, pipeline) {
 		l.Rows, l.Left = t.lossOfDay(from.Unix(), to.Unix(), pipeline)
 		return l, nil
 	}
@@ -126,7 +126,7 @@ func (s *Service) Loss(ctx context.Context, id store.Tenant, from, to time.Time,
 	l.Rows = make([]answer.LossRow, 0, len(vs))
 	for k, list := range vs {
 		r := lossRow(k, list, from.Unix(), to.Unix())
-		r.Incident = t.incidentOf(k, v.at)
+		r.Incident = t.incidentOf(k)
 		l.Rows = append(l.Rows, r)
 	}
 	l.Rows, l.Left = worstRows(l.Rows)
@@ -167,7 +167,7 @@ func coarser(cells []answer.RibbonCell) []answer.RibbonCell {
 }
 
 // incidentOf is the id of the newest incident of the last day in a balance; empty for none.
-func (t *tenant) incidentOf(k store.VerdictKey, now int64) string {
+func (t *tenant) incidentOf(k store.VerdictKey) string {
 	b := t.ledger.books[k]
 	if b == nil || len(b.bad) == 0 {
 		return ""
@@ -212,7 +212,7 @@ func (t *tenant) lossOfDay(from, to int64, pipeline string) ([]answer.LossRow, i
 		if len(rows) > fewRows {
 			rows[i].Ribbon = coarser(rows[i].Ribbon)
 		}
-		rows[i].Incident = t.incidentOf(b.key, t.broker.until)
+		rows[i].Incident = t.incidentOf(b.key)
 	}
 	return rows, left
 }
@@ -225,7 +225,13 @@ func (b *book) dayRow(from, to int64) answer.LossRow {
 			r.Verdict = s
 		}
 	}
-	if b.day.sums != nil {
+	if b.day.newest*cellWidth-from <= 3600 { // single windows are known
+		for w, h := range b.hour {
+			if w >= from && w < to {
+				r.Up, r.Down, r.Surplus = r.Up+h.up, r.Down+h.down, r.Surplus+h.surplus
+			}
+		}
+	} else if b.day.sums != nil {
 		top := b.day.newest / (sumWidth / cellWidth)
 		for i := max(from/sumWidth, top-sumCount+1); i <= min(top, (to-1)/sumWidth); i++ {
 			s := b.day.sums[i%sumCount]
@@ -444,7 +450,7 @@ func (t *tenant) recentLosses(now int64) []answer.LossRow {
 		}
 		slices.SortFunc(vs, func(a, b store.Verdict) int { return cmp.Compare(a.Window, b.Window) })
 		r := lossRow(k, vs, from, now/1000)
-		r.Incident = t.incidentOf(k, now)
+		r.Incident = t.incidentOf(k)
 		if since, still := b.losingSince(vs[0].Width); still {
 			r.Since, r.Still = &since, true
 		} else {

@@ -213,11 +213,12 @@ func (t *tenant) stageRows(p *pipe, looks []stageLook, now int64) []answer.Stage
 				r.Surplus += s.surplus
 			}
 		}
-		if l.losing {
+		switch {
+		case l.losing:
 			r.State = answer.Losing
-		} else if l.unseen {
+		case l.unseen:
 			r.State = answer.Unknown
-		} else if p.state == answer.Idle {
+		case p.state == answer.Idle:
 			r.State = answer.Idle
 		}
 		out = append(out, r)

@@ -89,8 +89,8 @@ func (t *tenant) loadTotals(ctx context.Context, now int64, recent []store.Verdi
 
 // completed is the share of records that arrived, of those the sources put out in windows that are settled and can be
 // judged; ok is false where there are none. now and since are Unix seconds.
-func (t *tenant) completed(p *pipe, since, now int64) (share float64, expected int64, ok bool) {
-	var lost int64
+func (t *tenant) completed(p *pipe, since, now int64) (share float64, ok bool) {
+	var lost, expected int64
 	for _, b := range t.ledger.byPipe[p.id] {
 		s := b.over(since, now)
 		lost += s.lost
@@ -99,9 +99,9 @@ func (t *tenant) completed(p *pipe, since, now int64) (share float64, expected i
 		}
 	}
 	if expected <= 0 {
-		return 0, 0, false
+		return 0, false
 	}
-	return max(0, 1-float64(lost)/float64(expected)), expected, true
+	return max(0, 1-float64(lost)/float64(expected)), true
 }
 
 func (t *tenant) fromSource(p *pipe, from string) bool {
@@ -148,7 +148,7 @@ func (t *tenant) appendLedger(b *batch, now int64) {
 				b.add(seriesSLOLatency, &s, "pipeline", id)
 			}
 		}
-		if share, _, ok := t.completed(p, now/1000-86400, now/1000); ok {
+		if share, ok := t.completed(p, now/1000-86400, now/1000); ok {
 			b.add(seriesCompleteness, &share, "pipeline", id)
 		}
 		newest := t.newestSettled(p)
@@ -157,7 +157,7 @@ func (t *tenant) appendLedger(b *batch, now int64) {
 		}
 		for _, w := range burnWindows {
 			// The last window that is settled ends the span: what is still open is no evidence.
-			if share, _, ok := t.completed(p, min(newest, now/1000)-w.seconds+1, now/1000); ok {
+			if share, ok := t.completed(p, min(newest, now/1000)-w.seconds+1, now/1000); ok {
 				burn := (1 - share) / (1 - slo)
 				b.add(seriesBurn, &burn, "pipeline", id, "window", w.name)
 			}

@@ -22,6 +22,7 @@ ORDER BY pipeline, kind, from_stage, destination, consumer_group, to_stage, wind
 		if err != nil {
 			t.Fatal(err)
 		}
+		defer func() { _ = rows.Close() }()
 		var plan []string
 		for rows.Next() {
 			var id, parent, unused int
@@ -34,7 +35,6 @@ ORDER BY pipeline, kind, from_stage, destination, consumer_group, to_stage, wind
 		if err := rows.Err(); err != nil {
 			t.Fatal(err)
 		}
-		_ = rows.Close()
 		if !strings.Contains(strings.Join(plan, "\n"), index) {
 			t.Errorf("%s is not used: %q", index, plan)
 		}
