@@ -27,6 +27,7 @@ type Config struct {
 	MaxPipelines int                  `yaml:"max_pipelines"` // per tenant; further ones are counted and not shown
 	Offsets      bool                 `yaml:"offsets_only"`  // show groups no application counts for, from offsets alone
 	Objectives   map[string]Objective `yaml:"objectives"`    // by pipeline, where the common lag and freshness are not right
+	Dir          string               `yaml:"dir"`           // folder of declared pipelines, *.yaml, read again when they change; TENANT/*.yaml for other tenants than the default; empty: none
 }
 
 // Objective overrides the objectives of one pipeline; 0 keeps the common one.
