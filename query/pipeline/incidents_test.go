@@ -161,10 +161,11 @@ func TestReadersOfIncidentsBesideTheLoop(t *testing.T) {
 	d.rate, d.drop = 100, true
 	d.run(90)
 	done := make(chan struct{})
+	to := time.Unix(d.now+600, 0)
 	go func() {
 		defer close(done)
 		for range 50 {
-			l, err := d.s.Incidents(context.Background(), store.DefaultTenant, time.Unix(demoStart, 0), time.Unix(d.now+600, 0), "", 10)
+			l, err := d.s.Incidents(context.Background(), store.DefaultTenant, time.Unix(demoStart, 0), to, "", 10)
 			if err != nil || len(l.Incidents) == 0 {
 				t.Error(err)
 				return
