@@ -32,6 +32,7 @@ type Ingest struct {
 	spanDecoders sync.Pool // *otlp.SpanDecoder
 	seq          *sequences
 	leases       *leases
+	versions     *versions
 
 	doors struct{ write, traces, metrics, audit *door }
 	rates struct{ samples, spans, cells *rates }
@@ -57,13 +58,21 @@ func New(cfg Config, engine store.Engine, log *slog.Logger, set *metrics.Set) *I
 	in.otlpCells = set.NewCounter("weir_ingest_otlp_cells_total")
 	in.seq = newSequences(cfg, engine, log)
 	in.leases = newLeases(time.Now(), set)
+	in.versions = newVersions(set)
 	set.NewGauge("weir_ingest_gaps_total", func() float64 { return float64(in.seq.total()) })
 	set.NewGauge("weir_ingest_body_bytes", func() float64 { return float64(in.bodies.inUse.Load()) })
 	return in
 }
 
-// Run writes sequence numbers to the catalog from time to time, and once more when ctx ends.
-func (in *Ingest) Run(ctx context.Context) error { return in.seq.run(ctx) }
+// Run writes sequence numbers to the catalog from time to time, and once more when ctx ends; and the versions of services.
+func (in *Ingest) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() {
+		in.versions.run(ctx, in.engine.Metrics(), func(err error) { in.log.Warn("cannot store the versions of services", "error", err) })
+	})
+	return in.seq.run(ctx)
+}
 
 // Routes are the HTTP doors.
 func (in *Ingest) Routes() []access.Route {

@@ -130,6 +130,7 @@ func (in *Ingest) putSpans(ctx context.Context, s otlp.Spans) (partialSuccess, e
 			return partialSuccess{}, err
 		}
 		d.seconds.UpdateDuration(start)
+		in.versions.hearSpans(t, s.Spans, start.UnixMilli())
 	}
 	d.stored.Add(len(s.Spans))
 	var ps partialSuccess

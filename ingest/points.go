@@ -24,6 +24,7 @@ func (in *Ingest) putPoints(ctx context.Context, req pmetricotlp.ExportRequest) 
 	}
 	p := &pointBooks{in: in, t: t, rejected: m.Rejected}
 	start := time.Now()
+	in.versions.hearMetrics(t, req.Metrics(), start.UnixMilli())
 	err := p.single(ctx, m)
 	if err == nil {
 		err = p.multi(ctx, m)

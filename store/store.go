@@ -250,6 +250,8 @@ type Ledger interface {
 	PutCells(ctx context.Context, t Tenant, b cell.Batch) error
 	// Cells returns the cells of windows that start in [From, To), sorted by key, instance, epoch.
 	Cells(ctx context.Context, t Tenant, q CellQuery) ([]cell.Cell, error)
+	// Late returns the windows that got cells since a time, later than LateAfter after they began. Sorted; each once.
+	Late(ctx context.Context, t Tenant, since time.Time) ([]LateWindow, error)
 	// Auditors returns the newest record of every (node, epoch) that was heard of since.
 	Auditors(ctx context.Context, t Tenant, since time.Time) ([]cell.Auditor, error)
 	// PutBarriers keeps the first barrier of each key; later ones are ignored.
@@ -259,6 +261,16 @@ type Ledger interface {
 	PutVerdicts(ctx context.Context, t Tenant, v []Verdict) error
 	// Verdicts returns those of windows that start in [From, To), sorted by key and window.
 	Verdicts(ctx context.Context, t Tenant, q VerdictQuery) ([]Verdict, error)
+}
+
+// LateAfter is how long after its begin the cells of a window are late: whoever reads the newest windows again and
+// again need not look further back than this, and asks Late for the rest.
+const LateAfter = 15 * time.Minute
+
+// LateWindow is an event window of a pipeline to which cells came late.
+type LateWindow struct {
+	Pipeline      string
+	Window, Width int64 // Unix seconds, seconds
 }
 
 // CellQuery selects cells. Pipeline "" means all. Ids and latencies, which are large, come only with cells of windows that
@@ -330,7 +342,7 @@ type Verdict struct {
 type VerdictQuery struct {
 	Pipeline    string
 	From, To    time.Time
-	OnlyNotOK   bool
+	OnlyNotOK   bool // leaves out OK and FILTERED, and is fast however many of those there are
 	OnlySettled bool
 }
 

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/weirhq/weir/query/pipeline"
 )
 
 type checkCmd struct {
@@ -33,11 +35,17 @@ func (c *checkCmd) Run(out io.Writer) error {
 		}
 		return e.Close()
 	}
-	_, err = io.WriteString(out, explain(c.File, cfg))
+	declared := 0
+	if dir := cfg.Pipelines.Dir; dir != "" {
+		if declared, err = pipeline.CheckDir(dir); err != nil {
+			return err
+		}
+	}
+	_, err = io.WriteString(out, explain(c.File, cfg, declared))
 	return err
 }
 
-func explain(file string, cfg Config) string {
+func explain(file string, cfg Config, declared int) string {
 	var b strings.Builder
 	line := func(k, format string, args ...any) { fmt.Fprintf(&b, "  %-12s %s\n", k, fmt.Sprintf(format, args...)) }
 	fmt.Fprintf(&b, "%s is good.\n\nserver\n", cmp.Or(file, "the default configuration"))
@@ -49,6 +57,9 @@ func explain(file string, cfg Config) string {
 	}
 	line("data", "%s", cfg.Store.Dir)
 	line("pipelines", "late when data at the sink is older than %s or a lag exceeds %s", short(cfg.Pipelines.Freshness), short(cfg.Pipelines.Lag))
+	if cfg.Pipelines.Dir != "" {
+		line("declared", "%d pipelines in %s", declared, cfg.Pipelines.Dir)
+	}
 	if u := cfg.Alerts.Webhook.URL; u != "" {
 		line("alerts", "late after %s, losing after %s, posted to %s", short(cfg.Alerts.LateFor), short(cfg.Alerts.LosingFor), u)
 	} else {

@@ -27,6 +27,7 @@ var floors = map[string][]string{
 	"ingest/bench":          {"ingest", "store/...", "internal/..."},
 	"query":                 {"query/...", "store", "internal/..."},
 	"query/flow":            {"internal/cell", "store"},
+	"query/declare":         {"internal/..."},
 	"query/rightsize":       {},
 	"query/answer":          {},
 	"query/api":             {"query/answer", "store"},

@@ -204,6 +204,7 @@ type LossRow struct {
 	Level      string       `json:"level"`
 	Confidence float64      `json:"confidence"`
 	Ribbon     []RibbonCell `json:"ribbon"`
+	Incident   string       `json:"incident" doc:"id of its latest incident of the last day; empty = none"`
 }
 
 // Loss answers GET /api/v1/loss.
@@ -211,7 +212,8 @@ type Loss struct {
 	At           int64        `json:"at"`
 	From         int64        `json:"from"`
 	To           int64        `json:"to"`
-	Rows         []LossRow    `json:"rows"`
+	Rows         []LossRow    `json:"rows" doc:"worst first"`
+	Left         int          `json:"left" doc:"rows left out: the 500 worst are shown; ask for one pipeline to see its others"`
 	Completeness Completeness `json:"completeness"`
 }
 

@@ -17,7 +17,7 @@ type Incident struct {
 	Class    string       `json:"class"`
 	Verdict  string       `json:"verdict"`
 	Level    string       `json:"level"`
-	Revised  int          `json:"revised" doc:"verdicts that were changed after they were settled"`
+	Revised  int          `json:"revised" doc:"windows whose verdict was changed after it was first told"`
 	Sentence string       `json:"sentence"`
 	Now      Completeness `json:"completeness"`
 }

@@ -21,6 +21,7 @@ const (
 	GapAway                  // stopped in order, started again later: increments had nowhere to go; hard where they were lossy
 	GapClosed                // stopped in order and not back; soft
 	GapDrops                 // audit datagrams are known to be lost; soft, and only for lossy counts
+	GapLost                  // counts were on their way to the server and did not arrive; hard
 )
 
 // Gap is a time in which a node's auditor may have missed counts.
@@ -46,6 +47,8 @@ func (g Gap) Sentence(now int64) string {
 		return fmt.Sprintf("The auditor of %s was away from %s to %s.", g.Node, at(g.From), at(g.To))
 	case GapClosed:
 		return fmt.Sprintf("The auditor of %s was stopped at %s.", g.Node, at(g.From))
+	case GapLost:
+		return fmt.Sprintf("%s records of telemetry of %s from %s to %s never reached the server.", Count(g.Drops), g.Node, at(g.From), at(g.To))
 	default:
 		return fmt.Sprintf("%s audit datagrams were dropped on %s.", Count(g.Drops), g.Node)
 	}
@@ -136,6 +139,14 @@ func (a *Audit) node(epochs []cell.Auditor, now, silentFlushes int64) {
 	a.heard[name] = heard
 }
 
+// Lose adds gaps that others than the auditors found: counts that were made and did not arrive.
+func (a *Audit) Lose(gaps []Gap) {
+	for _, g := range gaps {
+		g.Kind = GapLost
+		a.Gaps = append(a.Gaps, g)
+	}
+}
+
 // Heard says whether all nodes have reported past a time. A node that no auditor record is known of
 // has nothing to wait for; a silent one is not waited for, its gap speaks.
 func (a *Audit) Heard(nodes []NodeCount, past int64) bool {
@@ -193,7 +204,7 @@ func (a *Audit) doubts(w Window, contributors []contributor, need, slack int64) 
 			if w.startMS() >= add(g.To, slack) || g.From >= need {
 				continue
 			}
-			hard := g.Kind == GapSilent || g.Kind == GapOpen || g.Kind == GapAway && c.lossy
+			hard := g.Kind == GapSilent || g.Kind == GapOpen || g.Kind == GapLost || g.Kind == GapAway && c.lossy
 			if g.Kind == GapAway && !c.lossy { // cumulative totals come again with the next snapshot
 				continue
 			}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/weirhq/weir/internal/cell"
@@ -14,8 +15,10 @@ import (
 type Ratio struct {
 	Kind   RatioKind
 	K      int     // copies per input, for RatioFanout
-	Median float64 // learned out/in, for RatioLearned; 0 = still learning
-	Band   float64 // what the learned ratio may deviate by
+	Median float64 // learned or declared out/in, for RatioLearned and RatioFilter; 0 = still learning, or not declared
+	Band   float64 // what out/in may deviate by
+	// Declared: Median and Band are what people said, not what was learned.
+	Declared bool
 }
 
 // RatioKind is the kind of a stage's balance.
@@ -27,6 +30,7 @@ const (
 	RatioFanout                   // out = K·(…)
 	RatioCovers                   // batches: covers counts the members
 	RatioLearned                  // undeclared: the usual ratio is learned, deviations are ANOMALY
+	RatioFilter                   // declared filter that counts what it filters: a map whose selectivity is told
 )
 
 // Evidence is everything known about one balance in one window.
@@ -39,6 +43,7 @@ type Evidence struct {
 	Ratio                          Ratio
 
 	Retention, Skipped, Truncated int64 // losses that offsets show, at most so many in this window
+	Jumped                        int64 // records that the group passed over quickly: skipped, if about as many are missing
 	Explained                     int64 // other losses with a known cause
 	Redelivered                   int64 // known redeliveries: at most so many of D come twice
 	EndDelta                      int64 // records the broker took in this window; −1 = not known
@@ -55,6 +60,12 @@ type Evidence struct {
 	IDsKept   bool    // message ids are known to pass the stage unchanged
 	IDs       *IDSample
 }
+
+// ClassBegan is the class of windows in which one side began to count.
+const ClassBegan = "counting began"
+
+// ClassLost is the class of windows of which weir itself lost counts.
+const ClassLost = "telemetry lost"
 
 // Doubt is a reason not to believe a count.
 type Doubt struct {
@@ -121,7 +132,7 @@ func expectedOf(e *Evidence, v store.Verdict) int64 {
 		if e.Ratio.Median > 0 {
 			return whole(math.Round(float64(left) * e.Ratio.Median))
 		}
-	case RatioMap, RatioCovers:
+	case RatioMap, RatioCovers, RatioFilter:
 	}
 	return left
 }
@@ -189,6 +200,9 @@ func decide(e *Evidence, v *store.Verdict, hashed, equal bool) {
 		}
 		v.Reasons = append(v.Reasons, fmt.Sprintf("The stage itself gave up %s records: %s.", Count(v.Dropped), reason))
 	}
+	if e.Kind == store.EdgeBalance && e.Ratio.Kind == RatioFilter && v.State == OK {
+		selected(e, v)
+	}
 	if v.State == OK && v.DLQ > 0 {
 		v.Class = "dead letters"
 		v.Reasons = append(v.Reasons, fmt.Sprintf("%s records went to the dead-letter destination.", Count(v.DLQ)))
@@ -202,7 +216,7 @@ func decide(e *Evidence, v *store.Verdict, hashed, equal bool) {
 func unknown(e *Evidence, v *store.Verdict, proved bool) bool {
 	doubts := slices.Clone(e.Doubts)
 	if e.Beginning {
-		doubts = append(doubts, Doubt{Class: "counting began", Sentence: "Counting began within this window."})
+		doubts = append(doubts, Doubt{Class: ClassBegan, Sentence: "Counting began within this window."})
 	}
 	hard, soft := false, false
 	for _, d := range doubts {
@@ -255,6 +269,9 @@ func lost(e *Evidence, v *store.Verdict, known int64) {
 	share := ""
 	if v.Up > 0 {
 		share = fmt.Sprintf(" (%s)", Percent(float64(v.Lost)/float64(v.Up)))
+	}
+	if known < v.Lost/2 && e.Jumped >= v.Lost-v.Lost/4 && e.Jumped-e.Jumped/4 <= v.Lost {
+		e.Skipped, known = v.Lost, v.Lost
 	}
 	switch {
 	case known > 0 && known >= v.Lost/2:
@@ -331,8 +348,40 @@ func anomaly(e *Evidence, v *store.Verdict) {
 		return
 	}
 	v.State, v.Class = Anomaly, "unusual ratio"
-	v.Reasons = append(v.Reasons, fmt.Sprintf("Out/in is usually %.2f; this window is %s records off.", e.Ratio.Median, Count(v.Delta)))
+	usually := "usually"
+	if e.Ratio.Declared {
+		usually = "declared as"
+	}
+	v.Reasons = append(v.Reasons, fmt.Sprintf("Out/in is %s %s; this window is %s records off.", usually, ratio(e.Ratio.Median), Count(v.Delta)))
 }
+
+// selected tells how much a declared filter let through, of a balance that is exact. Another share than the declared
+// one is an anomaly: every record is accounted for, and still something changed.
+func selected(e *Evidence, v *store.Verdict) {
+	judged := sub(v.Up, v.DLQ)
+	if judged <= 0 {
+		return
+	}
+	pass := float64(v.Down) / float64(judged)
+	said := ""
+	if e.Ratio.Median > 0 {
+		said = ", declared " + Percent(e.Ratio.Median)
+		if math.Abs(float64(v.Down)-e.Ratio.Median*float64(judged)) > e.Ratio.Band*float64(judged) {
+			v.State, v.Class = Anomaly, "unusual ratio"
+			off := sub(whole(math.Round(e.Ratio.Median*float64(judged))), v.Down)
+			v.Reasons = append(v.Reasons, fmt.Sprintf("%s of %s passed the filter (%s%s): %s records off.", Count(v.Down), Count(judged), Percent(pass), said, Count(max(off, negate(off)))))
+			return
+		}
+	}
+	if v.Filtered == 0 {
+		return
+	}
+	v.State, v.Class = Filtered, "filtered"
+	v.Reasons = append(v.Reasons, fmt.Sprintf("%s of %s passed the filter (%s%s).", Count(v.Down), Count(judged), Percent(pass), said))
+}
+
+// ratio writes out/in with as many digits as it needs.
+func ratio(r float64) string { return strconv.FormatFloat(math.Round(r*10_000)/10_000, 'f', -1, 64) }
 
 // confidence is that of the evidence level times what weakens it (3.6).
 func confidence(e *Evidence, v *store.Verdict) float64 {

@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"time"
@@ -26,6 +27,11 @@ type Settlement struct {
 	Lateness func(Edge) time.Duration                          // learned; nil = none
 	Latency  func(destination string) time.Duration            // largest usual latency of a hop without offsets; nil = the cap
 	Findings func(destination, group string, w Window) Finding // what offset rules found; nil = nothing
+	// Jumped counts records of a window that a group passed over quickly; they may have been skipped, or read fast. Asked only where as many may be missing. nil = not known.
+	Jumped   func(destination, group string, w Window) int64
+	KeepsIDs map[string]bool // by stage, where people said so; otherwise it is learned
+	// Counting tells how many instances of a stage counted around a window and how many people expect; want 0 = nobody said. nil = nobody said.
+	Counting func(stage string, w Window) (have, want int)
 }
 
 // Finding is what the offset rules found for a group on a destination while a window was open.
@@ -84,6 +90,7 @@ type view struct {
 	firstDown  int64
 	ratio      Ratio
 	idsKept    bool
+	newIDs     bool // people say that the stage gives new ids
 }
 
 func (s *settler) views() []view {
@@ -112,6 +119,8 @@ func (s *settler) views() []view {
 		if r, ok := s.Ratios[st.Name]; ok {
 			v.ratio = r
 		}
+		kept, said := s.KeepsIDs[st.Name]
+		v.idsKept, v.newIDs = kept, said && !kept
 		v.down = append(v.down, covers...)
 		out = append(out, v)
 	}
@@ -217,10 +226,11 @@ func (s *settler) judge(v *view) {
 	if s.Prior != nil {
 		prior, before = s.Prior(key)
 	}
-	if before && prior.Settled && prior.State != Unknown && prior.Up == num(up.N) && prior.Down == num(down.N) &&
+	// Telemetry that was lost stays lost, also when nobody remembers it.
+	if before && prior.Settled && (prior.State != Unknown || prior.Class == ClassLost) && prior.Up == num(up.N) && prior.Down == num(down.N) &&
 		prior.Filtered == ev.Filtered && prior.DLQ == ev.DLQ && prior.Dropped == ev.Dropped {
 		s.out.Verdicts = append(s.out.Verdicts, prior)
-		v.idsKept = v.idsKept || prior.Level == L3
+		v.idsKept = !v.newIDs && (v.idsKept || prior.Level == L3)
 		return
 	}
 	needUp, needDown := s.readiness(v, &ev)
@@ -244,7 +254,7 @@ func (s *settler) judge(v *view) {
 			verdict.SettledAt = prior.SettledAt
 		}
 	}
-	if v.kind == store.EdgeBalance && verdict.Settled && verdict.Level == L3 {
+	if v.kind == store.EdgeBalance && verdict.Settled && verdict.Level == L3 && !v.newIDs {
 		v.idsKept = true
 	}
 	s.branches(v, &ev, &verdict)
@@ -308,7 +318,7 @@ func (s *settler) evidence(v *view, ev *Evidence, needUp, needDown int64) {
 			})
 		}
 	}
-	ev.Doubts = uniqueDoubts(ev.Doubts)
+	ev.Doubts = uniqueDoubts(append(ev.Doubts, s.absent(v, ev)...))
 	if s.Findings != nil {
 		ins := []Input{{v.edge.Destination, v.edge.Group}}
 		if v.kind == store.EdgeBalance {
@@ -322,9 +332,36 @@ func (s *settler) evidence(v *view, ev *Evidence, needUp, needDown int64) {
 			}
 		}
 	}
+	if v.kind == store.EdgeTransport && s.Jumped != nil && ev.Settled && ev.Up.N > ev.Down.N && ev.Retention+ev.Skipped+ev.Truncated == 0 {
+		ev.Jumped = s.Jumped(v.edge.Destination, v.edge.Group, s.w)
+	}
 	if v.kind == store.EdgeTransport {
 		ev.EndDelta, ev.EndError = s.endDelta(v.edge.Destination)
 	}
+}
+
+// absent are the doubts where fewer instances count than people expect: what the others do is not in the counts. Of an
+// edge an exact balance still stands; inside a stage both sides lack the same instance, so it proves nothing.
+func (s *settler) absent(v *view, ev *Evidence) []Doubt {
+	if s.Counting == nil {
+		return nil
+	}
+	stages := append(slices.Clone(v.edge.From), v.edge.To)
+	if v.kind == store.EdgeBalance {
+		stages = []string{v.stage.Name}
+	}
+	var out []Doubt
+	for _, name := range stages {
+		have, want := s.Counting(name, s.w)
+		if want <= 0 || have >= want {
+			continue
+		}
+		out = append(out, Doubt{
+			Hard: v.kind == store.EdgeBalance, Bound: whole(float64(max(ev.Up.N, ev.Down.N)) / float64(max(have, 1)) * float64(want-have)),
+			Class: "instances missing", Sentence: fmt.Sprintf("%d of %d expected instances of %s count.", have, want, name),
+		})
+	}
+	return out
 }
 
 func gapClass(k GapKind) string {
@@ -335,6 +372,8 @@ func gapClass(k GapKind) string {
 		return "audit datagrams dropped"
 	case GapAway, GapClosed:
 		return "auditor stopped"
+	case GapLost:
+		return ClassLost
 	default:
 		return "auditor restarted"
 	}

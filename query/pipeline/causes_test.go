@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -18,20 +19,15 @@ func TestThrottledAfterDeploy(t *testing.T) {
 	w := newWorld(t)
 	deploy := answer.Change{At: (demoStart + 50) * 1000, Text: "g runs 1.4.2, was 1.4.1.", Kind: "deploy"}
 	w.hook = func(tn *tenant) {
-		tn.hooks.changes = func(_ *pipe, from, to int64) []answer.Change {
-			if deploy.At < from || deploy.At > to {
-				return nil
-			}
-			return []answer.Change{deploy}
-		}
-		tn.hooks.versions = func(string) []answer.VersionRow {
-			return []answer.VersionRow{{Version: "1.4.2", Instances: 1, First: deploy.At, Last: w.now * 1000}}
-		}
 		busy, mark := 0.98, 12.5
 		tn.hooks.facts = func(*pipe, string, int64) stageFacts { return stageFacts{busy: &busy, watermark: &mark} }
 		tn.hooks.dependencies = func(*pipe, string, int64) []answer.Dependency {
 			return []answer.Dependency{{Name: "SELECT orders", Share: 0.3, P99: 0.2, Spans: 1200}}
 		}
+	}
+	told := fmt.Sprintf(`{"at":%d,"text":%q,"kind":"deploy"}`, deploy.At, deploy.Text)
+	if _, err := w.e.Catalog().Put(context.Background(), store.DefaultTenant, kindAnnotation, nameAnnotation(deploy.At), []byte(told), 0, "ci"); err != nil {
+		t.Fatal(err)
 	}
 	w.restart()
 	usage := func(name string, v float64) {

@@ -28,6 +28,8 @@ type cellBook struct {
 	clocks      map[string]flow.Clock // of the auditors' nodes
 	sampled     bool                  // the last reading brought ids and latencies
 	samplesNext int64                 // when the next one will, Unix milliseconds
+	// services are the service names of the instances of each stage, as they were counted.
+	services map[origin]map[string]bool
 }
 
 // Reading samples costs time: at most so much of it, and no longer than so many milliseconds between.
@@ -62,7 +64,8 @@ type pipe struct {
 	parts     *parts           // made with it
 	pageOf    uint64           // version of its queues then
 	latency   latencyBook
-	samples   int64 // when cells last held ids or latencies, Unix milliseconds
+	samples   int64           // when cells last held ids or latencies, Unix milliseconds
+	services  map[string]bool // of its stages, and their names
 }
 
 // samplesToRead says whether a pipeline's windows must not be judged before their samples are read.
@@ -122,7 +125,7 @@ const maxExtra = 50
 func (t *tenant) readCells(ctx context.Context, now int64) error {
 	c := &t.cells
 	if c.width == 0 {
-		c.width, c.epochs = 60, map[string]int64{}
+		c.width, c.epochs, c.services = 60, map[string]int64{}, map[origin]map[string]bool{}
 	}
 	span := 4*c.width + int64(t.s.cfg.Grace/time.Second) + 120
 	if !c.begun {
@@ -148,6 +151,8 @@ func (t *tenant) readCells(ctx context.Context, now int64) error {
 	if err != nil {
 		return fmt.Errorf("cannot read cells: %w", err)
 	}
+	t.remap(cells)
+	c.hear(cells)
 	c.tallies = flow.Tallies(cells)
 	c.old = map[string]bool{}
 	if !c.begun { // pipelines that were quiet in the last hour: their graph and newest data
@@ -155,9 +160,9 @@ func (t *tenant) readCells(ctx context.Context, now int64) error {
 			if c.tallies[id] != nil || len(c.old) >= maxQuiet {
 				continue
 			}
-			cells, err := ledger.Cells(ctx, t.id, store.CellQuery{Pipeline: id, From: time.UnixMilli(now).Add(-t.s.cfg.Forget), To: ahead, SamplesFrom: ahead})
+			cells, err := t.cellsOf(ctx, id, time.UnixMilli(now).Add(-t.s.cfg.Forget), ahead, ahead)
 			if err != nil {
-				return fmt.Errorf("cannot read cells of %q: %w", id, err)
+				return err
 			}
 			for id, tl := range flow.Tallies(cells) {
 				c.tallies[id], c.old[id] = tl, true
@@ -177,9 +182,9 @@ func (t *tenant) readCells(ctx context.Context, now int64) error {
 			t.s.overflow.Inc()
 			break
 		}
-		cells, err := ledger.Cells(ctx, t.id, store.CellQuery{Pipeline: p.id, From: time.Unix(min(from, p.oldest-2*c.width), 0), To: ahead, SamplesFrom: samplesOf(c.sampled, ahead)})
+		cells, err := t.cellsOf(ctx, p.id, time.Unix(min(from, p.oldest-2*c.width), 0), ahead, samplesOf(c.sampled, ahead))
 		if err != nil {
-			return fmt.Errorf("cannot read cells of %q: %w", p.id, err)
+			return err
 		}
 		maps.Copy(c.tallies, flow.Tallies(cells))
 	}
@@ -188,6 +193,7 @@ func (t *tenant) readCells(ctx context.Context, now int64) error {
 		return fmt.Errorf("cannot read auditors: %w", err)
 	}
 	c.audit = flow.NewAudit(auditors, now, t.s.cfg.rules())
+	c.audit.Lose(t.lostTelemetry())
 	c.clocks = flow.Clocks(auditors)
 	if c.sampled {
 		c.samplesNext = now + min(sampleShare*time.Since(began).Milliseconds(), maxSampleIn)
@@ -196,12 +202,13 @@ func (t *tenant) readCells(ctx context.Context, now int64) error {
 		old, known := c.epochs[a.Node]
 		if !known || a.Epoch > old {
 			c.epochs[a.Node] = a.Epoch
-			if known && c.begun {
+			// After a start of the server those of the last hour are told as well.
+			if known && c.begun || !c.begun && a.Previous != 0 && a.Epoch > now-3_600_000 {
 				how := "restarted"
 				if a.PreviousOpen {
 					how = "restarted after it ended without its last counts"
 				}
-				t.note(a.Epoch, "collector", "The collector of "+a.Node+" was "+how+".")
+				t.note(a.Epoch, changeCollector, "The collector of "+a.Node+" was "+how+".")
 			}
 		}
 	}
@@ -219,21 +226,6 @@ func samplesOf(read bool, ahead time.Time) time.Time {
 
 // auditorMemory is how long a silent auditor keeps its pipelines UNKNOWN: an hour, less when Forget is shorter.
 func auditorMemory(c Config) time.Duration { return min(c.Forget, time.Hour) }
-
-// note adds to the changes shown beside every pipeline of the tenant.
-func (t *tenant) note(at int64, kind, text string) {
-	t.log = append(t.log, answer.Change{At: at, Text: text, Kind: kind})
-	if len(t.log) > 200 {
-		t.log = slices.Delete(t.log, 0, 100)
-	}
-}
-
-func (p *pipe) note(at int64, kind, text string) {
-	p.log = append(p.log, answer.Change{At: at, Text: text, Kind: kind})
-	if len(p.log) > 100 {
-		p.log = slices.Delete(p.log, 0, 50)
-	}
-}
 
 func (t *tenant) pipe(id string) *pipe {
 	p := t.pipes[id]
@@ -257,6 +249,10 @@ const maxPorts = 2000
 // discover learns pipelines, their stages and what those counted.
 func (t *tenant) discover(now int64) {
 	forget := t.s.cfg.Forget.Milliseconds()
+	t.release()
+	for id := range t.declared.docs { // shown, and said to be unknown, before anything is heard of them
+		t.pipe(id)
+	}
 	for id, tl := range t.cells.tallies {
 		p := t.pipe(id)
 		if p == nil {
@@ -287,7 +283,7 @@ func (t *tenant) discover(now int64) {
 				if m[in] == 0 {
 					changed = true
 					if old && len(m) > 0 {
-						p.note(now, "instance", stage+" has a new instance "+in+".")
+						p.note(now, changeInstance, stage+" has a new instance "+in+".")
 					}
 				}
 				m[in] = now
@@ -390,27 +386,34 @@ func (t *tenant) discoverOffsets(now int64) {
 		return
 	}
 	owner := map[string][]*pipe{}
+	own := func(p *pipe, destination string) {
+		if destination != "" && !slices.Contains(owner[destination], p) {
+			owner[destination] = append(owner[destination], p)
+		}
+	}
 	counted := map[flow.Input]bool{}
 	for _, p := range t.pipes {
 		if !p.cells {
 			continue
 		}
-		p.offsets = p.offsets[:0]
 		for _, st := range p.topo.Stages {
 			for _, d := range st.Out {
-				if d != "" && !slices.Contains(owner[d], p) {
-					owner[d] = append(owner[d], p)
-				}
+				own(p, d)
 			}
 			for _, in := range st.In {
 				counted[in] = true
-				if in.Destination != "" && !slices.Contains(owner[in.Destination], p) {
-					owner[in.Destination] = append(owner[in.Destination], p)
-				}
+				own(p, in.Destination)
 			}
 		}
 	}
-	seen := map[string][]flow.Input{}
+	for destination, ds := range t.declared.touches {
+		for _, d := range ds {
+			if p := t.pipes[d.doc.ID]; p != nil {
+				own(p, destination)
+			}
+		}
+	}
+	found := map[*pipe][]flow.Input{}
 	for qk, q := range t.broker.queues {
 		for g, r := range q.readings {
 			at := r.lag.at
@@ -418,25 +421,33 @@ func (t *tenant) discoverOffsets(now int64) {
 				continue
 			}
 			in := flow.Input{Destination: qk.destination, Group: g}
-			if counted[in] || now-at > t.s.cfg.Forget.Milliseconds() {
+			if counted[in] || now-at > t.s.cfg.Forget.Milliseconds() || t.declared.ignored(qk.destination, g) {
 				continue
 			}
-			if ps := owner[qk.destination]; len(ps) > 0 {
-				for _, p := range ps {
-					p.offsets = append(p.offsets, in)
+			ps := owner[qk.destination]
+			if ref, ok := t.declared.reader(qk.system, qk.cluster, qk.destination, g); ok {
+				ps = nil
+				if p := t.pipes[ref.id()]; p != nil {
+					ps = []*pipe{p}
 				}
-				continue
 			}
-			seen[qk.destination] = append(seen[qk.destination], in)
-			if p := t.pipe(qk.destination); p != nil {
-				p.heard = max(p.heard, at)
+			if len(ps) == 0 {
+				if p := t.pipe(qk.destination); p != nil {
+					ps = []*pipe{p}
+				}
+			}
+			for _, p := range ps {
+				if !p.cells {
+					p.heard = max(p.heard, at)
+				}
+				if !slices.Contains(found[p], in) {
+					found[p] = append(found[p], in)
+				}
 			}
 		}
 	}
-	for id, p := range t.pipes {
-		if !p.cells {
-			p.offsets = seen[id]
-		}
+	for _, p := range t.pipes {
+		p.offsets = found[p]
 		slices.SortFunc(p.offsets, func(a, b flow.Input) int {
 			if c := strings.Compare(a.Destination, b.Destination); c != 0 {
 				return c
@@ -444,4 +455,47 @@ func (t *tenant) discoverOffsets(now int64) {
 			return strings.Compare(a.Group, b.Group)
 		})
 	}
+}
+
+// maxServices bounds how many services of a stage, and how many stages, are remembered.
+const (
+	maxServices = 32
+	maxStages   = 100_000
+)
+
+// hear notes which services count as which stage.
+func (c *cellBook) hear(cells []cell.Cell) {
+	for i := range cells {
+		x := &cells[i]
+		if x.Service == "" {
+			continue
+		}
+		o := origin{x.Pipeline, x.Stage}
+		m := c.services[o]
+		if m == nil {
+			if len(c.services) >= maxStages {
+				continue
+			}
+			m = map[string]bool{}
+			c.services[o] = m
+		}
+		if !m[x.Service] && len(m) < maxServices {
+			m[x.Service] = true
+		}
+	}
+}
+
+// servicesOf are the service names of a stage's instances: as they count, else as declared, else its own name.
+func (t *tenant) servicesOf(pipeline, stage string) []string {
+	out := slices.Sorted(maps.Keys(t.cells.services[origin{pipeline, stage}]))
+	if doc := t.declared.of(pipeline); doc != nil {
+		if s := doc.Stage(stage); s != nil {
+			out = append(out, s.Services...)
+		}
+	}
+	if len(out) == 0 {
+		out = append(out, stage)
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
 }

@@ -30,6 +30,7 @@ type Config struct {
 	Offsets      bool                 `yaml:"offsets_only"`  // show groups no application counts for, from offsets alone
 	Objectives   map[string]Objective `yaml:"objectives"`    // by pipeline, where the common lag and freshness are not right
 	RulesDir     string               `yaml:"rules_dir"`     // folder of further rules, *.yaml (docs/rules.md), read at the start; a file of a built-in system replaces it; empty: none
+	Dir          string               `yaml:"dir"`           // folder of declared pipelines, *.yaml, read again when they change; TENANT/*.yaml for other tenants than the default; empty: none
 }
 
 // Objective overrides the objectives of one pipeline; 0 keeps the common one.

@@ -48,7 +48,14 @@ type demo struct {
 	n       int
 	dropped map[int64]int64 // by window
 	doubled map[int64]int64
-	quiet   bool // no broker polls
+	quiet   bool                 // no broker polls
+	filter  func(n int) bool     // enrich leaves out what it says
+	told    bool                 // and counts it
+	fan     func(n int) []string // enrich writes to these instead of enriched
+	uncount func(ins string) bool
+	dead    func(n int) bool // enrich puts it into the dead-letter queue
+	foreign int              // records per second of a producer that nobody counts
+	starts  map[string]int   // oldest offset kept, of each partition of a queue
 }
 
 type demoQueue struct {
@@ -76,7 +83,7 @@ func demoConfig() Config {
 }
 
 func (d *demo) count(stage string, dir cell.Dir, dst, group, instance string, ts int64, n int) {
-	if d.down {
+	if d.down || d.uncount != nil && d.uncount(instance) {
 		return
 	}
 	w := ts / 1000
@@ -109,11 +116,33 @@ func (d *demo) second() {
 		d.count("producer", cell.Out, "orders", "", "producer-1", ts, 1)
 		orders.parts[i%3] = append(orders.parts[i%3], ts)
 	}
+	for i := range d.foreign {
+		orders.parts[i%3] = append(orders.parts[i%3], d.now*1000-1000+int64(i)*1000/int64(d.foreign))
+	}
 	d.read(orders, d.enrich, func(p int, ts int64) {
 		ins := fmt.Sprintf("enrich-%d", p+1)
 		d.count("enrich", cell.In, "orders", "enrich", ins, ts, 1)
 		d.n++
 		w := ts/1000 - ts/1000%d.width
+		if d.dead != nil && d.dead(d.n) {
+			d.count("enrich", cell.DLQ, "dead", "", ins, ts, 1)
+			return
+		}
+		if d.filter != nil && d.filter(d.n) {
+			if d.told {
+				d.count("enrich", cell.Filtered, "", "", ins, ts, 1)
+			}
+			return
+		}
+		if d.fan != nil {
+			for _, dst := range d.fan(d.n) {
+				d.count("enrich", cell.Out, dst, "", ins, ts, 1)
+				if q := d.queues[dst]; q != nil {
+					q.parts[p] = append(q.parts[p], ts)
+				}
+			}
+			return
+		}
 		if d.drop && d.n%100 == 0 {
 			d.dropped[w]++
 			return
@@ -163,7 +192,7 @@ func (d *demo) poll() {
 			put := func(metric string, v float64, more ...string) {
 				d.e.sample(at, v, labels.FromStrings(append(append([]string{model.MetricNameLabel, metric}, base...), more...)...))
 			}
-			put("weir_broker_start_offset", 0)
+			put("weir_broker_start_offset", float64(d.starts[name]))
 			put("weir_broker_end_offset", float64(len(q.parts[p])))
 			put("weir_broker_committed_offset", float64(q.committed[p]), "group", group)
 		}

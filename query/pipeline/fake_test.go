@@ -26,11 +26,79 @@ type fakeEngine struct {
 	series   map[string]*fakeSeries
 	order    []*fakeSeries
 	cells    map[fakeCellKey]cell.Cell
+	updated  map[fakeCellKey]int64 // Unix seconds
 	auditors map[[2]any]cell.Auditor
 	barriers map[flow.BarrierKey]store.Barrier
 	verdicts map[store.VerdictKey]store.Verdict
 	writes   map[store.VerdictKey]int
 	fail     error
+	catalog  fakeCatalog
+	spans    store.Spans
+}
+
+// fakeCatalog keeps the newest version of each document.
+type fakeCatalog struct {
+	mu   sync.Mutex
+	docs map[[3]string]store.Document
+}
+
+func (c *fakeCatalog) Get(_ context.Context, t store.Tenant, kind, name string) (store.Document, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	d, ok := c.docs[[3]string{string(t), kind, name}]
+	if !ok || d.Body == nil {
+		return d, store.ErrNotFound
+	}
+	return d, nil
+}
+
+func (c *fakeCatalog) List(_ context.Context, t store.Tenant, kind string) ([]store.Document, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var out []store.Document
+	for k, d := range c.docs {
+		if k[0] == string(t) && k[1] == kind && d.Body != nil {
+			out = append(out, d)
+		}
+	}
+	slices.SortFunc(out, func(a, b store.Document) int { return cmp.Compare(a.Name, b.Name) })
+	return out, nil
+}
+
+func (c *fakeCatalog) Put(_ context.Context, t store.Tenant, kind, name string, body []byte, expect int64, by string) (store.Document, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	k := [3]string{string(t), kind, name}
+	old := c.docs[k]
+	current := old.Version
+	if old.Body == nil {
+		current = 0
+	}
+	if expect >= 0 && expect != current {
+		return store.Document{}, store.ErrConflict
+	}
+	if c.docs == nil {
+		c.docs = map[[3]string]store.Document{}
+	}
+	c.docs[k] = store.Document{Kind: kind, Name: name, Version: old.Version + 1, Body: slices.Clone(body), By: by, At: time.Now()}
+	return c.docs[k], nil
+}
+
+func (c *fakeCatalog) Delete(_ context.Context, t store.Tenant, kind, name string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	k := [3]string{string(t), kind, name}
+	d, ok := c.docs[k]
+	if !ok || d.Body == nil {
+		return store.ErrNotFound
+	}
+	d.Body = nil
+	c.docs[k] = d
+	return nil
+}
+
+func (c *fakeCatalog) History(context.Context, store.Tenant, string, string) ([]store.Document, error) {
+	return nil, nil
 }
 
 type fakeCellKey struct {
@@ -41,15 +109,15 @@ type fakeCellKey struct {
 
 func newFake() *fakeEngine {
 	return &fakeEngine{
-		series: map[string]*fakeSeries{}, cells: map[fakeCellKey]cell.Cell{}, auditors: map[[2]any]cell.Auditor{},
+		series: map[string]*fakeSeries{}, cells: map[fakeCellKey]cell.Cell{}, updated: map[fakeCellKey]int64{}, auditors: map[[2]any]cell.Auditor{},
 		barriers: map[flow.BarrierKey]store.Barrier{}, verdicts: map[store.VerdictKey]store.Verdict{}, writes: map[store.VerdictKey]int{},
 	}
 }
 
 func (e *fakeEngine) Metrics() store.Metrics { return fakeMetrics{e} }
-func (e *fakeEngine) Spans() store.Spans     { return nil }
+func (e *fakeEngine) Spans() store.Spans     { return e.spans }
 func (e *fakeEngine) Ledger() store.Ledger   { return fakeLedger{e} }
-func (e *fakeEngine) Catalog() store.Catalog { return nil }
+func (e *fakeEngine) Catalog() store.Catalog { return &e.catalog }
 func (e *fakeEngine) Stats(context.Context) (store.Stats, error) {
 	return store.Stats{Series: uint64(len(e.series))}, e.fail
 }
@@ -139,14 +207,16 @@ next:
 	return set
 }
 
-func (q *fakeQuerier) LabelValues(_ context.Context, name string, _ *storage.LabelHints, _ ...*labels.Matcher) ([]string, annotations.Annotations, error) {
-	q.e.mu.Lock()
-	defer q.e.mu.Unlock()
-	seen := map[string]bool{}
-	for _, s := range q.e.order {
-		seen[s.ls.Get(name)] = true
+func (q *fakeQuerier) LabelValues(ctx context.Context, name string, _ *storage.LabelHints, ms ...*labels.Matcher) ([]string, annotations.Annotations, error) {
+	var out []string
+	set := q.Select(ctx, false, nil, ms...)
+	for set.Next() {
+		if v := set.At().Labels().Get(name); v != "" && !slices.Contains(out, v) {
+			out = append(out, v)
+		}
 	}
-	return slices.Sorted(maps.Keys(seen)), nil, nil
+	slices.Sort(out)
+	return out, nil, nil
 }
 
 func (q *fakeQuerier) LabelNames(context.Context, *storage.LabelHints, ...*labels.Matcher) ([]string, annotations.Annotations, error) {
@@ -198,6 +268,7 @@ func (l fakeLedger) PutCells(_ context.Context, _ store.Tenant, b cell.Batch) er
 		k := fakeCellKey{c.Key, c.Instance, c.Epoch}
 		if old, ok := l.e.cells[k]; !ok || c.Seq > old.Seq {
 			l.e.cells[k] = c
+			l.e.updated[k] = b.Auditor.At / 1000
 		}
 	}
 	return l.e.fail
@@ -217,6 +288,22 @@ func (l fakeLedger) Cells(_ context.Context, _ store.Tenant, q store.CellQuery) 
 	}
 	slices.SortFunc(out, func(a, b cell.Cell) int {
 		return cmp.Or(a.Compare(b.Key), cmp.Compare(a.Instance, b.Instance), cmp.Compare(a.Epoch, b.Epoch))
+	})
+	return out, l.e.fail
+}
+
+func (l fakeLedger) Late(_ context.Context, _ store.Tenant, since time.Time) ([]store.LateWindow, error) {
+	l.e.mu.Lock()
+	defer l.e.mu.Unlock()
+	seen := map[store.LateWindow]bool{}
+	for k, at := range l.e.updated {
+		if at >= since.Unix() && k.Window > 0 && at-k.Window > int64(store.LateAfter/time.Second) {
+			seen[store.LateWindow{Pipeline: k.Pipeline, Window: k.Window, Width: k.Width}] = true
+		}
+	}
+	out := slices.Collect(maps.Keys(seen))
+	slices.SortFunc(out, func(a, b store.LateWindow) int {
+		return cmp.Or(cmp.Compare(a.Pipeline, b.Pipeline), cmp.Compare(a.Window, b.Window))
 	})
 	return out, l.e.fail
 }
@@ -275,7 +362,7 @@ func (l fakeLedger) Verdicts(_ context.Context, _ store.Tenant, q store.VerdictQ
 	var out []store.Verdict
 	for _, v := range l.e.verdicts {
 		if (q.Pipeline == "" || v.Pipeline == q.Pipeline) && v.Window >= q.From.Unix() && v.Window < q.To.Unix() &&
-			(!q.OnlyNotOK || v.State != flow.OK) && (!q.OnlySettled || v.Settled) {
+			(!q.OnlyNotOK || v.State != flow.OK && v.State != flow.Filtered) && (!q.OnlySettled || v.Settled) {
 			out = append(out, v)
 		}
 	}

@@ -31,7 +31,7 @@ func (t *tenant) groupEntries(now int64) (list []groupEntry, version uint64, at 
 	out := make([]groupEntry, 0, n)
 	for _, q := range b.queues {
 		for _, r := range q.readings {
-			if r.lag.at == 0 {
+			if r.lag.at == 0 || t.declared.ignored(q.destination, r.group) {
 				continue
 			}
 			row := t.groupRow(r, now)
@@ -54,7 +54,7 @@ func (t *tenant) groupRow(r *reading, now int64) answer.GroupRow {
 		filtered := g.filtered
 		row.Lag.Messages = &filtered
 	}
-	slo, _ := t.s.cfg.objective(r.pipeline)
+	slo, _ := t.objective(r.pipeline)
 	switch {
 	case now-g.at > t.staleAfter(r.q.destination) || !g.known && (g.never > 0 || g.filtered > 0) || g.known && !g.lag.Known:
 		row.State = answer.Unknown

@@ -69,7 +69,6 @@ const (
 	seriesFreshness = "weir_pipeline_freshness_seconds"
 	seriesIn        = "weir_pipeline_in_rate"
 	seriesOut       = "weir_pipeline_out_rate"
-	seriesLost      = "weir_pipeline_lost_total"
 	seriesUnknown   = "weir_pipeline_unknown_24h"
 	seriesState     = "weir_pipeline_state"
 	seriesDrain     = "weir_pipeline_drain_seconds"
@@ -85,12 +84,21 @@ var help = map[string]metadata.Metadata{
 	seriesIn:        {Type: "gauge", Help: "Records per second taken in by a stage; of the pipeline where there is no stage label."},
 	seriesOut:       {Type: "gauge", Help: "Records per second put out by a stage; of the pipeline where there is no stage label."},
 	seriesLost:      {Type: "counter", Help: "Records lost in settled windows, by edge or stage."},
-	seriesUnknown:   {Type: "gauge", Help: "Records of the last 24 hours whose fate is not known."},
 	seriesLatency:   {Type: "gauge", Help: "Time from the origin to a stage, percentiles of the records of the last five minutes.", Unit: "seconds"},
-	seriesState:     {Type: "gauge", Help: "1 for the present state of the pipeline."},
 	seriesDrain:     {Type: "gauge", Help: "Time until the backlog of a group is gone at the present rates; +Inf = never.", Unit: "seconds"},
 	seriesLossIn:    {Type: "gauge", Help: "Time until retention deletes records the group has not read.", Unit: "seconds"},
 	seriesWatermark: {Type: "gauge", Help: "How far the watermark of a stage is behind now.", Unit: "seconds"},
+	seriesSurplus:   {Type: "counter", Help: "Records that came more than once in settled windows, by edge or stage."},
+	seriesVerdicts:  {Type: "counter", Help: "Windows settled, by state of the verdict; a revised one counts again."},
+	seriesSLOLag:    {Type: "gauge", Help: "Objective of the lag.", Unit: "seconds"},
+	seriesSLOFresh:  {Type: "gauge", Help: "Objective of the freshness.", Unit: "seconds"},
+
+	seriesCompleteness: {Type: "gauge", Help: "Share of the records of the last 24 hours that arrived, over settled windows.", Unit: "ratio"},
+	seriesBurn:         {Type: "gauge", Help: "How many times faster than allowed the error budget of the completeness objective is used up."},
+	seriesSLOComplete:  {Type: "gauge", Help: "Objective of the completeness.", Unit: "ratio"},
+	seriesSLOLatency:   {Type: "gauge", Help: "Objective of the latency from the origin to the sink, 99 of 100 records.", Unit: "seconds"},
+	seriesUnknown:      {Type: "gauge", Help: "Records of the last 24 hours whose fate is not known."},
+	seriesState:        {Type: "gauge", Help: "1 for the present state of the pipeline."},
 }
 
 // batch builds a MetricBatch of one sample per series.
@@ -163,9 +171,7 @@ func (t *tenant) appendSeries(ctx context.Context, now int64) error {
 			b.add(seriesMessages, e.Lag.Messages, ls...)
 		}
 	}
-	for k, bk := range t.ledger.books {
-		b.add(seriesLost, &bk.total, "edge", where(k), "pipeline", k.Pipeline)
-	}
+	t.appendLedger(b, now)
 	t.appendLatency(b)
 	if len(b.b.Series) == 0 {
 		return nil

@@ -17,9 +17,6 @@ type stageFacts struct {
 type hooks struct {
 	facts        func(p *pipe, stage string, now int64) stageFacts
 	dependencies func(p *pipe, stage string, now int64) []answer.Dependency // slowest first
-	changes      func(p *pipe, from, to int64) []answer.Change
-	versions     func(stage string) []answer.VersionRow
-	services     func(p *pipe, stage string) []string
 }
 
 func (t *tenant) facts(p *pipe, stage string, now int64) stageFacts {
@@ -38,32 +35,14 @@ func (t *tenant) slowOf(p *pipe, stage string, now int64) []answer.Dependency {
 
 // changesNear are the changes of a pipeline in a stretch of time, oldest first.
 func (t *tenant) changesNear(p *pipe, from, to int64) []answer.Change {
-	var out []answer.Change
-	for _, list := range [][]answer.Change{t.log, p.log} {
-		for _, c := range list {
-			if c.At >= from && c.At <= to {
-				out = append(out, c)
-			}
-		}
-	}
-	if t.hooks.changes != nil {
-		out = append(out, t.hooks.changes(p, from, to)...)
-	}
+	out := t.changesAround(p, from, to)
 	slices.SortStableFunc(out, func(a, b answer.Change) int { return int(max(min(a.At-b.At, 1), -1)) })
 	return out
 }
 
 // servedBy are the names under which the processes of a stage send spans and usage.
 func (t *tenant) servedBy(p *pipe, stage string) []string {
-	if t.hooks.services != nil {
-		if s := t.hooks.services(p, stage); len(s) > 0 {
-			return s
-		}
-	}
-	if _, ok := t.usage.by[stage]; ok {
-		return []string{stage}
-	}
-	return []string{}
+	return t.servicesOf(p.id, stage)
 }
 
 func orEmpty[T any](s []T) []T {

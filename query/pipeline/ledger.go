@@ -3,6 +3,8 @@ package pipeline
 import (
 	"context"
 	"fmt"
+	"maps"
+	"math"
 	"slices"
 	"time"
 
@@ -19,6 +21,9 @@ type ledgerBook struct {
 	newBarriers []store.Barrier
 	newVerdicts map[store.VerdictKey]store.Verdict
 	pruned      int64
+	counted     map[string]map[string]float64 // settled verdicts by pipeline and state, never falling
+	filled      int64                         // windows from here on are in the days of all books, Unix seconds
+	changed     uint64                        // grows with every verdict
 }
 
 // book is one balance over time.
@@ -29,21 +34,34 @@ type book struct {
 	open     map[int64]store.Verdict // IN_FLIGHT: told, not stored
 	bad      map[int64]loss          // windows of the last day with a loss or a doubt
 	hour     map[int64]sums          // settled windows of the last hour
+	day      day                     // settled windows of the last day, in brief
 	lateness int64                   // learned, milliseconds
 	lateAt   int64
 	ratios   []float64
-	total    float64 // records lost since the process began, never falling; begins with the last day's
+	total    float64 // records lost, never falling; goes on where an earlier process ended
+	surplus  float64 // records that came more than once, the same
 	ratioTo  int64   // window up to which ratios are learned
+	named    struct {
+		changed uint64
+		id      string // of the newest incident
+	}
 }
 
 // loss is what a window says after its verdict is forgotten.
 type loss struct {
-	state               string
+	state, class, level string
 	lost, bound, settle int64 // records, records, Unix milliseconds
+	up                  int64
 	width               int64
+	revision            int
+	settled             bool
 }
 
-type sums struct{ up, down, filtered, dlq, dropped, lost, surplus int64 }
+type sums struct {
+	up, down, filtered, dlq, dropped, lost, surplus int64
+	unknown                                         bool
+	toldLost, toldSurplus                           int64 // already in the totals, also while the window is open again
+}
 
 // How long verdicts are followed for late cells, and how many windows of a balance are remembered, at most.
 const (
@@ -53,7 +71,10 @@ const (
 )
 
 func newLedgerBook() ledgerBook {
-	return ledgerBook{barriers: map[flow.BarrierKey]store.Barrier{}, books: map[store.VerdictKey]*book{}, byPipe: map[string][]*book{}, newVerdicts: map[store.VerdictKey]store.Verdict{}}
+	return ledgerBook{
+		barriers: map[flow.BarrierKey]store.Barrier{}, books: map[store.VerdictKey]*book{}, byPipe: map[string][]*book{},
+		newVerdicts: map[store.VerdictKey]store.Verdict{}, counted: map[string]map[string]float64{},
+	}
 }
 
 func bare(k store.VerdictKey) store.VerdictKey {
@@ -84,53 +105,116 @@ func (t *tenant) loadLedger(ctx context.Context, now int64) error {
 	for _, b := range bs {
 		l.barriers[flow.KeyOf(b)] = b
 	}
-	for _, q := range []store.VerdictQuery{
-		{From: at.Add(-24 * time.Hour), To: at.Add(time.Hour), OnlyNotOK: true},
-		{From: at.Add(-time.Hour), To: at.Add(time.Hour)},
-	} {
-		vs, err := ledger.Verdicts(ctx, t.id, q)
-		if err != nil {
-			return fmt.Errorf("cannot read verdicts: %w", err)
-		}
-		for _, v := range vs {
-			l.take(v)
-		}
+	l.filled = at.Add(-time.Hour).Unix()
+	vs, err := ledger.Verdicts(ctx, t.id, store.VerdictQuery{From: at.Add(-24 * time.Hour), To: time.Unix(l.filled, 0), OnlyNotOK: true})
+	if err != nil {
+		return fmt.Errorf("cannot read verdicts: %w", err)
 	}
-	return nil
+	for i := range vs {
+		b := l.book(vs[i].VerdictKey)
+		b.mark(&vs[i])
+		b.begin(&vs[i])
+	}
+	if err := t.reachBack(ctx, at.Add(-24*time.Hour)); err != nil {
+		return err
+	}
+	vs, err = ledger.Verdicts(ctx, t.id, store.VerdictQuery{From: time.Unix(l.filled, 0), To: at.Add(time.Hour)})
+	if err != nil {
+		return fmt.Errorf("cannot read verdicts: %w", err)
+	}
+	for _, v := range vs {
+		l.take(v)
+	}
+	for _, b := range l.books { // what was told before is in the series
+		b.total, b.surplus = 0, 0
+	}
+	l.counted = map[string]map[string]float64{}
+	return t.loadTotals(ctx, now, vs)
 }
 
 // take remembers a verdict.
 func (l *ledgerBook) take(v store.Verdict) {
+	l.changed++
 	b := l.book(v.VerdictKey)
 	if v.State == flow.InFlight {
 		b.open[v.Window] = v
 		return
 	}
 	delete(b.open, v.Window)
-	if lost := v.Lost - b.verdicts[v.Window].Lost; lost > 0 && v.Settled {
-		b.total += float64(lost)
-	}
+	prior, before := b.verdicts[v.Window]
+	l.count(b, &prior, &v)
 	if v.State == flow.OK {
 		v.Reasons, v.Examples = nil, nil // the store has them
 	}
 	b.verdicts[v.Window] = v
+	b.begin(&v)
+	h := sums{toldLost: b.hour[v.Window].toldLost, toldSurplus: b.hour[v.Window].toldSurplus}
 	if v.Settled {
-		if b.first == 0 || v.Window < b.first {
-			b.first = v.Window
-		}
-		b.hour[v.Window] = sums{v.Up, v.Down, v.Filtered, v.DLQ, v.Dropped, v.Lost, v.Surplus}
+		h.up, h.down, h.filtered, h.dlq, h.dropped, h.lost, h.surplus, h.unknown = v.Up, v.Down, v.Filtered, v.DLQ, v.Dropped, v.Lost, v.Surplus, v.State == flow.Unknown
 	}
-	switch {
-	case v.Lost > 0 || v.Settled && v.State == flow.Unknown:
-		bound := int64(0)
-		if v.State == flow.Unknown {
-			bound = v.Epsilon
+	if _, known := b.hour[v.Window]; known || v.Settled {
+		b.hour[v.Window] = h
+	}
+	if v.Window >= l.filled {
+		if !before {
+			b.day.add(&v, nil)
+		} else {
+			b.day.add(&v, &prior)
 		}
-		if len(b.bad) < maxWindows {
-			b.bad[v.Window] = loss{v.State, v.Lost, bound, v.SettledAt, v.Width}
+	}
+	b.mark(&v)
+	b.day.show(&v, b)
+}
+
+// count lets totals grow by what a verdict says more than the one before.
+func (l *ledgerBook) count(b *book, prior, v *store.Verdict) {
+	if !v.Settled {
+		return
+	}
+	told, known := b.hour[v.Window]
+	if prior.Settled {
+		told.toldLost, told.toldSurplus = max(told.toldLost, prior.Lost), max(told.toldSurplus, prior.Surplus)
+	}
+	if n := v.Lost - told.toldLost; n > 0 {
+		b.total += float64(n)
+		told.toldLost = v.Lost
+	}
+	if n := v.Surplus - told.toldSurplus; n > 0 {
+		b.surplus += float64(n)
+		told.toldSurplus = v.Surplus
+	}
+	if known || told.toldLost+told.toldSurplus > 0 {
+		b.hour[v.Window] = told
+	}
+	if !prior.Settled || prior.State != v.State {
+		m := l.counted[v.Pipeline]
+		if m == nil {
+			m = map[string]float64{}
+			l.counted[v.Pipeline] = m
 		}
-	default:
+		m[v.State]++
+	}
+}
+
+// begin remembers the oldest settled window.
+func (b *book) begin(v *store.Verdict) {
+	if v.Settled && (b.first == 0 || v.Window < b.first) {
+		b.first = v.Window
+	}
+}
+
+// mark remembers a window with a loss or a doubt, and forgets one that has none any more.
+func (b *book) mark(v *store.Verdict) {
+	if _, bad := flow.BadWindow(v); !bad && v.Lost == 0 && (!v.Settled || v.State != flow.Unknown) {
 		delete(b.bad, v.Window)
+		return
+	}
+	x := loss{state: v.State, class: v.Class, level: v.Level, lost: v.Lost, settle: v.SettledAt, up: v.Up, width: v.Width, revision: v.Revision, settled: v.Settled}
+	if v.State == flow.Unknown && v.Settled {
+		x.bound = v.Epsilon
+	}
+	if _, known := b.bad[v.Window]; known || len(b.bad) < maxWindows {
+		b.bad[v.Window] = x
 	}
 }
 
@@ -142,8 +226,7 @@ func (l *ledgerBook) say(v store.Verdict, now int64) {
 		b.open[v.Window] = v
 		return
 	}
-	same := before && prior.State == v.State && prior.Settled == v.Settled && prior.Lost == v.Lost && prior.Surplus == v.Surplus &&
-		prior.Up == v.Up && prior.Down == v.Down && prior.Filtered == v.Filtered && prior.DLQ == v.DLQ && prior.Dropped == v.Dropped && prior.Epsilon == v.Epsilon
+	same := before && sameSaid(&prior, &v)
 	quietly := before && !v.Settled && !prior.Settled && prior.State == v.State && prior.Lost == v.Lost && now-prior.UpdatedAt < 30_000
 	if before && prior.Settled && v.Settled && (prior.Up != v.Up || prior.Down != v.Down) && prior.State != flow.Unknown {
 		b.lateness = min(max(b.lateness, now-(v.Window+v.Width)*1000), 300_000)
@@ -206,11 +289,7 @@ func (l *ledgerBook) prune(now, lookback int64) {
 				delete(b.open, w)
 			}
 		}
-		for w := range b.bad {
-			if w < s-86400 {
-				delete(b.bad, w)
-			}
-		}
+		b.forget(s - 86400)
 		for w := range b.hour {
 			if w < s-3600 {
 				delete(b.hour, w)
@@ -219,16 +298,47 @@ func (l *ledgerBook) prune(now, lookback int64) {
 		if now-b.lateAt > 3_600_000 {
 			b.lateness = 0
 		}
-		if len(b.verdicts)+len(b.open)+len(b.bad)+len(b.hour) == 0 && b.first < s-86400 {
+		if len(b.verdicts)+len(b.open)+len(b.bad)+len(b.hour) == 0 && b.first < s-86400 && b.day.newest*cellWidth < s-86400 {
 			delete(l.books, k)
 			l.byPipe[k.Pipeline] = slices.DeleteFunc(l.byPipe[k.Pipeline], func(o *book) bool { return o == b })
+			if len(l.byPipe[k.Pipeline]) == 0 {
+				delete(l.byPipe, k.Pipeline)
+				delete(l.counted, k.Pipeline) // counts anew when it comes back
+			}
+		}
+	}
+}
+
+// forget drops bad windows that began before a time, but for those of an incident that goes on after it: it keeps its name.
+func (b *book) forget(before int64) {
+	old, keep := false, int64(math.MaxInt64)
+	for w, x := range b.bad {
+		old = old || w < before
+		if w >= before {
+			keep = min(keep, w-(flow.RunGap+1)*max(x.width, 1))
+		}
+	}
+	if !old {
+		return
+	}
+	ws := slices.Sorted(maps.Keys(b.bad))
+	for _, w := range slices.Backward(ws) {
+		switch {
+		case w >= before:
+		case w >= keep && len(b.bad) < maxWindows:
+			keep = min(keep, w-(flow.RunGap+1)*max(b.bad[w].width, 1))
+		default:
+			delete(b.bad, w)
 		}
 	}
 }
 
 // lost24h sums the losses of a balance in a day, and the records whose fate is unknown.
-func (b *book) lost24h() (lost, bound int64) {
-	for _, x := range b.bad {
+func (b *book) lost24h(now int64) (lost, bound int64) {
+	for w, x := range b.bad {
+		if w < now/1000-86400 {
+			continue
+		}
 		lost += x.lost
 		bound += x.bound
 	}
@@ -250,7 +360,7 @@ func (b *book) recentLoss(now, hold int64) (lost, up, since int64) {
 	return lost, up, since
 }
 
-// newestBad tells the first window of the run of losses that ends with the newest settled window.
+// losingSince tells the first window of the run of losses that ends with the newest settled window.
 func (b *book) losingSince(width int64) (since int64, still bool) {
 	newest := int64(0)
 	for w := range b.hour {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"iter"
 	"net/url"
 	"slices"
 	"strings"
@@ -17,8 +18,15 @@ import (
 // ribbonCells is how many cells a ribbon has at most; of longer ranges each cell shows the worst of its windows.
 const ribbonCells = 300
 
-// maxVerdicts bounds what one request reads: beyond it, all pipelines are asked only for what is not OK.
-const maxVerdicts = 300_000
+// maxVerdicts bounds what one request reads window by window; beyond it the last day is answered from memory, in cells of
+// five minutes, and older times only from what is not OK.
+const maxVerdicts = 40_000
+
+// maxRows bounds the rows of one answer, fewRows how many have ribbons of full length.
+const (
+	maxRows = 500
+	fewRows = 100
+)
 
 // idOf makes a balance's id, idKey reads it back.
 func idOf(k store.VerdictKey) string {
@@ -46,13 +54,7 @@ func idKey(id string) (k store.VerdictKey, ok bool) {
 
 // verdicts reads what the store holds and adds the windows that are open now.
 func (s *Service) verdicts(ctx context.Context, t *tenant, from, to time.Time, pipeline string) (map[store.VerdictKey][]store.Verdict, error) {
-	q := store.VerdictQuery{Pipeline: pipeline, From: from, To: to}
-	t.mu.Lock()
-	width := max(t.cells.width, 1)
-	if pipeline == "" && int64(len(t.ledger.books))*int64(to.Sub(from)/time.Second)/width > maxVerdicts {
-		q.OnlyNotOK = true
-	}
-	t.mu.Unlock()
+	q := store.VerdictQuery{Pipeline: pipeline, From: from, To: to, OnlyNotOK: t.many(from, to, pipeline)}
 	vs, err := s.engine.Ledger().Verdicts(ctx, t.id, q)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read verdicts: %w", err)
@@ -92,22 +94,218 @@ func (s *Service) verdicts(ctx context.Context, t *tenant, from, to time.Time, p
 	return out, nil
 }
 
+// many says whether a range holds more windows than one request reads.
+func (t *tenant) many(from, to time.Time, pipeline string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n := len(t.ledger.books)
+	if pipeline != "" {
+		n = len(t.ledger.byPipe[pipeline])
+	}
+	return int64(n)*int64(to.Sub(from)/time.Second)/max(t.cells.width, 1) > maxVerdicts
+}
+
 // Loss answers the ledger of [from, to], worst first.
 func (s *Service) Loss(ctx context.Context, id store.Tenant, from, to time.Time, pipeline string) (answer.Loss, error) {
 	v, err := s.viewOf(ctx, id)
 	if err != nil {
 		return answer.Loss{}, err
 	}
-	vs, err := s.verdicts(ctx, s.tenant(id), from, to, pipeline)
+	t := s.tenant(id)
+	l := answer.Loss{At: v.at, From: from.UnixMilli(), To: to.UnixMilli(), Completeness: v.completeness}
+	if from.UnixMilli() >= v.at-86400_000-60_000 && t.many(from, to, pipeline) {
+		l.Rows, l.Left = t.lossOfDay(from.Unix(), to.Unix(), pipeline)
+		return l, nil
+	}
+	vs, err := s.verdicts(ctx, t, from, to, pipeline)
 	if err != nil {
 		return answer.Loss{}, err
 	}
-	l := answer.Loss{At: v.at, From: from.UnixMilli(), To: to.UnixMilli(), Rows: make([]answer.LossRow, 0, len(vs)), Completeness: v.completeness}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	l.Rows = make([]answer.LossRow, 0, len(vs))
 	for k, list := range vs {
-		l.Rows = append(l.Rows, lossRow(k, list, from.Unix(), to.Unix()))
+		r := lossRow(k, list, from.Unix(), to.Unix())
+		r.Incident = t.incidentOf(k)
+		l.Rows = append(l.Rows, r)
 	}
-	sortLosses(l.Rows)
+	l.Rows, l.Left = worstRows(l.Rows)
 	return l, nil
+}
+
+// worstRows sorts rows and cuts them to what one answer holds.
+func worstRows(rows []answer.LossRow) ([]answer.LossRow, int) {
+	sortLosses(rows)
+	left := max(len(rows)-maxRows, 0)
+	rows = rows[:len(rows)-left]
+	if len(rows) > fewRows {
+		for i := range rows {
+			rows[i].Ribbon = coarser(rows[i].Ribbon)
+		}
+	}
+	return rows, left
+}
+
+// coarser joins three cells of a ribbon into one with their worst state.
+func coarser(cells []answer.RibbonCell) []answer.RibbonCell {
+	if len(cells) <= ribbonCells/3 {
+		return cells
+	}
+	out := make([]answer.RibbonCell, 0, len(cells)/3+1)
+	for i := range cells {
+		if i%3 == 0 {
+			out = append(out, cells[i])
+			continue
+		}
+		c := &out[len(out)-1]
+		if flow.Severity(cells[i].State) > flow.Severity(c.State) {
+			c.State = cells[i].State
+		}
+		c.Lost += cells[i].Lost
+	}
+	return out
+}
+
+// incidentOf is the id of the newest incident of the last day in a balance; empty for none.
+func (t *tenant) incidentOf(k store.VerdictKey) string {
+	b := t.ledger.books[k]
+	if b == nil || len(b.bad) == 0 {
+		return ""
+	}
+	if b.named.changed != t.ledger.changed || b.named.id == "" {
+		b.named.changed, b.named.id = t.ledger.changed, ""
+		runs := flow.Runs(b.badVerdicts())
+		for i := range runs {
+			if r := &runs[len(runs)-1-i]; r.Kind == flow.RunLoss || i == 0 {
+				b.named.id = incidentID(k, r)
+				if r.Kind == flow.RunLoss {
+					break
+				}
+			}
+		}
+	}
+	return b.named.id
+}
+
+// lossOfDay answers a part of the last day from memory: sums by quarters of an hour, ribbons by five minutes, losses
+// exactly.
+func (t *tenant) lossOfDay(from, to int64, pipeline string) ([]answer.LossRow, int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	books := t.ledger.byPipe[pipeline]
+	if pipeline == "" {
+		books = make([]*book, 0, len(t.ledger.books))
+		for _, b := range t.ledger.books {
+			books = append(books, b)
+		}
+	}
+	rows := make([]answer.LossRow, len(books))
+	at := make(map[string]*book, len(books))
+	for i, b := range books {
+		rows[i] = b.dayRow(from, to)
+		at[rows[i].ID] = b
+	}
+	rows, left := worstRows(rows)
+	for i := range rows {
+		b := at[rows[i].ID]
+		rows[i].Ribbon = b.dayRibbon(from, to)
+		if len(rows) > fewRows {
+			rows[i].Ribbon = coarser(rows[i].Ribbon)
+		}
+		rows[i].Incident = t.incidentOf(b.key)
+	}
+	return rows, left
+}
+
+// dayRow is the row of a balance without its ribbon.
+func (b *book) dayRow(from, to int64) answer.LossRow {
+	r := answer.LossRow{ID: idOf(b.key), Pipeline: b.key.Pipeline, Kind: string(b.key.Kind), Where: where(b.key), Ribbon: []answer.RibbonCell{}}
+	for i := range b.dayCells(from, to) {
+		if s := stateCodes[b.day.cells[i%cellCount]]; s != "" && (r.Verdict == "" || flow.Severity(s) > flow.Severity(r.Verdict)) {
+			r.Verdict = s
+		}
+	}
+	if b.day.newest*cellWidth-from <= 3600 { // single windows are known
+		for w, h := range b.hour {
+			if w >= from && w < to {
+				r.Up, r.Down, r.Surplus = r.Up+h.up, r.Down+h.down, r.Surplus+h.surplus
+			}
+		}
+	} else if b.day.sums != nil {
+		top := b.day.newest / (sumWidth / cellWidth)
+		for i := max(from/sumWidth, top-sumCount+1); i <= min(top, (to-1)/sumWidth); i++ {
+			s := b.day.sums[i%sumCount]
+			r.Up, r.Down, r.Surplus = r.Up+s.up, r.Down+s.down, r.Surplus+s.surplus
+		}
+	}
+	var lostUp, last, worst int64
+	width := int64(60)
+	for w, x := range b.bad {
+		if w < from || w >= to {
+			continue
+		}
+		r.Lost, r.Bound = r.Lost+x.lost, r.Bound+x.bound
+		if x.lost > 0 {
+			lostUp += x.up
+			last = max(last, w)
+			width = max(x.width, 1)
+		}
+		if flow.Severity(x.state) >= flow.Severity(r.Verdict) && w >= worst {
+			worst, r.Class, r.Verdict = w, x.class, x.state
+		}
+		r.Level = max(r.Level, x.level)
+	}
+	for _, v := range b.verdicts {
+		r.Level, r.Confidence = max(r.Level, v.Level), max(r.Confidence, v.Confidence)
+	}
+	if r.Verdict == "" && len(b.open) > 0 {
+		r.Verdict = flow.InFlight
+	}
+	if lostUp > 0 {
+		share := float64(r.Lost) / float64(lostUp)
+		r.Share = &share
+	}
+	if last > 0 {
+		since := last
+		for b.bad[since-width].lost > 0 {
+			since -= width
+		}
+		r.Since, r.Still = &since, b.newestSettled() <= last
+	}
+	return r
+}
+
+// dayCells are the numbers of the cells of a range that are within the day.
+func (b *book) dayCells(from, to int64) iter.Seq[int64] {
+	return func(yield func(int64) bool) {
+		if b.day.cells == nil {
+			return
+		}
+		for i := max(from/cellWidth, b.day.newest-cellCount+1); i <= min(b.day.newest, (to-1)/cellWidth); i++ {
+			if !yield(i) {
+				return
+			}
+		}
+	}
+}
+
+// dayRibbon shows the worst state of each five minutes.
+func (b *book) dayRibbon(from, to int64) []answer.RibbonCell {
+	out := make([]answer.RibbonCell, 0, cellCount)
+	for i := range b.dayCells(from, to) {
+		if s := stateCodes[b.day.cells[i%cellCount]]; s != "" {
+			out = append(out, answer.RibbonCell{Window: i * cellWidth, State: s})
+		}
+	}
+	for w, x := range b.bad {
+		if x.lost == 0 {
+			continue
+		}
+		if i, ok := slices.BinarySearchFunc(out, w/cellWidth*cellWidth, func(c answer.RibbonCell, at int64) int { return cmp.Compare(c.Window, at) }); ok {
+			out[i].Lost += x.lost
+		}
+	}
+	return out
 }
 
 func sortLosses(rows []answer.LossRow) {
@@ -210,11 +408,7 @@ func (s *Service) LossDetail(ctx context.Context, id store.Tenant, row string, f
 	}
 	d := answer.LossDetail{Row: lossRow(k, list, from.Unix(), to.Unix()), Windows: make([]answer.LossWindow, 0, len(list)), Reasons: []string{}, Examples: []string{}}
 	for _, v := range slices.Backward(list) {
-		d.Windows = append(d.Windows, answer.LossWindow{
-			Window: v.Window, Width: v.Width, Verdict: v.State, Settled: v.Settled, SettledAt: v.SettledAt, Up: v.Up, Down: v.Down,
-			Filtered: v.Filtered, DLQ: v.DLQ, Dropped: v.Dropped, InFlight: v.InFlight, Lost: v.Lost, Surplus: v.Surplus,
-			Epsilon: v.Epsilon, Revision: v.Revision, Confidence: v.Confidence,
-		})
+		d.Windows = append(d.Windows, lossWindow(&v))
 		// Reasons of the newest windows that say what the row says.
 		if v.State == d.Row.Verdict && len(d.Reasons) < 10 {
 			for _, r := range v.Reasons {
@@ -256,6 +450,7 @@ func (t *tenant) recentLosses(now int64) []answer.LossRow {
 		}
 		slices.SortFunc(vs, func(a, b store.Verdict) int { return cmp.Compare(a.Window, b.Window) })
 		r := lossRow(k, vs, from, now/1000)
+		r.Incident = t.incidentOf(k)
 		if since, still := b.losingSince(vs[0].Width); still {
 			r.Since, r.Still = &since, true
 		} else {

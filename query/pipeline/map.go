@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -129,7 +130,7 @@ func (t *tenant) stageNode(p *pipe, l *stageLook, stuck bool, silent []string, s
 		if l.lag.trend == flow.DrainingT {
 			n.State = answer.Draining
 		}
-	case l.stale || len(silent) > 0:
+	case l.stale || l.unseen || len(silent) > 0:
 		n.State = answer.Unknown
 	case p.state == answer.Idle:
 		n.State = answer.Idle
@@ -174,12 +175,15 @@ func (t *tenant) readEdge(p *pipe, l *stageLook, in flow.Input, slo float64) ans
 			e.State = answer.Late
 		}
 	}
+	if l.unseen {
+		e.State = answer.Unknown
+	}
 	if e.Rate == nil && len(l.In) == 1 {
 		e.Rate = p.rates[stageDir{l.Name, cell.In}].perSecond(t.broker.until)
 	}
 	for _, b := range t.ledger.byPipe[p.id] {
 		if b.key.Kind == store.EdgeTransport && b.key.To == l.Name && b.key.Destination == in.Destination && b.key.Group == in.Group {
-			e.Lost, _ = b.lost24h()
+			e.Lost, _ = b.lost24h(t.broker.until)
 			if n, _, _ := b.recentLoss(t.broker.until, t.s.cfg.Losing.Milliseconds()); n > 0 {
 				e.State = answer.Losing
 			}
@@ -196,7 +200,7 @@ func (t *tenant) stageRows(page *answer.Pipeline, p *pipe, looks []stageLook, no
 		r := answer.StageRow{
 			Stage: l.Name, State: answer.OK, Instances: slices.Clone(l.Instances), RateIn: l.in, RateOut: l.out,
 			Busy: l.facts.busy, Pressure: l.facts.pressure, Watermark: l.facts.watermark, Amplify: ratio(l.out, l.in),
-			Services: t.servedBy(p, l.Name), Version: versionsOf(t.usage.by[l.Name]),
+			Services: t.servedBy(p, l.Name), Version: cmp.Or(t.versionNow(p.id, l.Name), versionsOf(t.usage.by[l.Name])),
 		}
 		if r.Instances == nil {
 			r.Instances = []string{}

@@ -51,6 +51,11 @@ type Service struct {
 	tenants map[store.Tenant]*tenant
 	self    selfBook
 
+	files    declaredFiles
+	badFiles *metrics.Counter
+
+	agedOut, pushedOut *metrics.Counter
+
 	took, failed, overflow *metrics.Counter
 	unnamed                *metrics.Counter
 	absurd                 *metrics.Counter
@@ -65,6 +70,9 @@ func New(cfg Config, engine store.Engine, log *slog.Logger, set *metrics.Set, ex
 	s := &Service{
 		cfg: cfg, engine: engine, log: log, extras: extras, tenants: map[store.Tenant]*tenant{},
 		failed:      set.NewCounter("weir_pipeline_evaluation_failures_total"),
+		badFiles:    set.NewCounter("weir_pipeline_bad_declarations_total"),
+		agedOut:     set.NewCounter(`weir_annotations_dropped_total{reason="age"}`),
+		pushedOut:   set.NewCounter(`weir_annotations_dropped_total{reason="limit"}`),
 		overflow:    set.NewCounter("weir_pipeline_limit_exceeded_total"),
 		unnamed:     set.NewCounter("weir_pipeline_unnamed_series_total"),
 		absurd:      set.NewCounter("weir_pipeline_absurd_samples_total"),
@@ -234,20 +242,30 @@ type tenant struct {
 	s    *Service
 	id   store.Tenant
 	view atomic.Pointer[view]
+	// redeclare asks for the declarations to be read at once.
+	redeclare atomic.Bool
 
-	mu         sync.Mutex
-	loaded     bool
-	broker     brokerBook
-	pipes      map[string]*pipe
-	cells      cellBook
-	ledger     ledgerBook
-	usage      usageBook
-	counters   counterBook
-	hooks      hooks
-	nextSettle int64
-	nextSeries int64
-	complained time.Time
-	log        []answer.Change
+	mu        sync.Mutex
+	loaded    bool
+	broker    brokerBook
+	pipes     map[string]*pipe
+	cells     cellBook
+	ledger    ledgerBook
+	usage     usageBook
+	counters  counterBook
+	hooks     hooks
+	declared  declaredBook
+	incidents incidentBook
+	late      lateBook
+
+	annotations annotationBook
+	versions    versionBook
+	telemetry   telemetryBook
+	rewinds     rewindBook
+	nextSettle  int64
+	nextSeries  int64
+	complained  time.Time
+	log         []answer.Change
 }
 
 func newTenant(s *Service, id store.Tenant) *tenant {
@@ -275,6 +293,12 @@ func (t *tenant) evaluate(ctx context.Context, now int64) error {
 		}
 		t.loaded = true
 	}
+	if err := t.readDeclared(ctx, now); err != nil {
+		return err
+	}
+	if err := t.readAnnotations(ctx, now); err != nil {
+		return err
+	}
 	if err := t.readCounters(ctx, now); err != nil {
 		return err
 	}
@@ -282,6 +306,9 @@ func (t *tenant) evaluate(ctx context.Context, now int64) error {
 		return err
 	}
 	if now >= t.nextSettle {
+		if err := t.readTelemetry(ctx, now); err != nil {
+			return err
+		}
 		if err := t.readCells(ctx, now); err != nil {
 			return err
 		}
@@ -297,6 +324,12 @@ func (t *tenant) evaluate(ctx context.Context, now int64) error {
 			return err
 		}
 		if err := t.refill(ctx, now); err != nil {
+			return err
+		}
+		if err := t.readVersions(ctx, now); err != nil {
+			return err
+		}
+		if err := t.fill(ctx, now); err != nil {
 			return err
 		}
 		t.nextSettle = now + t.s.cfg.Settle.Milliseconds()

@@ -18,6 +18,10 @@ func (t *tenant) settle(ctx context.Context, now int64) error {
 	}
 	t.offsetLosses(now)
 	t.discardLosses(now)
+	t.noteRewinds(now)
+	if err := t.readLate(ctx, now); err != nil {
+		return err
+	}
 	if err := t.write(ctx); err != nil {
 		return err
 	}
@@ -27,18 +31,11 @@ func (t *tenant) settle(ctx context.Context, now int64) error {
 
 func (t *tenant) settlePipe(p *pipe, now int64) {
 	l := &t.ledger
-	queues := map[string]*flow.Queue{}
-	for _, st := range p.topo.Stages {
-		for _, in := range st.In {
-			if q := t.broker.queueFor(in.Destination, in.Group); q != nil && queues[in.Destination] == nil {
-				queues[in.Destination] = &q.flow
-			}
-		}
-	}
+	queues := t.queuesOf(p)
 	lookback := now/1000 - int64(t.s.cfg.Lookback/time.Second)
 	out := flow.Settle(flow.Settlement{
 		Now: now, From: lookback, Tally: p.tally, Topology: p.topo, Audit: t.cells.audit, Queues: queues,
-		Barriers: l.barriers, Changes: &p.changes, Rules: t.s.cfg.rules(), Ratios: t.ratios(p),
+		Barriers: l.barriers, Changes: &p.changes, Rules: t.s.cfg.rules(), Ratios: t.ratiosOf(p.id, p.topo, p.tally),
 		Prior: func(k store.VerdictKey) (store.Verdict, bool) {
 			v, ok := l.book(k).verdicts[k.Window]
 			return v, ok
@@ -60,7 +57,7 @@ func (t *tenant) settlePipe(p *pipe, now int64) {
 			}
 			return max(t.s.cfg.Grace, 2*time.Duration(ms)*time.Millisecond)
 		},
-		Findings: t.findings,
+		Findings: t.findings, Jumped: t.jumped, KeepsIDs: t.declared.keepsIDs(p.id), Counting: t.declared.counter(p.id),
 	})
 	l.newBarriers = append(l.newBarriers, out.Barriers...)
 	if n := len(l.newBarriers) - maxPending; n > 0 { // the store has been away for long: these windows settle by what is in memory
@@ -94,16 +91,25 @@ func (t *tenant) learn(v store.Verdict) {
 	}
 }
 
-func (t *tenant) ratios(p *pipe) map[string]flow.Ratio {
-	var out map[string]flow.Ratio
-	for _, st := range p.topo.Stages {
-		if len(st.In) == 0 || p.tally.InferRatio(st).Kind != flow.RatioLearned {
-			continue
+// ratiosOf are the ratios that are declared or learned; of other stages they follow from the counts.
+func (t *tenant) ratiosOf(id string, topo *flow.Topology, tally *flow.Tally) map[string]flow.Ratio {
+	out := map[string]flow.Ratio{}
+	doc := t.declared.of(id)
+	for _, st := range topo.Stages {
+		learned := func() flow.Ratio {
+			return flow.LearnRatio(t.ledger.book(flow.BalanceKey(id, st.Name, flow.Window{})).ratios)
 		}
-		if out == nil {
-			out = map[string]flow.Ratio{}
+		if doc != nil {
+			if s := doc.Stage(st.Name); s != nil {
+				if r, ok := ratioOf(s, tally, learned); ok {
+					out[st.Name] = r
+					continue
+				}
+			}
 		}
-		out[st.Name] = flow.LearnRatio(t.ledger.book(flow.BalanceKey(p.id, st.Name, flow.Window{})).ratios)
+		if len(st.In) > 0 && tally.InferRatio(st).Kind == flow.RatioLearned {
+			out[st.Name] = learned()
+		}
 	}
 	return out
 }
@@ -126,6 +132,12 @@ func (t *tenant) findings(destination, group string, w flow.Window) flow.Finding
 			if e.Kind == flow.EventRewind || e.Kind == flow.EventRecreated || e.T < w.Start*1000 {
 				continue
 			}
+			if e.Kind == flow.EventTruncation { // the newest records are gone: those since the end was last that low
+				if before, ok := part.End.Before(e.T - 1); !ok || before.T < w.End()*1000 {
+					f.Truncated += e.N
+				}
+				continue
+			}
 			lo, ok1 := part.End.Value(w.Start * 1000)
 			hi, ok2 := part.End.Value(w.End() * 1000)
 			if !ok1 || !ok2 {
@@ -146,6 +158,38 @@ func (t *tenant) findings(destination, group string, w flow.Window) flow.Finding
 		}
 	}
 	return f
+}
+
+// How far around a window jumps are looked for, seconds, and in which steps.
+const (
+	jumpReach  = 300
+	jumpFuture = 900
+	jumpStep   = 5
+)
+
+// jumped counts records that came in a window and that the group passed over quickly, where the broker does not tell
+// what it handed out.
+func (t *tenant) jumped(destination, group string, w flow.Window) int64 {
+	q := t.broker.queueFor(destination, group)
+	if q == nil {
+		return 0
+	}
+	n := 0.0
+	for _, part := range q.parts {
+		m := part.groups[group]
+		if m == nil || m.deliveredTotal.at > 0 {
+			continue
+		}
+		lo, ok1 := part.End.Value(w.Start * 1000)
+		hi, ok2 := part.End.Value(w.End() * 1000)
+		if !ok1 || !ok2 || hi <= lo {
+			continue
+		}
+		for _, j := range flow.Jumps(m.table.Value, (w.Start-jumpReach)*1000, min((w.End()+jumpFuture)*1000, m.at), jumpStep*1000) {
+			n += max(0, min(j.To, hi)-max(j.From, lo))
+		}
+	}
+	return int64(n)
 }
 
 // offsetLosses turns what offsets alone show into verdicts, for groups that no application counts for.

@@ -1,9 +1,7 @@
 package pipeline
 
 import (
-	"cmp"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -11,49 +9,6 @@ import (
 	"github.com/weirhq/weir/query/flow"
 	"github.com/weirhq/weir/store"
 )
-
-// lastChanges merges two lists, newest first, at most 20.
-func lastChanges(a, b []answer.Change) []answer.Change {
-	out := append(slices.Clone(a), b...)
-	slices.SortStableFunc(out, func(x, y answer.Change) int { return cmp.Or(-cmp.Compare(x.At, y.At), strings.Compare(x.Text, y.Text)) })
-	out = slices.CompactFunc(out, func(x, y answer.Change) bool { return x == y })
-	if out == nil {
-		out = []answer.Change{}
-	}
-	return out[:min(len(out), 20)]
-}
-
-// completeness is the share of auditors that are heard in time, and what is missing.
-func (t *tenant) completeness(now int64) answer.Completeness {
-	c := answer.Completeness{Missing: []string{}}
-	if a := t.cells.audit; a != nil && a.Known > 0 {
-		share := float64(a.Known-a.Quiet) / float64(a.Known)
-		c.Share = &share
-		for _, g := range a.Silent() {
-			c.Missing = append(c.Missing, g.Sentence(now))
-		}
-	}
-	if f := t.s.extras.Collectors; f != nil {
-		for _, col := range f() {
-			if col.Tenant != "" && col.Tenant != t.id || col.Gaps == 0 {
-				continue
-			}
-			c.Missing = append(c.Missing, fmt.Sprintf("%s records of the spool of %s never arrived.", flow.Count(col.Gaps), col.Node))
-		}
-	}
-	for ck, up := range t.broker.up {
-		name := strings.TrimSpace(ck.system + " " + ck.cluster)
-		switch {
-		case now-up.at > t.s.cfg.Forget.Milliseconds():
-		case now-up.at > staleAfter:
-			c.Missing = append(c.Missing, fmt.Sprintf("No offsets of %s for %s.", name, flow.Age(float64(now-up.at)/1000)))
-		case up.v == 0:
-			c.Missing = append(c.Missing, "The broker "+name+" does not answer.")
-		}
-	}
-	slices.Sort(c.Missing)
-	return c
-}
 
 // losing says whether a settled loss is recent, and where.
 func (t *tenant) losing(p *pipe, now int64) (bool, string) {

@@ -21,9 +21,8 @@ var stateOrder = map[answer.State]int{answer.Losing: 0, answer.Late: 1, answer.U
 // build makes the view of all pipelines. Everything it needs is in memory.
 func (t *tenant) build(now int64) *view {
 	v := &view{at: now, pages: make(map[string]*answer.Pipeline, len(t.pipes)), parts: make(map[string]*parts, len(t.pipes)), usage: t.usage.by, completeness: t.completeness(now)}
-	v.changes = lastChanges(t.log, nil)
 	for _, p := range t.pipes {
-		if len(p.topo.Stages)+len(p.offsets) == 0 {
+		if len(p.topo.Stages)+len(p.offsets) == 0 && t.declared.of(p.id) == nil {
 			continue // only its name is known, from an earlier process
 		}
 		page := t.pageOnce(p, now)
@@ -38,9 +37,7 @@ func (t *tenant) build(now int64) *view {
 	if v.rows == nil {
 		v.rows = []answer.PipelineRow{}
 	}
-	for _, p := range t.pipes {
-		v.changes = lastChanges(v.changes, p.log)
-	}
+	v.changes = t.recentChanges(nil, now)
 	v.losses = t.recentLosses(now)
 	v.groups, v.groupsOf, v.groupsAt = t.groupEntries(now)
 	return v
@@ -67,17 +64,15 @@ type stageLook struct {
 	age             *float64
 	lost            int64
 	losing          bool
+	unseen          bool // declared, and nothing is heard of it
 }
 
 func (t *tenant) looks(p *pipe, now int64) []stageLook {
-	stages := slices.Clone(p.topo.Stages)
-	for _, in := range p.offsets {
-		stages = append(stages, flow.Stage{Name: in.Group, Kind: flow.KindSink, In: []flow.Input{in}})
-	}
+	stages, unseen := t.stagesOf(p)
 	hold := t.s.cfg.Losing.Milliseconds()
 	out := make([]stageLook, 0, len(stages))
 	for _, st := range stages {
-		l := stageLook{Stage: st, lag: groupLag{trend: flow.TrendUnknown}}
+		l := stageLook{Stage: st, lag: groupLag{trend: flow.TrendUnknown}, unseen: unseen[st.Name]}
 		var in, taken float64
 		rates := len(st.In) > 0
 		for _, i := range st.In {
@@ -130,7 +125,7 @@ func (t *tenant) looks(p *pipe, now int64) []stageLook {
 			l.age = &age
 		}
 		if b := t.ledger.books[flow.BalanceKey(p.id, st.Name, flow.Window{})]; b != nil {
-			l.lost, _ = b.lost24h()
+			l.lost, _ = b.lost24h(now)
 			n, _, _ := b.recentLoss(now, hold)
 			l.losing = n > 0
 		}
@@ -151,8 +146,8 @@ func (p *pipe) newestOf(st flow.Stage) (newest, bool) {
 // page makes the answer for one pipeline and follows its state.
 func (t *tenant) page(p *pipe, now int64) *answer.Pipeline {
 	looks := t.looks(p, now)
-	sloLag, sloFresh := t.s.cfg.objective(p.id)
-	page := &answer.Pipeline{At: now, PipelineRow: answer.PipelineRow{ID: p.id, Level: flow.L0}}
+	sloLag, sloFresh := t.objective(p.id)
+	page := &answer.Pipeline{At: now, PipelineRow: answer.PipelineRow{ID: p.id, Level: flow.L0, Declared: t.declared.of(p.id) != nil}}
 	row := &page.PipelineRow
 
 	// lag of the slowest stage
@@ -185,6 +180,7 @@ func (t *tenant) page(p *pipe, now int64) *answer.Pipeline {
 
 	source, sink, idle := t.ages(p, looks)
 	silent := t.silent(p, now)
+	absent := t.absent(p, looks)
 	stale := slices.ContainsFunc(looks, func(l stageLook) bool { return l.stale })
 	if sink != nil {
 		row.Freshness = sink
@@ -212,7 +208,7 @@ func (t *tenant) page(p *pipe, now int64) *answer.Pipeline {
 	}
 	losing, lossSentence := t.losing(p, now)
 	for _, b := range t.ledger.byPipe[p.id] {
-		lost, bound := b.lost24h()
+		lost, bound := b.lost24h(now)
 		row.Lost24h += lost
 		row.LostBound += bound
 	}
@@ -237,6 +233,8 @@ func (t *tenant) page(p *pipe, now int64) *answer.Pipeline {
 		row.State, row.Sentence = answer.Unknown, "The offsets of its queues are no longer reported."
 	case slowest < 0 && sink == nil && neverCommitted(looks) != "":
 		row.State, row.Sentence = answer.Unknown, neverCommitted(looks)
+	case len(absent) > 0:
+		row.State, row.Sentence = answer.Unknown, strings.Join(absent, " ")
 	case gone && slowest < 0 && sink == nil:
 		row.State, row.Sentence = answer.Unknown, "The counters of its stages are no longer reported."
 	case slowest < 0 && sink == nil && !p.metered:
@@ -248,7 +246,7 @@ func (t *tenant) page(p *pipe, now int64) *answer.Pipeline {
 	}
 	if p.state != row.State {
 		if p.state != "" {
-			p.note(now, "state", fmt.Sprintf("%s: %s, was %s.", p.id, row.State, p.state))
+			p.note(now, changeState, fmt.Sprintf("%s: %s, was %s.", p.id, row.State, p.state))
 		}
 		p.state, p.since = row.State, now
 	}
@@ -267,7 +265,7 @@ func (t *tenant) page(p *pipe, now int64) *answer.Pipeline {
 		row.Sentence = withLoss(row.Sentence, looks)
 	}
 	t.showCounters(page, p, now)
-	page.Changes = lastChanges(t.log, p.log)
+	page.Changes = t.recentChanges(p, now)
 	page.Evidence = t.evidence(p, looks)
 	p.parts = t.partsOf(p, looks, now)
 	return page

@@ -114,6 +114,16 @@ func samplesFrom(q store.CellQuery) int64 {
 	return lo
 }
 
+// Late returns the windows that got cells since a time, long after they began; see store.Ledger.
+func (db *DB) Late(ctx context.Context, t store.Tenant, since time.Time) ([]store.LateWindow, error) {
+	// The last term is that of the index cells_late, to the letter.
+	return query(ctx, db, "read late windows", func(r *sql.Rows) (l store.LateWindow, err error) {
+		err = r.Scan(&l.Pipeline, &l.Window, &l.Width)
+		return l, err
+	}, `SELECT DISTINCT pipeline, window_start, width FROM cells INDEXED BY cells_late WHERE tenant=? AND updated>=? AND window_start>0 AND updated-window_start>900
+ORDER BY pipeline, window_start, width`, string(t), since.Unix())
+}
+
 // Auditors returns the newest record of every (node, epoch) that was heard of since, sorted by both.
 func (db *DB) Auditors(ctx context.Context, t store.Tenant, since time.Time) ([]cell.Auditor, error) {
 	lo := int64(math.MinInt64)
@@ -179,19 +189,22 @@ func (db *DB) PutVerdicts(ctx context.Context, t store.Tenant, vs []store.Verdic
 // Verdicts returns those of windows that start in [From, To), sorted by key and window.
 func (db *DB) Verdicts(ctx context.Context, t store.Tenant, q store.VerdictQuery) ([]store.Verdict, error) {
 	lo, hi := bounds(q.From, q.To)
+	from, only := `verdicts`, ``
+	if q.OnlyNotOK { // the term of the index, to the letter
+		from, only = `verdicts INDEXED BY verdicts_bad`, ` AND state NOT IN ('OK', 'FILTERED')`
+	}
+	stmt := `SELECT revision, body FROM ` + from + ` WHERE tenant=? AND window_start>=? AND window_start<? AND (?='' OR pipeline=?) AND (NOT ? OR settled)` + only
 	return query(ctx, db, "read verdicts", func(r *sql.Rows) (v store.Verdict, err error) {
-		var body string
+		var body []byte
 		var revision int
 		if err := r.Scan(&revision, &body); err != nil {
 			return v, err
 		}
-		err = json.Unmarshal([]byte(body), &v)
+		err = json.Unmarshal(body, &v)
 		v.Revision = revision
 		return v, err
-	}, `SELECT revision, body FROM verdicts WHERE tenant=? AND window_start>=? AND window_start<? AND (?='' OR pipeline=?)
-  AND (NOT ? OR state<>'OK') AND (NOT ? OR settled)
-ORDER BY pipeline, kind, from_stage, destination, consumer_group, to_stage, window_start, width`,
-		string(t), lo, hi, q.Pipeline, q.Pipeline, q.OnlyNotOK, q.OnlySettled)
+	}, stmt+` ORDER BY pipeline, kind, from_stage, destination, consumer_group, to_stage, window_start, width`,
+		string(t), lo, hi, q.Pipeline, q.Pipeline, q.OnlySettled)
 }
 
 // expiry drops one table's old rows of a tenant, a bounded number at a time so that writers wait little.

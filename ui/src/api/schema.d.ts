@@ -752,7 +752,7 @@ export interface components {
             pipeline: string;
             /**
              * Format: int64
-             * @description verdicts that were changed after they were settled
+             * @description windows whose verdict was changed after it was first told
              */
             revised: number;
             /** @description its edge or stage over the time of the incident */
@@ -810,7 +810,7 @@ export interface components {
             reasons: string[] | null;
             /**
              * Format: int64
-             * @description verdicts that were changed after they were settled
+             * @description windows whose verdict was changed after it was first told
              */
             revised: number;
             /** @description its edge or stage over the time of the incident */
@@ -886,6 +886,12 @@ export interface components {
             completeness: components["schemas"]["Completeness"];
             /** Format: int64 */
             from: number;
+            /**
+             * Format: int64
+             * @description rows left out: the 500 worst are shown; ask for one pipeline to see its others
+             */
+            left: number;
+            /** @description worst first */
             rows: components["schemas"]["LossRow"][] | null;
             /** Format: int64 */
             to: number;
@@ -910,6 +916,8 @@ export interface components {
             /** Format: int64 */
             down: number;
             id: string;
+            /** @description id of its latest incident of the last day; empty = none */
+            incident: string;
             /** @enum {string} */
             kind: "transport" | "balance";
             level: string;

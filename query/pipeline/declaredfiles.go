@@ -1,0 +1,192 @@
+package pipeline
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/weirhq/weir/store"
+)
+
+// declaredFiles are the declarations in pipelines.dir: *.yaml for the default tenant, TENANT/*.yaml for others.
+type declaredFiles struct {
+	mu   sync.Mutex
+	next int64
+	seen map[string]declaredFile // by path
+	docs map[store.Tenant]map[string]*declared
+	told map[string]string // complaints that were logged, by path
+}
+
+type declaredFile struct {
+	size, at int64
+	d        *declared
+	id       string
+}
+
+// Bounds of the folder.
+const (
+	maxDeclaredFiles = 10_000
+	maxDeclaredBytes = 1 << 20
+)
+
+// read returns the declarations of a tenant, looking at the folder every few seconds. What cannot be read stays as it
+// was and is logged once.
+func (f *declaredFiles) read(s *Service, t store.Tenant, now int64) map[string]*declared {
+	if s.cfg.Dir == "" {
+		return nil
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if now < f.next && f.docs != nil {
+		return f.docs[t]
+	}
+	f.next = now + 3000
+	seen, docs, told := map[string]declaredFile{}, map[store.Tenant]map[string]*declared{}, map[string]string{}
+	complain := func(path string, err error) {
+		if told[path] = err.Error(); f.told[path] != told[path] {
+			s.badFiles.Inc()
+			s.log.Warn("cannot use a declared pipeline", "file", path, "error", err)
+		}
+	}
+	paths, err := declaredPaths(s.cfg.Dir)
+	if err != nil {
+		complain(s.cfg.Dir, err)
+		f.told = told
+		return f.docs[t]
+	}
+	for _, p := range paths {
+		old, known := f.seen[p.path]
+		cur, err := p.load(old, known)
+		if err != nil {
+			complain(p.path, err)
+			if !known {
+				continue
+			}
+			cur = old
+		}
+		if cur.d.err != nil {
+			complain(p.path, cur.d.err)
+			if known && old.d.doc != nil && cur.d.doc == nil { // the last good one stays in force
+				cur.d.doc, cur.d.seen, cur.id = old.d.doc, old.d.seen, old.id
+			}
+		}
+		seen[p.path] = cur
+		if cur.id == "" {
+			continue
+		}
+		m := docs[p.tenant]
+		if m == nil {
+			m = map[string]*declared{}
+			docs[p.tenant] = m
+		}
+		if other := m[cur.id]; other != nil {
+			complain(p.path, fmt.Errorf("pipeline %q stands in %q as well: leave one of them out", cur.id, other.file))
+			continue
+		}
+		m[cur.id] = cur.d
+	}
+	f.seen, f.docs, f.told = seen, docs, told
+	return f.docs[t]
+}
+
+type declaredPath struct {
+	path   string
+	tenant store.Tenant
+}
+
+func (p declaredPath) load(old declaredFile, known bool) (declaredFile, error) {
+	st, err := os.Stat(p.path)
+	if err != nil {
+		return declaredFile{}, fmt.Errorf("cannot look at it: %w", err)
+	}
+	if known && old.size == st.Size() && old.at == st.ModTime().UnixNano() {
+		return old, nil
+	}
+	if st.Size() > maxDeclaredBytes {
+		return declaredFile{}, fmt.Errorf("cannot read it: it has %d bytes, at most %d are possible", st.Size(), maxDeclaredBytes)
+	}
+	raw, err := os.ReadFile(p.path)
+	if err != nil {
+		return declaredFile{}, fmt.Errorf("cannot read it: %w", err)
+	}
+	d := parseDeclared(string(raw))
+	d.file, d.at = p.path, st.ModTime().UnixMilli()
+	f := declaredFile{size: st.Size(), at: st.ModTime().UnixNano(), d: d}
+	if d.doc != nil {
+		f.id = d.doc.ID
+	}
+	return f, nil
+}
+
+// declaredPaths lists the files of the folder, sorted.
+func declaredPaths(dir string) ([]declaredPath, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("cannot read pipelines.dir %q: there is no such folder; make it, or leave pipelines.dir empty: %w", dir, err)
+		}
+		return nil, fmt.Errorf("cannot read pipelines.dir %q: %w", dir, err)
+	}
+	var out []declaredPath
+	for _, e := range entries {
+		path := filepath.Join(dir, e.Name())
+		switch {
+		case strings.HasPrefix(e.Name(), "."):
+		case isYAML(e.Name()):
+			out = append(out, declaredPath{path, store.DefaultTenant})
+		case e.IsDir():
+			below, err := os.ReadDir(path)
+			if err != nil {
+				return nil, fmt.Errorf("cannot read %q: %w", path, err)
+			}
+			for _, b := range below {
+				if isYAML(b.Name()) && !strings.HasPrefix(b.Name(), ".") {
+					out = append(out, declaredPath{filepath.Join(path, b.Name()), store.Tenant(e.Name())})
+				}
+			}
+		}
+		if len(out) > maxDeclaredFiles {
+			return nil, fmt.Errorf("cannot read pipelines.dir %q: it holds more than %d files", dir, maxDeclaredFiles)
+		}
+	}
+	slices.SortFunc(out, func(a, b declaredPath) int { return strings.Compare(a.path, b.path) })
+	return out, nil
+}
+
+func isYAML(name string) bool {
+	return strings.HasSuffix(name, ".yaml") || strings.HasSuffix(name, ".yml")
+}
+
+// CheckDir reads all declarations of a folder and tells the first mistakes of each, as `weir check` does. n is how many
+// are good.
+func CheckDir(dir string) (n int, err error) {
+	paths, err := declaredPaths(dir)
+	if err != nil {
+		return 0, err
+	}
+	var errs []error
+	ids := map[declaredPath]string{}
+	for _, p := range paths {
+		f, err := p.load(declaredFile{}, false)
+		if err == nil {
+			err = f.d.err
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("cannot use %q: %w", p.path, err))
+			continue
+		}
+		k := declaredPath{f.id, p.tenant}
+		if other := ids[k]; other != "" {
+			errs = append(errs, fmt.Errorf("cannot use %q: pipeline %q stands in %q as well: leave one of them out", p.path, f.id, other))
+			continue
+		}
+		ids[k] = p.path
+		n++
+	}
+	return n, errors.Join(errs...)
+}
