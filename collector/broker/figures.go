@@ -1,0 +1,156 @@
+package broker
+
+import "github.com/prometheus/common/model"
+
+// figure is one kind of series; its index in a seriesSet is its place in the list.
+type figure struct {
+	name string
+	kind model.MetricType
+	help string
+	unit string
+}
+
+// Places in partitionFigures.
+const (
+	figStart = iota
+	figEnd
+	figMessages
+	figBytes
+	figRetentionSeconds
+	figRetentionMessages
+	figRetentionBytes
+	figStable
+	figCompacted
+	figStartTime
+	figEndTime
+	figSynthetic
+)
+
+var partitionFigures = [...]figure{
+	figStart:             {"weir_broker_start_offset", model.MetricTypeGauge, "Oldest offset that can still be read.", ""},
+	figEnd:               {"weir_broker_end_offset", model.MetricTypeGauge, "Offset the next record will get.", ""},
+	figMessages:          {"weir_broker_messages", model.MetricTypeGauge, "Records kept.", ""},
+	figBytes:             {"weir_broker_bytes", model.MetricTypeGauge, "Bytes kept.", "bytes"},
+	figRetentionSeconds:  {"weir_broker_retention_seconds", model.MetricTypeGauge, "Age at which records are deleted.", "seconds"},
+	figRetentionMessages: {"weir_broker_retention_messages", model.MetricTypeGauge, "Number of records kept at most.", ""},
+	figRetentionBytes:    {"weir_broker_retention_bytes", model.MetricTypeGauge, "Bytes kept at most.", "bytes"},
+	figStable:            {"weir_broker_stable_offset", model.MetricTypeGauge, "Last stable offset: what readers of committed transactions can see.", ""},
+	figCompacted:         {"weir_broker_compacted", model.MetricTypeGauge, "1 when records are replaced by newer ones of their key, so offsets do not count records.", ""},
+	figStartTime:         {"weir_broker_start_timestamp_seconds", model.MetricTypeGauge, "Time of the oldest record.", "seconds"},
+	figEndTime:           {"weir_broker_end_timestamp_seconds", model.MetricTypeGauge, "Time of the youngest record, once no record came between two polls.", "seconds"},
+	figSynthetic:         {"weir_broker_synthetic", model.MetricTypeGauge, "1 when positions were made out of counters, so no rule about offsets applies.", ""},
+}
+
+// Places in groupFigures.
+const (
+	figCommitted = iota
+	figDelivered
+	figDeliveredTotal
+	figPending
+	figUnacked
+	figRedelivered
+	figCommittedTime
+	figFiltered
+	figUncommitted
+)
+
+var groupFigures = [...]figure{
+	figCommitted:      {"weir_broker_committed_offset", model.MetricTypeGauge, "Next offset the group has not acknowledged.", ""},
+	figDelivered:      {"weir_broker_delivered_offset", model.MetricTypeGauge, "Next offset not yet handed out.", ""},
+	figDeliveredTotal: {"weir_broker_delivered_total", model.MetricTypeCounter, "Deliveries with repetitions.", ""},
+	figPending:        {"weir_broker_pending_messages", model.MetricTypeGauge, "Records not yet delivered.", ""},
+	figUnacked:        {"weir_broker_unacked_messages", model.MetricTypeGauge, "Records delivered, not yet acknowledged.", ""},
+	figRedelivered:    {"weir_broker_redelivered_messages", model.MetricTypeGauge, "Records delivered again, as the broker says.", ""},
+	figCommittedTime:  {"weir_broker_committed_timestamp_seconds", model.MetricTypeGauge, "Time of the record at the committed offset.", "seconds"},
+	figFiltered:       {"weir_broker_filtered", model.MetricTypeGauge, "1 when the group reads only some records of the destination, so offsets are not backlog.", ""},
+	figUncommitted:    {"weir_broker_uncommitted", model.MetricTypeGauge, "1 when the group never committed here.", ""},
+}
+
+// Places in destinationFigures; the discarded ones have a series for each reason.
+const (
+	figInfo = iota
+	figPublished
+	figConsumed
+	figRepeated
+)
+
+var destinationFigures = [...]figure{
+	figInfo:      {"weir_broker_destination_info", model.MetricTypeGauge, "1; id is the broker's own id of the destination.", ""},
+	figPublished: {"weir_broker_published_total", model.MetricTypeCounter, "Records taken in since the broker counts.", ""},
+	figConsumed:  {"weir_broker_consumed_total", model.MetricTypeCounter, "Records acknowledged since the broker counts.", ""},
+	figRepeated:  {"weir_broker_redelivered_total", model.MetricTypeCounter, "Records delivered again since the broker counts.", ""},
+}
+
+var figDiscarded = figure{"weir_broker_discarded_total", model.MetricTypeCounter, "Records the broker gave up, by reason.", ""}
+
+// Places in memberFigures.
+const (
+	figGroupInfo = iota
+	figMembers
+	figEpoch
+)
+
+var memberFigures = [...]figure{
+	figGroupInfo: {"weir_broker_group_info", model.MetricTypeGauge, "1; type and state as the broker writes them.", ""},
+	figMembers:   {"weir_broker_group_members", model.MetricTypeGauge, "Members of the group.", ""},
+	figEpoch:     {"weir_broker_group_epoch", model.MetricTypeGauge, "Generation of the group; each rebalance makes it grow.", ""},
+}
+
+// What is said about a broker as a whole.
+var (
+	figUp      = figure{"weir_broker_up", model.MetricTypeGauge, "1 when the last poll worked, at least in part.", ""}
+	figPartial = figure{"weir_broker_partial", model.MetricTypeGauge, "1 when the last poll could not read everything.", ""}
+	figOwner   = figure{"weir_broker_owner", model.MetricTypeGauge, "1 when this collector polls the broker, 0 when another one does.", ""}
+)
+
+func (p *partitionState) value(i int) (float64, bool) {
+	switch i {
+	case figStart:
+		return float64(p.start), true
+	case figEnd:
+		return float64(p.end), true
+	case figMessages:
+		return float64(p.messages), p.tells&toldMessages != 0
+	case figBytes:
+		return float64(p.bytes), p.tells&toldBytes != 0
+	case figRetentionSeconds:
+		return p.maxAge.Seconds(), p.maxAge > 0
+	case figRetentionMessages:
+		return float64(p.maxMessages), p.maxMessages > 0
+	case figRetentionBytes:
+		return float64(p.maxBytes), p.maxBytes > 0
+	case figStable:
+		return float64(p.stable), p.stableSet
+	case figCompacted:
+		return 1, p.compacted
+	case figStartTime:
+		return float64(p.oldestAt.UnixMicro()) / 1e6, !p.oldestAt.IsZero()
+	case figEndTime:
+		return float64(p.newestAt.UnixMicro()) / 1e6, !p.newestAt.IsZero()
+	default:
+		return 1, p.synthetic
+	}
+}
+
+func (g *groupState) value(i int) (float64, bool) {
+	switch i {
+	case figCommitted:
+		return float64(g.committed), !g.uncommitted
+	case figDelivered:
+		return float64(g.delivered), g.tells&toldDelivered != 0
+	case figDeliveredTotal:
+		return float64(g.deliveredTotal), g.tells&toldDeliveredTotal != 0
+	case figPending:
+		return float64(g.pending), g.tells&toldPending != 0
+	case figUnacked:
+		return float64(g.unacked), g.tells&toldUnacked != 0
+	case figRedelivered:
+		return float64(g.redelivered), g.tells&toldRedelivered != 0
+	case figCommittedTime:
+		return float64(g.committedAt.UnixMicro()) / 1e6, !g.committedAt.IsZero()
+	case figUncommitted:
+		return 1, g.uncommitted
+	default:
+		return 1, g.filtered
+	}
+}
