@@ -26,7 +26,7 @@ type bucket struct {
 // figures are what decides whether a snapshot says something new.
 type figures struct {
 	messages, received, known, failed, acks, up, matched, waiting, missed, expired, doubled, overflow, reverse, unjudged, spans int64
-	biased, apart                                                                                                        bool
+	biased, apart                                                                                                               bool
 }
 
 func figuresOf(c *cell.PairCounts) figures {

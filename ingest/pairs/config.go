@@ -28,7 +28,7 @@ type Config struct {
 // DefaultConfig joins spans for ten minutes and holds some 60 MB at most.
 func DefaultConfig() Config {
 	return Config{
-		Enabled: true, Window: time.Minute, Age: 10 * time.Minute, Arrival: 2 * time.Minute, Overtake: time.Minute, Flush: 5 * time.Second,
+		Enabled: true, Window: time.Minute, Age: 10 * time.Minute, Arrival: time.Minute, Overtake: time.Minute, Flush: 5 * time.Second,
 		MaxPending: 200_000, MaxEdges: 5000,
 	}
 }
