@@ -7,13 +7,17 @@ package ingest
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
+	"os"
 	"sync"
+	"time"
 
 	"github.com/VictoriaMetrics/metrics"
 
 	"github.com/weirhq/weir/ingest/otlp"
+	"github.com/weirhq/weir/ingest/pairs"
 	"github.com/weirhq/weir/ingest/promwrite"
 	"github.com/weirhq/weir/internal/access"
 	"github.com/weirhq/weir/store"
@@ -30,6 +34,7 @@ type Ingest struct {
 
 	spanDecoders sync.Pool // *otlp.SpanDecoder
 	seq          *sequences
+	pairs        *pairs.Pairs
 
 	doors struct{ write, traces, metrics, audit *door }
 	rates struct{ samples, spans, cells *rates }
@@ -54,13 +59,26 @@ func New(cfg Config, engine store.Engine, log *slog.Logger, set *metrics.Set) *I
 	in.exemplarsIn = set.NewCounter("weir_ingest_exemplars_received_total")
 	in.otlpCells = set.NewCounter("weir_ingest_otlp_cells_total")
 	in.seq = newSequences(cfg, engine, log)
+	host, err := os.Hostname()
+	if err != nil {
+		host = "server" // a name for sums; epochs tell runs apart
+	}
+	// Asked for when needed: an engine may open its parts late.
+	in.pairs = pairs.New(cfg.Pairs, host, time.Now(), func() store.Ledger { return engine.Ledger() }, log, set)
 	set.NewGauge("weir_ingest_gaps_total", func() float64 { return float64(in.seq.total()) })
 	set.NewGauge("weir_ingest_body_bytes", func() float64 { return float64(in.bodies.inUse.Load()) })
 	return in
 }
 
-// Run writes sequence numbers to the catalog from time to time, and once more when ctx ends.
-func (in *Ingest) Run(ctx context.Context) error { return in.seq.run(ctx) }
+// Run writes sequence numbers to the catalog and sums of joined spans to the ledger from time to time, and once more when ctx ends.
+func (in *Ingest) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	var joined error
+	wg.Go(func() { joined = in.pairs.Run(ctx) })
+	err := in.seq.run(ctx)
+	wg.Wait()
+	return errors.Join(err, joined)
+}
 
 // Routes are the HTTP doors.
 func (in *Ingest) Routes() []access.Route {

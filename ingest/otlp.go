@@ -130,6 +130,7 @@ func (in *Ingest) putSpans(ctx context.Context, s otlp.Spans) (partialSuccess, e
 			return partialSuccess{}, err
 		}
 		d.seconds.UpdateDuration(start)
+		in.pairs.Observe(t, s.Spans)
 	}
 	d.stored.Add(len(s.Spans))
 	var ps partialSuccess

@@ -97,6 +97,9 @@ func (t *table) snapshot(now int64) []cell.Pair {
 	t.relax(now)
 	for _, r := range t.readers {
 		r.floor = r.least(now - t.p.cfg.Age.Milliseconds())
+		if now-r.waitsAt > t.p.cfg.Age.Milliseconds() {
+			r.waits, r.waitsAt = [2]span{{}, r.waits[0]}, now
+		}
 	}
 	for _, s := range t.all {
 		if s.edge != nil {
@@ -141,7 +144,7 @@ const forgetSets = 3_600_000
 // judge counts what became of a producer span at one reader.
 func (t *table) judge(e *edge, u *up, over bool, now int64) {
 	r := e.reader
-	if u.ts < e.first || r.th > 0 && u.rand < r.th {
+	if u.ts < e.first || u.by != r.by || r.th > 0 && u.rand < r.th {
 		return
 	}
 	a := u.found(r)
@@ -183,7 +186,9 @@ func (t *table) judge(e *edge, u *up, over bool, now int64) {
 
 // overtaken says whether a reader has taken so much later messages of the same partition that this one will not come.
 func (t *table) overtaken(r *reader, u *up, now int64) bool {
-	slack := max(t.p.cfg.Overtake.Milliseconds(), min(max(2*r.disorder, 2*r.slow), t.p.cfg.Age.Milliseconds()/2))
+	// What waits longer than others (retries) comes out of order by the difference, and what is worked on for long is told of late.
+	w := r.waits[0].union(r.waits[1])
+	slack := max(t.p.cfg.Overtake.Milliseconds(), min(2*max(w.hi-w.lo, r.slow), t.p.cfg.Age.Milliseconds()/2))
 	if now-u.at < slack/4 {
 		return false
 	}
@@ -246,10 +251,11 @@ func (t *table) unpaired(d *down, now int64) {
 	if b == nil {
 		return
 	}
-	before := max(60_000, 2*r.wait)
+	before := max(60_000, 2*r.waits[0].union(r.waits[1]).hi)
 	switch {
 	case d.start/1e6 < t.p.epoch+before, // its producer span may have come before this server began
 		d.key&t.wider.mask != 0 && d.start/1e6 < t.wider.at+before, // … or while only a part was joined
+		d.by != r.by,
 		d.parent && r.hits == 0: // its parent may be a span of its own
 		b.Unjudged++
 	default:

@@ -60,6 +60,15 @@ type (
 	workKey struct{ pipeline, stage string }
 )
 
+// joinKind is what a producer span is remembered by. One message may be there once for each kind; a reader counts one kind.
+type joinKind uint8
+
+const (
+	bySpan joinKind = iota // link or parent
+	byOffset
+	byID
+)
+
 // dest is a queue. Producer spans are remembered under their own id, and under offset or message id once a reader needs that.
 type dest struct {
 	key            destKey
@@ -84,14 +93,36 @@ type reader struct {
 	tried    int64 // joins by parent alone
 	hits     int64
 	progress map[string]progress // by partition
-	disorder int64               // by how much messages were overtaken and still came, milliseconds
-	wait     int64               // longest wait in the queue, milliseconds
+	waits    [2]span             // shortest and longest wait in the queue, milliseconds; now and before
+	waitsAt  int64               // when the present one began
 	slow     int64               // longest consumer span, milliseconds
 	floor    int64               // the partition that is least far, at the last snapshot
 	process  bool                // it has process spans
+	by       joinKind            // how its spans find their producer spans, since the first that did
+	joined   bool
 }
 
 type progress struct{ ts, at int64 }
+
+// span is from the smallest to the largest of some figures.
+type span struct {
+	lo, hi int64
+	some   bool
+}
+
+func (s span) with(v int64) span {
+	if !s.some {
+		return span{v, v, true}
+	}
+	return span{min(s.lo, v), max(s.hi, v), true}
+}
+
+func (s span) union(o span) span {
+	if !o.some {
+		return s
+	}
+	return s.with(o.lo).with(o.hi)
+}
 
 // edge is a lane as one reader takes from it.
 type edge struct {
@@ -111,6 +142,7 @@ type up struct {
 	weight    int64
 	lane      *lane
 	partition string
+	by        joinKind
 	biased    bool
 	few       [2]arrival
 	n         int
@@ -137,6 +169,7 @@ type down struct {
 	th         uint64
 	thKnown    bool
 	biased     bool
+	by         joinKind
 	parent     bool // joined by its parent alone
 	next       int32
 }
@@ -242,17 +275,17 @@ func (t *table) produced(f *fact, now int64) {
 		return
 	}
 	key := spanKey(&sp.Trace, &sp.ID)
-	t.put(f, l, key, ts, now)
+	t.put(f, l, key, bySpan, ts, now)
 	if l.dest.offsets && f.hasOffset {
-		t.put(f, l, textKey(1, l.dest.key.name, f.partition, string(binary.LittleEndian.AppendUint64(nil, uint64(f.offset)))), ts, now)
+		t.put(f, l, textKey(1, l.dest.key.name, f.partition, string(binary.LittleEndian.AppendUint64(nil, uint64(f.offset)))), byOffset, ts, now)
 	}
 	if l.dest.names && f.id != "" {
-		t.put(f, l, textKey(2, l.dest.key.name, f.id), ts, now)
+		t.put(f, l, textKey(2, l.dest.key.name, f.id), byID, ts, now)
 	}
 }
 
 // put remembers a producer span under a key and joins what waits for it.
-func (t *table) put(f *fact, l *lane, key uint64, ts, now int64) {
+func (t *table) put(f *fact, l *lane, key uint64, by joinKind, ts, now int64) {
 	if key&t.mask != 0 {
 		return
 	}
@@ -265,7 +298,7 @@ func (t *table) put(f *fact, l *lane, key uint64, ts, now int64) {
 	sp := f.sp
 	u := up{
 		key: key, rand: messaging.Randomness(sp.TraceState, sp.Trace), trace: sp.Trace, ts: ts, end: sp.Start + sp.Duration, at: now,
-		weight: messaging.Weight(f.batch, 0), lane: l, biased: f.biased,
+		weight: messaging.Weight(f.batch, 0), lane: l, by: by, biased: f.biased,
 	}
 	if f.partition != "" {
 		u.partition = strings.Clone(f.partition)
@@ -333,10 +366,12 @@ func (t *table) consumed(f *fact, now int64) {
 		t.arrive(&d, now)
 	case f.hasOffset:
 		t.dests[r.key.destKey].offsets = true
+		d.by = byOffset
 		d.key = textKey(1, r.key.name, f.partition, string(binary.LittleEndian.AppendUint64(nil, uint64(f.offset))))
 		t.arrive(&d, now)
 	case f.id != "":
 		t.dests[r.key.destKey].names = true
+		d.by = byID
 		d.key = textKey(2, r.key.name, f.id)
 		t.arrive(&d, now)
 	}
@@ -377,13 +412,19 @@ func (t *table) arrive(d *down, now int64) {
 
 // join notes that a reader took a message.
 func (t *table) join(u *up, d *down, now int64) {
+	r := d.reader
+	if !r.joined {
+		r.joined, r.by = true, d.by
+	}
+	if r.by != d.by {
+		return
+	}
+	if d.parent {
+		r.hits++
+	}
 	e := t.edge(u.lane, d.reader)
 	if e == nil {
 		return
-	}
-	r := d.reader
-	if d.parent {
-		r.hits++
 	}
 	e.first = min(e.first, u.ts)
 	r.apart = r.apart || d.thKnown && d.th > 0 && d.trace != u.trace
@@ -400,11 +441,9 @@ func (t *table) join(u *up, d *down, now int64) {
 		part = d.partition
 	}
 	a := u.arrival(r)
-	if *a == (arrival{reader: r}) {
-		r.pass(part, u.ts, now)
-		r.wait = max(r.wait, min((d.start-u.end)/1e6, 3_600_000))
-		r.slow = max(r.slow, min((d.end-d.start)/1e6, 3_600_000))
-	}
+	r.pass(part, u.ts, now)
+	r.waits[0] = r.waits[0].with(min(max((d.start-u.end)/1e6, 0), 3_600_000))
+	r.slow = max(r.slow, min((d.end-d.start)/1e6, 3_600_000))
 	ms := float64(d.start-u.end) / 1e6
 	switch {
 	case d.role == messaging.Process && a.process == store.SpanID{}:
@@ -448,7 +487,7 @@ func (u *up) found(r *reader) *arrival {
 	return nil
 }
 
-// pass follows how far a reader has come in each partition, and how far out of order messages come.
+// pass follows how far a reader has come in each partition.
 func (r *reader) pass(partition string, ts, now int64) {
 	p, ok := r.progress[partition]
 	if !ok {
@@ -458,9 +497,6 @@ func (r *reader) pass(partition string, ts, now int64) {
 		} else {
 			partition = strings.Clone(partition)
 		}
-	}
-	if p.ts > ts {
-		r.disorder = max(r.disorder, min(p.ts-ts, 3_600_000))
 	}
 	r.progress[partition] = progress{max(p.ts, ts), now}
 }
@@ -546,7 +582,8 @@ func (t *table) reader(f *fact, now int64) *reader {
 		}
 		d := t.dest(f.system, f.dest)
 		r = &reader{
-			key: readerKey{strings.Clone(f.pipeline), d.key, strings.Clone(f.group), strings.Clone(k.stage)}, stage: strings.Clone(f.stage),
+			waitsAt: now,
+			key:     readerKey{strings.Clone(f.pipeline), d.key, strings.Clone(f.group), strings.Clone(k.stage)}, stage: strings.Clone(f.stage),
 			progress: map[string]progress{},
 		}
 		r.in = t.newSet(cell.PairKey{Kind: cell.PairReader, Pipeline: r.key.pipeline, System: d.key.system, Destination: d.key.name, Group: r.key.group, To: r.stage})

@@ -21,6 +21,7 @@ func testLedger(t *testing.T, fresh func(t *testing.T) Place) {
 	t.Helper()
 	t.Run("verdicts", func(t *testing.T) { testVerdicts(t, fresh) })
 	t.Run("extremes", func(t *testing.T) { testCellExtremes(t, fresh) })
+	t.Run("pairs", func(t *testing.T) { testPairs(t, fresh) })
 	t.Run("random", func(t *testing.T) {
 		rapid.Check(t, func(r *rapid.T) { randomLedger(r, start(r, fresh(t))) })
 	})
