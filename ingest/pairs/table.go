@@ -266,6 +266,7 @@ func (t *table) produced(f *fact, now int64) {
 			return
 		}
 		b.Messages += n
+		b.MaxTS = max(b.MaxTS, ts)
 		f.count(&b.PairCounts, n)
 		if len(sp.Links) > 0 {
 			return // a batch of created messages: those are what consumers link to
@@ -436,6 +437,7 @@ func (t *table) join(u *up, d *down, now int64) {
 		return
 	}
 	b.Biased = b.Biased || u.biased || d.biased
+	b.MaxTS = max(b.MaxTS, u.ts)
 	part := u.partition
 	if part == "" {
 		part = d.partition

@@ -60,6 +60,7 @@ type PairCounts struct {
 	Known    int64   `json:"known,omitempty"`    // messages whose probability is told
 	Failed   int64   `json:"failed,omitempty"`   // messages of producer spans that failed
 	Acks     int64   `json:"acks,omitempty"`     // messages by settle spans
+	MaxTS    int64   `json:"max_ts,omitempty"`   // writer and edge: newest event time, Unix milliseconds
 
 	// Of an edge: producer spans in the sample and what became of them. Up = Matched + Waiting + Missed + Expired.
 	Up         int64 `json:"up,omitempty"`
@@ -114,6 +115,7 @@ func (c *PairCounts) Add(o *PairCounts) {
 	c.Known += o.Known
 	c.Failed += o.Failed
 	c.Acks += o.Acks
+	c.MaxTS = max(c.MaxTS, o.MaxTS)
 	c.Up += o.Up
 	c.UpMessages += o.UpMessages
 	c.Matched += o.Matched

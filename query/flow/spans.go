@@ -79,6 +79,7 @@ type SpanSide struct {
 	Pipeline, Stage, System, Destination, Group string
 	Windows                                     map[int64]PairTotals
 	Width                                       int64
+	MaxTS                                       int64 // newest event time, of a writer, Unix milliseconds
 }
 
 // newestPairs keeps of equal (key, instance, epoch) the snapshot with the highest Seq.
@@ -169,10 +170,11 @@ func Spans(ps []cell.Pair, now int64, r SpanRules) *SpanBook {
 			k := sideKey{p.Kind, p.Pipeline, stage, p.System, p.Destination, p.Group}
 			s := sides[k]
 			if s == nil {
-				s = &SpanSide{p.Pipeline, stage, p.System, p.Destination, p.Group, map[int64]PairTotals{}, p.Width}
+				s = &SpanSide{p.Pipeline, stage, p.System, p.Destination, p.Group, map[int64]PairTotals{}, p.Width, 0}
 				sides[k] = s
 			}
 			s.Windows[p.Window] = s.Windows[p.Window].plus(n)
+			s.MaxTS = max(s.MaxTS, p.MaxTS)
 			if p.Kind == cell.PairReader {
 				_, w := edge(p)
 				w.Reverse, w.Unjudged = add(w.Reverse, p.Reverse), add(w.Unjudged, p.Unjudged)

@@ -33,18 +33,23 @@ type pipe struct {
 	ports     map[flow.Port]int64
 	instances map[string]map[string]int64 // stage → instance → last seen
 	topo      *flow.Topology
-	tally     *flow.Tally
-	changes   flow.Changes
-	rates     map[stageDir]*rate
-	newest    map[stageDir]newest
-	oldest    int64 // oldest window that is not settled, Unix seconds; 0 = none
-	heard     int64 // newest cell or poll, Unix milliseconds
-	state     answer.State
-	since     int64
-	sparks    map[flow.Input]*spark
-	log       []answer.Change
-	nodes     map[string]int64 // auditors that count for it → last seen
-	offsets   []flow.Input     // what groups read that no application counts for
+	counted   *flow.Topology // of what applications count alone: what their counts can judge
+	spans     bool           // spans tell of it
+	spanPorts map[flow.Port]int64
+	// spanChanged asks for the graph to be built anew.
+	spanChanged bool
+	tally       *flow.Tally
+	changes     flow.Changes
+	rates       map[stageDir]*rate
+	newest      map[stageDir]newest
+	oldest      int64 // oldest window that is not settled, Unix seconds; 0 = none
+	heard       int64 // newest cell or poll, Unix milliseconds
+	state       answer.State
+	since       int64
+	sparks      map[flow.Input]*spark
+	log         []answer.Change
+	nodes       map[string]int64 // auditors that count for it → last seen
+	offsets     []flow.Input     // what groups read that no application counts for
 }
 
 type stageDir struct {
@@ -198,7 +203,7 @@ func (t *tenant) pipe(id string) *pipe {
 		}
 		p = &pipe{
 			id: id, ports: map[flow.Port]int64{}, instances: map[string]map[string]int64{}, rates: map[stageDir]*rate{},
-			newest: map[stageDir]newest{}, sparks: map[flow.Input]*spark{}, topo: &flow.Topology{Pipeline: id}, nodes: map[string]int64{},
+			newest: map[stageDir]newest{}, sparks: map[flow.Input]*spark{}, topo: &flow.Topology{Pipeline: id}, counted: &flow.Topology{Pipeline: id}, nodes: map[string]int64{},
 		}
 		t.pipes[id] = p
 	}
@@ -274,6 +279,7 @@ func (t *tenant) discover(now int64) {
 		}
 		p.observe(now)
 	}
+	t.discoverSpans(now)
 	t.discoverOffsets(now)
 	for id, p := range t.pipes {
 		if _, ok := t.cells.tallies[id]; !ok {
@@ -297,7 +303,16 @@ func (p *pipe) rebuild() {
 		}
 		slices.Sort(ins[stage])
 	}
-	p.topo = flow.BuildPorts(p.id, ports, ins)
+	p.counted = flow.BuildPorts(p.id, ports, ins)
+	p.topo = p.counted
+	if len(p.spanPorts) > 0 {
+		for port := range p.spanPorts {
+			if _, ok := p.ports[port]; !ok {
+				ports = append(ports, port)
+			}
+		}
+		p.topo = flow.BuildPorts(p.id, ports, ins)
+	}
 }
 
 // observe takes rates and newest event times from the tally.
@@ -339,7 +354,7 @@ func (t *tenant) discoverOffsets(now int64) {
 	owner := map[string][]*pipe{}
 	counted := map[flow.Input]bool{}
 	for _, p := range t.pipes {
-		if !p.cells {
+		if !p.cells && !p.spans {
 			continue
 		}
 		p.offsets = p.offsets[:0]
@@ -385,7 +400,7 @@ func (t *tenant) discoverOffsets(now int64) {
 		}
 	}
 	for id, p := range t.pipes {
-		if !p.cells {
+		if !p.cells && !p.spans {
 			p.offsets = seen[id]
 		}
 		slices.SortFunc(p.offsets, func(a, b flow.Input) int {

@@ -114,6 +114,9 @@ func (t *tenant) stageNode(p *pipe, l *stageLook, stuck bool, silent []string, s
 	if l.Kind == flow.KindSink && len(l.Out) > 0 {
 		n.Kind = "stage" // what it writes is drawn as the sink
 	}
+	if n.Busy == nil {
+		n.Busy = t.workOf(p, l.Name).busy
+	}
 	if u, ok := t.usage.by[l.Name]; ok {
 		n.CPU, n.Throttled = u.cpu, u.throttled
 		if u.instances > n.Instances {
@@ -192,6 +195,12 @@ func (t *tenant) stageRows(p *pipe, looks []stageLook, now int64) []answer.Stage
 	for i := range looks {
 		l := &looks[i]
 		r := answer.StageRow{Stage: l.Name, State: answer.OK, Instances: slices.Clone(l.Instances), RateIn: l.in, RateOut: l.out}
+		if w := t.workOf(p, l.Name); w.spans > 0 {
+			r.P50, r.P99 = w.p50, w.p99
+			if r.Busy == nil {
+				r.Busy = w.busy
+			}
+		}
 		if r.Instances == nil {
 			r.Instances = []string{}
 		}

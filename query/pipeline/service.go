@@ -225,6 +225,7 @@ type tenant struct {
 	cells      cellBook
 	ledger     ledgerBook
 	usage      usageBook
+	spans      spanBook
 	nextSettle int64
 	nextSeries int64
 	complained time.Time
@@ -259,6 +260,9 @@ func (t *tenant) evaluate(ctx context.Context, now int64) error {
 	}
 	if now >= t.nextSettle {
 		if err := t.readCells(ctx, now); err != nil {
+			return err
+		}
+		if err := t.readSpans(ctx, now); err != nil {
 			return err
 		}
 		t.discover(now)

@@ -17,6 +17,7 @@ func (t *tenant) settle(ctx context.Context, now int64) error {
 		}
 	}
 	t.offsetLosses(now)
+	t.settleSpans(now)
 	if err := t.write(ctx); err != nil {
 		return err
 	}
@@ -27,7 +28,7 @@ func (t *tenant) settle(ctx context.Context, now int64) error {
 func (t *tenant) settlePipe(p *pipe, now int64) {
 	l := &t.ledger
 	queues := map[string]*flow.Queue{}
-	for _, st := range p.topo.Stages {
+	for _, st := range p.counted.Stages {
 		for _, in := range st.In {
 			if q := t.broker.queueFor(in.Destination, in.Group); q != nil && queues[in.Destination] == nil {
 				queues[in.Destination] = &q.flow
@@ -36,7 +37,7 @@ func (t *tenant) settlePipe(p *pipe, now int64) {
 	}
 	lookback := now/1000 - int64(t.s.cfg.Lookback/time.Second)
 	out := flow.Settle(flow.Settlement{
-		Now: now, From: lookback, Tally: p.tally, Topology: p.topo, Audit: t.cells.audit, Queues: queues,
+		Now: now, From: lookback, Tally: p.tally, Topology: p.counted, Audit: t.cells.audit, Queues: queues,
 		Barriers: l.barriers, Changes: &p.changes, Rules: t.s.cfg.rules(), Ratios: t.ratios(p),
 		Prior: func(k store.VerdictKey) (store.Verdict, bool) {
 			v, ok := l.book(k).verdicts[k.Window]
@@ -95,7 +96,7 @@ func (t *tenant) learn(v store.Verdict) {
 
 func (t *tenant) ratios(p *pipe) map[string]flow.Ratio {
 	var out map[string]flow.Ratio
-	for _, st := range p.topo.Stages {
+	for _, st := range p.counted.Stages {
 		if len(st.In) == 0 || p.tally.InferRatio(st).Kind != flow.RatioLearned {
 			continue
 		}

@@ -109,9 +109,15 @@ func (t *tenant) looks(p *pipe, now int64) []stageLook {
 			l.in = &taken
 		case len(st.In) > 0:
 			l.in = p.rates[stageDir{st.Name, cell.In}].perSecond(now)
+			if l.in == nil && p.spans {
+				l.in = t.spanRate(st.Name, cell.In, now)
+			}
 		}
 		if len(st.Out) > 0 {
 			l.out = p.rates[stageDir{st.Name, cell.Out}].perSecond(now)
+			if l.out == nil && p.spans {
+				l.out = t.spanRate(st.Name, cell.Out, now)
+			}
 		}
 		if n, ok := p.newestOf(st); ok {
 			age := math.Max(0, float64(now-n.ts)/1000)
@@ -211,7 +217,7 @@ func (t *tenant) page(p *pipe, now int64) *answer.Pipeline {
 		row.State, row.Sentence = answer.Unknown, strings.Join(silent, " ")
 	case stale:
 		row.State, row.Sentence = answer.Unknown, "The offsets of its queues are no longer reported."
-	case slowest < 0 && sink == nil:
+	case slowest < 0 && sink == nil && !p.spans:
 		row.State, row.Sentence = answer.Unknown, "No evidence yet: neither offsets nor counts."
 	case idle && backlog == 0:
 		row.State = answer.Idle
@@ -351,6 +357,9 @@ func lagAnswer(l *stageLook, history []float64) answer.Lag {
 }
 
 func (t *tenant) level(p *pipe) string {
+	if t.judgedBySpans(p) && !p.cells {
+		return flow.LT
+	}
 	if !p.cells {
 		return flow.L0
 	}
@@ -379,6 +388,9 @@ func (t *tenant) evidence(p *pipe, looks []stageLook) string {
 	}
 	if t.level(p) == flow.L3 {
 		parts = append(parts, "fingerprints")
+	}
+	if n := t.joinedSpans(p); n > 0 {
+		parts = append(parts, flow.Count(n)+" joined spans")
 	}
 	return strings.Join(parts, ", ")
 }
