@@ -90,8 +90,8 @@ func (s *bucketSet) at(t *table, ms, now int64) *bucket {
 func (t *table) snapshot(now int64) []cell.Pair {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if now-t.seen.began > t.p.cfg.Age.Milliseconds() {
-		t.seen.turn(now)
+	if now-t.seen.Began() > t.p.cfg.Age.Milliseconds() {
+		t.seen.Turn(now)
 	}
 	t.calls.turn(now)
 	t.relax(now)

@@ -21,7 +21,7 @@ type table struct {
 	p  *Pairs
 	mu sync.Mutex
 
-	seen  idSet // messaging spans: what comes again changes nothing
+	seen  messaging.Recent // messaging spans: what comes again changes nothing
 	mask  uint64
 	wider struct { // when the mask last became smaller, and what it was before
 		mask uint64
@@ -176,7 +176,7 @@ type down struct {
 
 func newTable(p *Pairs) *table {
 	t := &table{
-		p: p, seen: newIDSet(2 * p.cfg.MaxPending), ups: map[uint64]int32{}, downs: map[uint64]int32{}, lanes: map[laneKey]*lane{}, readers: map[readerKey]*reader{},
+		p: p, seen: messaging.NewRecent(2 * p.cfg.MaxPending), ups: map[uint64]int32{}, downs: map[uint64]int32{}, lanes: map[laneKey]*lane{}, readers: map[readerKey]*reader{},
 		dests: map[destKey]*dest{}, works: map[workKey]*work{},
 	}
 	t.calls.bound = max(p.cfg.MaxPending/4, 1000)
@@ -217,7 +217,7 @@ func (t *table) take(f *fact, now int64) {
 		t.called(f, now)
 		return
 	}
-	if !t.seen.add(spanKey(&sp.Trace, &sp.ID)) {
+	if !t.seen.Add(spanKey(&sp.Trace, &sp.ID)) {
 		t.p.meters.again.Inc()
 		return
 	}

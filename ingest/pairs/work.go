@@ -130,7 +130,7 @@ func (t *table) consumes(service string) {
 // called counts a client span of a service that processes messages.
 func (t *table) called(f *fact, now int64) {
 	sp := f.sp
-	if !t.seen.add(spanKey(&sp.Trace, &sp.ID)) {
+	if !t.seen.Add(spanKey(&sp.Trace, &sp.ID)) {
 		return
 	}
 	c := call{name: textKey(4, f.kind, f.op, f.peer), kind: f.kind, op: f.op, who: f.peer, ms: float64(sp.Duration) / 1e6, start: sp.Start, id: sp.ID}

@@ -26,6 +26,9 @@ type Settlement struct {
 	Lateness func(Edge) time.Duration                          // learned; nil = none
 	Latency  func(destination string) time.Duration            // largest usual latency of a hop without offsets; nil = the cap
 	Findings func(destination, group string, w Window) Finding // what offset rules found; nil = nothing
+	// FromSpans are the stages counted from spans. Joined says which edges joined spans judge, which know more.
+	FromSpans map[string]bool
+	Joined    func(Edge) bool
 }
 
 // Finding is what the offset rules found for a group on a destination while a window was open.
@@ -185,6 +188,10 @@ func LearnRatio(ratios []float64) Ratio {
 }
 
 func (s *settler) judge(v *view) {
+	spans := s.spansIn(v)
+	if spans && (v.kind == store.EdgeBalance || s.Joined != nil && s.Joined(v.edge)) {
+		return // what a stage leaves out on purpose spans do not say
+	}
 	var up, down Sum
 	for _, p := range v.up {
 		up.merge(s.Tally.At(p, s.w))
@@ -227,6 +234,9 @@ func (s *settler) judge(v *view) {
 	s.evidence(v, &ev, needUp, needDown)
 	ev.Beginning = s.beginning(v, key)
 	verdict := Judge(ev)
+	if spans {
+		capSpans(&verdict)
+	}
 	verdict.VerdictKey = key
 	verdict.UpdatedAt = s.Now
 	if verdict.Settled {

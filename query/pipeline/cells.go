@@ -123,7 +123,8 @@ func (t *tenant) readCells(ctx context.Context, now int64) error {
 	if err != nil {
 		return fmt.Errorf("cannot read cells: %w", err)
 	}
-	c.tallies = flow.Tallies(cells)
+	t.spans.from = nil
+	c.tallies = flow.Tallies(t.preferCells(cells))
 	c.old = map[string]bool{}
 	if !c.begun { // pipelines that were quiet in the last hour: their graph and newest data
 		for id := range t.pipes {
@@ -134,7 +135,7 @@ func (t *tenant) readCells(ctx context.Context, now int64) error {
 			if err != nil {
 				return fmt.Errorf("cannot read cells of %q: %w", id, err)
 			}
-			for id, tl := range flow.Tallies(cells) {
+			for id, tl := range flow.Tallies(t.preferCells(cells)) {
 				c.tallies[id], c.old[id] = tl, true
 			}
 		}
@@ -152,7 +153,7 @@ func (t *tenant) readCells(ctx context.Context, now int64) error {
 		if err != nil {
 			return fmt.Errorf("cannot read cells of %q: %w", p.id, err)
 		}
-		maps.Copy(c.tallies, flow.Tallies(cells))
+		maps.Copy(c.tallies, flow.Tallies(t.preferCells(cells)))
 	}
 	auditors, err := ledger.Auditors(ctx, t.id, time.UnixMilli(now).Add(-auditorMemory(t.s.cfg)))
 	if err != nil {

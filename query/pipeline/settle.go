@@ -60,7 +60,7 @@ func (t *tenant) settlePipe(p *pipe, now int64) {
 			}
 			return max(t.s.cfg.Grace, 2*time.Duration(ms)*time.Millisecond)
 		},
-		Findings: t.findings,
+		Findings: t.findings, FromSpans: t.fromSpans(p), Joined: func(e flow.Edge) bool { return t.joins(p, e) },
 	})
 	l.newBarriers = append(l.newBarriers, out.Barriers...)
 	if n := len(l.newBarriers) - maxPending; n > 0 { // the store has been away for long: these windows settle by what is in memory

@@ -20,10 +20,11 @@ type spanBook struct {
 	owner map[string]string // destination → pipeline, for what only spans know; names stay
 	of    map[edgeID]string // edge → pipeline
 	works map[string][]*flow.Works
+	from  map[flow.SpanStage]bool // stages counted from spans
 	gaps  []spanGap
 	gapAt map[string]spanCount // newest reading of each counter of lost spans
-	told  map[string]spanWork // what workOf said of a stage since the last reading
-	fresh bool                // read since discoverSpans last ran
+	told  map[string]spanWork  // what workOf said of a stage since the last reading
+	fresh bool                 // read since discoverSpans last ran
 	next  int64
 	wide  int64
 }
@@ -183,7 +184,7 @@ func (t *tenant) settleSpans(now int64) {
 		if p == nil || len(e.From) == 0 {
 			continue
 		}
-		if counted := p.countedEdge(e); counted != nil {
+		if counted := t.countedEdge(p, e); counted != nil {
 			t.giveExamples(p, *counted, e)
 			continue
 		}
@@ -245,18 +246,60 @@ func edgeKey(e *flow.SpanEdge) edgeID {
 	return k
 }
 
-// countedEdge finds the edge of an application's own counts that a span edge lies on.
-func (p *pipe) countedEdge(e *flow.SpanEdge) *flow.Edge {
-	if p.counted == nil {
-		return nil
-	}
+// countedEdge finds the edge of the applications' own counts that a span edge lies on.
+func (t *tenant) countedEdge(p *pipe, e *flow.SpanEdge) *flow.Edge {
 	for i := range p.counted.Edges {
 		c := &p.counted.Edges[i]
-		if c.Destination == e.Destination && (c.Group == e.Group || e.Group == "" && c.To == e.To) {
+		if sameEdge(c, e) && !t.spans.from[flow.SpanStage{Pipeline: p.id, Stage: c.To}] &&
+			!slices.ContainsFunc(c.From, func(s string) bool { return t.spans.from[flow.SpanStage{Pipeline: p.id, Stage: s}] }) {
 			return c
 		}
 	}
 	return nil
+}
+
+func sameEdge(c *flow.Edge, e *flow.SpanEdge) bool {
+	return c.Destination == e.Destination && (c.Group == e.Group || e.Group == "" && c.To == e.To)
+}
+
+// joins says whether joined spans judge an edge.
+func (t *tenant) joins(p *pipe, c flow.Edge) bool {
+	if t.spans.book == nil {
+		return false
+	}
+	for i := range t.spans.book.Edges {
+		e := &t.spans.book.Edges[i]
+		if len(e.From) > 0 && sameEdge(&c, e) && t.spans.of[edgeKey(e)] == p.id {
+			return true
+		}
+	}
+	return false
+}
+
+// preferCells turns what collectors counted from spans into the counts of stages that do not count themselves.
+func (t *tenant) preferCells(cells []cell.Cell) []cell.Cell {
+	out, from := flow.PreferCells(cells, func(destination string) string { return t.spans.owner[destination] })
+	for st := range from {
+		if t.spans.from == nil {
+			t.spans.from = map[flow.SpanStage]bool{}
+		}
+		t.spans.from[st] = true
+	}
+	return out
+}
+
+// fromSpans are the stages of a pipeline that are counted from spans.
+func (t *tenant) fromSpans(p *pipe) map[string]bool {
+	var out map[string]bool
+	for st := range t.spans.from {
+		if st.Pipeline == p.id {
+			if out == nil {
+				out = map[string]bool{}
+			}
+			out[st.Stage] = true
+		}
+	}
+	return out
 }
 
 // giveExamples adds the trace ids of missing messages to what counts found lost.
@@ -323,7 +366,7 @@ func (t *tenant) judgedBySpans(p *pipe) bool {
 	}
 	for i := range t.spans.book.Edges {
 		e := &t.spans.book.Edges[i]
-		if t.spans.of[edgeKey(e)] == p.id && len(e.From) > 0 && p.countedEdge(e) == nil {
+		if t.spans.of[edgeKey(e)] == p.id && len(e.From) > 0 && t.countedEdge(p, e) == nil {
 			return true
 		}
 	}

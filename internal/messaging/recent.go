@@ -1,16 +1,20 @@
-package pairs
+package messaging
 
-// idSet remembers ids for a while: two generations of at most half the bound each. It is told whether an id was there.
-type idSet struct {
+// Recent remembers ids for a while: two generations of at most half the bound each.
+type Recent struct {
 	now, last []uint64
 	n, half   int
 	began     int64 // of the present generation
 }
 
-func newIDSet(bound int) idSet { return idSet{half: max(bound/2, 256)} }
+// NewRecent remembers at most bound ids. It takes memory as they come.
+func NewRecent(bound int) Recent { return Recent{half: max(bound/2, 256)} }
 
-// add reports whether id is new. 0 is never new to anybody: it stands for an empty place.
-func (s *idSet) add(id uint64) bool {
+// Began is when the present generation began, as told by Turn.
+func (s *Recent) Began() int64 { return s.began }
+
+// Add reports whether id is new. 0 is never new to anybody: it stands for an empty place.
+func (s *Recent) Add(id uint64) bool {
 	if id == 0 {
 		id = 1
 	}
@@ -18,7 +22,7 @@ func (s *idSet) add(id uint64) bool {
 		return false
 	}
 	if s.n >= s.half {
-		s.turn(s.began)
+		s.Turn(s.began)
 	}
 	if 2*(s.n+1) > len(s.now) {
 		old := s.now
@@ -34,8 +38,8 @@ func (s *idSet) add(id uint64) bool {
 	return true
 }
 
-// turn begins a generation.
-func (s *idSet) turn(at int64) {
+// Turn begins a generation.
+func (s *Recent) Turn(at int64) {
 	s.last, s.now, s.n, s.began = s.now, nil, 0, at
 }
 
