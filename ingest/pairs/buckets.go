@@ -93,7 +93,7 @@ func (t *table) snapshot(now int64) []cell.Pair {
 	if now-t.seen.Began() > t.p.cfg.Age.Milliseconds() {
 		t.seen.Turn(now)
 	}
-	t.calls.turn(now)
+	t.endings(t.calls.turn(now), now)
 	t.relax(now)
 	for _, r := range t.readers {
 		r.floor = r.least(now - t.p.cfg.Age.Milliseconds())

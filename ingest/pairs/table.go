@@ -275,6 +275,7 @@ func (t *table) produced(f *fact, now int64) {
 	if f.failed {
 		return
 	}
+	t.passedOn(sp)
 	key := spanKey(&sp.Trace, &sp.ID)
 	t.put(f, l, key, bySpan, ts, now)
 	if l.dest.offsets && f.hasOffset {

@@ -16,6 +16,7 @@ import (
 type work struct {
 	sums  bucketSet
 	names map[uint64]string // of what they call, by hash
+	sends bool              // some of its traces go on
 }
 
 // callTable joins client spans with the process spans of the same service in the same trace, whichever comes first.
@@ -28,8 +29,11 @@ type callTable struct {
 
 // callState is a trace in which a service made calls or processed messages.
 type callState struct {
-	w       *work
-	pending []call
+	w               *work
+	pending         []call
+	trace           store.TraceID
+	at              int64 // begin of its process span, Unix milliseconds
+	processed, sent uint16
 }
 
 type call struct {
@@ -45,10 +49,51 @@ const (
 	callMemory       = 60_000 // milliseconds of one generation
 )
 
-func (c *callTable) turn(now int64) {
-	if now-c.began >= callMemory {
-		c.last, c.now, c.began = c.now, nil, now
+// turn begins a generation and returns the traces that are forgotten.
+func (c *callTable) turn(now int64) map[uint64]callState {
+	if now-c.began < callMemory {
+		return nil
 	}
+	old := c.last
+	c.last, c.now, c.began = c.now, nil, now
+	for k := range c.last {
+		delete(old, k) // moved on
+	}
+	return old
+}
+
+// endings counts the traces that went into a stage and did not come out of it. What that means the stage alone knows; beside a
+// loss that counts prove they are examples.
+func (t *table) endings(old map[uint64]callState, now int64) {
+	for _, s := range old {
+		if s.w == nil || !s.w.sends {
+			continue
+		}
+		b := s.w.sums.at(t, s.at, now)
+		if b == nil {
+			continue
+		}
+		if s.sent >= s.processed {
+			b.Matched++
+			continue
+		}
+		b.Missed++
+		keepTrace(&b.Examples, &s.trace, cell.MaxPairExamples)
+	}
+}
+
+// passedOn notes that a service that processes messages put one out.
+func (t *table) passedOn(sp *store.Span) {
+	if _, works := (*t.consumers.Load())[sp.Service]; !works {
+		return
+	}
+	k := callKey(&sp.Trace, sp.Service)
+	s, _ := t.calls.get(k)
+	s.sent++
+	if s.w != nil {
+		s.w.sends = true
+	}
+	t.calls.set(k, s)
 }
 
 func (c *callTable) get(k uint64) (callState, bool) {
@@ -109,10 +154,11 @@ func (t *table) worked(f *fact, now int64) {
 	for i := range s.pending {
 		t.charge(w, &s.pending[i], now)
 	}
-	if s.w == nil || s.pending != nil {
-		if !t.calls.set(k, callState{w: w}) {
-			t.p.meters.callsFull.Inc()
-		}
+	s.w, s.pending, s.trace, s.at = w, nil, sp.Trace, sp.Start/1e6
+	s.processed++
+	w.sends = w.sends || s.sent > 0
+	if !t.calls.set(k, s) {
+		t.p.meters.callsFull.Inc()
 	}
 }
 

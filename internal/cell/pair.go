@@ -63,6 +63,7 @@ type PairCounts struct {
 	MaxTS    int64   `json:"max_ts,omitempty"`   // writer and edge: newest event time, Unix milliseconds
 
 	// Of an edge: producer spans in the sample and what became of them. Up = Matched + Waiting + Missed + Expired.
+	// Of work: Matched traces go on after the stage, Missed end there.
 	Up         int64 `json:"up,omitempty"`
 	UpMessages int64 `json:"up_messages,omitempty"`
 	Matched    int64 `json:"matched,omitempty"`
@@ -79,7 +80,7 @@ type PairCounts struct {
 
 	Biased   bool     `json:"biased,omitempty"`   // tail-sampled: which traces are kept depends on what happened in them
 	Apart    bool     `json:"apart,omitempty"`    // the reader draws its own sample: a missing span says nothing
-	Examples []string `json:"examples,omitempty"` // trace ids of Missed, at most MaxPairExamples
+	Examples []string `json:"examples,omitempty"` // trace ids of Missed, at most MaxPairExamples; of work: traces that went in and not on
 	Seen     []string `json:"seen,omitempty"`     // a few trace ids of matched spans
 
 	Wait  *Sketch `json:"wait,omitempty"`  // edge: from the end of the producer span to the begin of the consumer span

@@ -178,6 +178,11 @@ func (t *tenant) settleSpans(now int64) {
 		return
 	}
 	rules := flow.DefaultSpanRules()
+	for _, p := range t.pipes {
+		if p.cells && p.spans {
+			t.giveEndings(p)
+		}
+	}
 	for i := range b.book.Edges {
 		e := &b.book.Edges[i]
 		p := t.pipes[b.of[edgeKey(e)]]
@@ -317,13 +322,40 @@ func (t *tenant) giveExamples(p *pipe, c flow.Edge, e *flow.SpanEdge) {
 			if start >= w.End() || start+v.Width <= w.Start || v.Lost == 0 || slices.ContainsFunc(v.Examples, isTrace) {
 				continue
 			}
-			v.Examples = append(slices.Clip(v.Examples), w.Examples...)
-			v.Reasons = append(slices.Clip(v.Reasons), fmt.Sprintf("Of %s sampled traces %s end here.", flow.Count(w.Up), flow.Count(w.Missed)))
-			bk.verdicts[start] = v
-			if len(t.ledger.newVerdicts) < maxPending {
-				t.ledger.newVerdicts[v.VerdictKey] = v
+			t.addExamples(bk, start, w.Examples, fmt.Sprintf("Of %s joined traces %s end on the way.", flow.Count(w.Up), flow.Count(w.Missed)))
+		}
+	}
+}
+
+// giveEndings adds traces that end in a stage to what counts found lost in it. Where it leaves records out on purpose they would
+// be no examples.
+func (t *tenant) giveEndings(p *pipe) {
+	for _, st := range p.counted.Stages {
+		bk := t.ledger.books[flow.BalanceKey(p.id, st.Name, flow.Window{})]
+		if bk == nil {
+			continue
+		}
+		for _, w := range t.spans.works[st.Name] {
+			if w.Missed == 0 || w.Matched == 0 {
+				continue
+			}
+			for start, v := range bk.verdicts {
+				if start >= w.End() || start+v.Width <= w.Start || v.Lost == 0 || v.Filtered+v.DLQ > 0 || slices.ContainsFunc(v.Examples, isTrace) {
+					continue
+				}
+				t.addExamples(bk, start, w.Examples, fmt.Sprintf("%s of %s sampled traces end in %s.", flow.Count(w.Missed), flow.Count(w.Missed+w.Matched), st.Name))
 			}
 		}
+	}
+}
+
+func (t *tenant) addExamples(bk *book, window int64, traces []string, reason string) {
+	v := bk.verdicts[window]
+	v.Examples = append(slices.Clip(v.Examples), traces...)
+	v.Reasons = append(slices.Clip(v.Reasons), reason)
+	bk.verdicts[window] = v
+	if len(t.ledger.newVerdicts) < maxPending {
+		t.ledger.newVerdicts[v.VerdictKey] = v
 	}
 }
 
