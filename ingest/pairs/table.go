@@ -451,13 +451,13 @@ func (t *table) join(u *up, d *down, now int64) {
 	switch {
 	case d.role == messaging.Process && a.process == store.SpanID{}:
 		a.process = d.id
-		b.sketch(&b.Wait).Observe(ms, 1, math.NaN())
-		b.sketch(&b.Total).Observe(float64(d.end)/1e6-float64(u.ts), 1, math.NaN())
+		b.sketch(&b.Wait).Observe(ms, 1)
+		b.sketch(&b.Total).Observe(float64(d.end)/1e6-float64(u.ts), 1)
 	case d.role == messaging.Process && a.process != d.id:
 		a.doubled++
 	case d.role == messaging.Receive && a.receive == store.SpanID{}:
 		a.receive = d.id
-		b.sketch(&b.fetch).Observe(ms, 1, math.NaN())
+		b.sketch(&b.fetch).Observe(ms, 1)
 	}
 	b.touched = now
 }

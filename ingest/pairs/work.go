@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"encoding/binary"
 	"maps"
-	"math"
 	"slices"
 	"strings"
 
@@ -144,7 +143,7 @@ func (t *table) worked(f *fact, now int64) {
 	b.Messages++
 	b.BusyMS += ms
 	f.count(&b.PairCounts, 1)
-	b.sketch(&b.Time).Observe(ms, 1, math.NaN())
+	b.sketch(&b.Time).Observe(ms, 1)
 	if n := len(b.Instances); f.instance != "" && (n == 0 || b.Instances[n-1] != f.instance) && n < cell.MaxPairInstances && !slices.Contains(b.Instances, f.instance) {
 		b.Instances = append(b.Instances, strings.Clone(f.instance))
 	}
@@ -228,7 +227,7 @@ func (t *table) charge(w *work, c *call, now int64) {
 	d := &b.Calls[i]
 	d.N++
 	d.MS += c.ms
-	d.Time.Observe(c.ms, 1, math.NaN())
+	d.Time.Observe(c.ms, 1)
 }
 
 // callsOf copies the calls that take longest.

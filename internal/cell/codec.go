@@ -67,6 +67,9 @@ func (s *IDs) fromJSON(j *idsJSON) error {
 	if len(j.IDs)%16 != 0 {
 		return fmt.Errorf("cannot read id sample: ids has %d digits, which is no multiple of 16", len(j.IDs))
 	}
+	if len(j.IDs) > 16*MaxIDs {
+		return fmt.Errorf("cannot take %d sampled ids: at most %d are; use a larger m", len(j.IDs)/16, MaxIDs)
+	}
 	for b := []byte(j.IDs); len(b) > 0; b = b[16:] {
 		h, ok := hex16(b)
 		if !ok || h&(s.M-1) != 0 {
@@ -111,23 +114,22 @@ func (s *IDs) find(h uint64) (int, bool) {
 // sketchJSON is the form of a Sketch in a Batch. Buckets are the count of the first one, then for each further one the distance to
 // the one before and its count; the bucket of index i holds latencies in (γ^(i−1), γ^i] milliseconds, γ = 1.0156.
 type sketchJSON struct {
-	Count     uint64   `json:"count"`
-	Zero      uint64   `json:"zero,omitempty"`
-	Clamped   uint64   `json:"clamped,omitempty"`
-	Corrected uint64   `json:"corrected,omitempty"`
-	Min       float64  `json:"min"`
-	Max       float64  `json:"max"`
-	Sum       uint64   `json:"sum_us"`
-	Buckets   []uint64 `json:"buckets,omitempty"`
-	First     int      `json:"first,omitempty"` // index of the first bucket; Buckets begins with its count
-	Negative  []uint64 `json:"negative,omitempty"`
-	NegFirst  int      `json:"negative_first,omitempty"`
+	Count    uint64   `json:"count"`
+	Zero     uint64   `json:"zero,omitempty"`
+	Clamped  uint64   `json:"clamped,omitempty"`
+	Min      float64  `json:"min"`
+	Max      float64  `json:"max"`
+	Sum      uint64   `json:"sum_us"`
+	Buckets  []uint64 `json:"buckets,omitempty"`
+	First    int      `json:"first,omitempty"` // index of the first bucket; Buckets begins with its count
+	Negative []uint64 `json:"negative,omitempty"`
+	NegFirst int      `json:"negative_first,omitempty"`
 }
 
 // MarshalJSON writes the sketch as docs/wire.md describes it.
 func (s *Sketch) MarshalJSON() ([]byte, error) {
 	return json.Marshal(sketchJSON{
-		Count: s.Count, Zero: s.zero, Clamped: s.Clamped, Corrected: s.Corrected, Min: s.Min, Max: s.Max, Sum: s.Sum,
+		Count: s.Count, Zero: s.zero, Clamped: s.Clamped, Min: s.Min, Max: s.Max, Sum: s.Sum,
 		Buckets: s.pos.sparse(), First: s.pos.first, Negative: s.neg.sparse(), NegFirst: s.neg.first,
 	})
 }
@@ -138,7 +140,7 @@ func (s *Sketch) UnmarshalJSON(b []byte) error {
 	var j sketchJSON
 	err := json.Unmarshal(b, &j)
 	if err == nil {
-		s.Count, s.zero, s.Clamped, s.Corrected, s.Min, s.Max, s.Sum = j.Count, j.Zero, j.Clamped, j.Corrected, j.Min, j.Max, min(j.Sum, sumLimit)
+		s.Count, s.zero, s.Clamped, s.Min, s.Max, s.Sum = j.Count, j.Zero, j.Clamped, j.Min, j.Max, min(j.Sum, sumLimit)
 		err = errors.Join(s.pos.read(j.First, j.Buckets), s.neg.read(j.NegFirst, j.Negative))
 	}
 	if err == nil {
@@ -207,21 +209,32 @@ func (b *store) read(first int, sparse []uint64) error {
 // sampleForm begins a blob; another number is another form.
 const sampleForm = 1
 
-// AppendSample packs the ids and latencies of a cell for a store: about six and a half bytes an id, two a bucket. Nothing is
-// appended where there is neither.
-func AppendSample(b []byte, ids *IDs, latency *Sketch) []byte {
-	if ids == nil && latency == nil {
+// Sample is what a cell may hold beyond figures.
+type Sample struct {
+	IDs     *IDs    `json:"ids,omitempty"`     // of the ids counted; nil where nobody sampled
+	Latency *Sketch `json:"latency,omitempty"` // time from the origin stamp to here; nil where nobody measured
+	// Corrected is Latency as it were if the node's clock were the server's. It is kept where the clocks are known to differ.
+	Corrected *Sketch `json:"corrected,omitempty"`
+}
+
+// AppendBinary packs a sample for a store: about six and a half bytes an id, two a bucket. Nothing is appended for an empty one.
+func (s *Sample) AppendBinary(b []byte) []byte {
+	if *s == (Sample{}) {
 		return b
 	}
 	b = append(b, sampleForm, 0)
 	flags := len(b) - 1
-	if ids != nil {
+	if s.IDs != nil {
 		b[flags] |= 1
-		b = ids.append(b)
+		b = s.IDs.append(b)
 	}
-	if latency != nil {
+	if s.Latency != nil {
 		b[flags] |= 2
-		b = latency.append(b)
+		b = s.Latency.append(b)
+	}
+	if s.Corrected != nil {
+		b[flags] |= 4
+		b = s.Corrected.append(b)
 	}
 	return b
 }
@@ -259,7 +272,7 @@ func (s *IDs) append(b []byte) []byte {
 }
 
 func (s *Sketch) append(b []byte) []byte {
-	for _, v := range [...]uint64{s.Count, s.Clamped, s.Corrected, s.Sum, s.zero} {
+	for _, v := range [...]uint64{s.Count, s.Clamped, s.Sum, s.zero} {
 		b = binary.AppendUvarint(b, v)
 	}
 	b = binary.LittleEndian.AppendUint64(b, math.Float64bits(s.Min))
@@ -277,27 +290,29 @@ func (s *Sketch) append(b []byte) []byte {
 
 var errSample = errors.New("cannot read the ids and latencies of a cell: the blob is damaged")
 
-// ParseSample reads what AppendSample wrote; an empty blob holds neither.
-func ParseSample(b []byte) (*IDs, *Sketch, error) {
+// ParseSample reads what AppendBinary wrote; of nothing it makes the empty sample.
+func ParseSample(b []byte) (Sample, error) {
+	var s Sample
 	if len(b) == 0 {
-		return nil, nil, nil
+		return s, nil
 	}
-	if len(b) < 2 || b[0] != sampleForm || b[1] > 3 {
-		return nil, nil, errSample
+	if len(b) < 2 || b[0] != sampleForm || b[1] > 7 {
+		return s, errSample
 	}
 	r := blob{b: b[2:]}
-	var ids *IDs
-	var latency *Sketch
 	if b[1]&1 != 0 {
-		ids = r.ids()
+		s.IDs = r.ids()
 	}
 	if b[1]&2 != 0 {
-		latency = r.sketch()
+		s.Latency = r.sketch()
+	}
+	if b[1]&4 != 0 {
+		s.Corrected = r.sketch()
 	}
 	if r.bad || len(r.b) > 0 {
-		return nil, nil, errSample
+		return Sample{}, errSample
 	}
-	return ids, latency, nil
+	return s, nil
 }
 
 // blob reads; after the first mistake everything is 0.
@@ -374,7 +389,7 @@ func (r *blob) ids() *IDs {
 }
 
 func (r *blob) sketch() *Sketch {
-	s := &Sketch{Count: r.uvarint(), Clamped: r.uvarint(), Corrected: r.uvarint(), Sum: r.uvarint(), zero: r.uvarint()}
+	s := &Sketch{Count: r.uvarint(), Clamped: r.uvarint(), Sum: r.uvarint(), zero: r.uvarint()}
 	if len(r.b) < 16 {
 		r.bad = true
 		return nil

@@ -137,13 +137,13 @@ func (s *IDs) Coarser(m uint64) []ID {
 }
 
 // Show returns the text of a sampled id, or its hash where no text is kept.
-func (s *IDs) Show(hash uint64) string {
+func (s *IDs) Show(hash uint64) (id string, known bool) {
 	for _, t := range s.Texts {
 		if t.Hash == hash {
-			return t.ID
+			return t.ID, true
 		}
 	}
-	return fmt.Sprintf("hash:%016x", hash)
+	return fmt.Sprintf("hash:%016x", hash), false
 }
 
 // Size is about how much memory a sample holds, bytes.
@@ -261,7 +261,6 @@ func (s *IDs) ParseTag(tag []byte, m, of uint64) error {
 		*s = IDs{IDs: s.IDs[:0], Texts: s.Texts[:0]}
 		return err
 	}
-	s.shrink(MaxIDs)
 	return nil
 }
 
@@ -279,6 +278,9 @@ func (s *IDs) parseTag(tag []byte) error {
 		}
 		if hash&(s.M-1) != 0 {
 			return fmt.Errorf("cannot take sampled id %q: its hash is not a multiple of %d", clip(one), s.M)
+		}
+		if len(s.IDs) >= MaxIDs {
+			return fmt.Errorf("cannot take more than %d sampled ids at once: use a larger modulus than %d", MaxIDs, s.M)
 		}
 		one = one[16:]
 		times := uint32(1)

@@ -8,13 +8,13 @@ import (
 
 // Bounds of a latency sketch.
 const (
-	Gamma       = 1.0156           // ratio of neighbouring buckets: relative error (γ−1)/(γ+1) = 0.77 %
-	MaxBuckets  = 1024             // on each side of 0; the lowest are folded together
-	MaxLatency  = 1e11             // about three years; whatever is beyond is refused, milliseconds
-	zeroLatency = 1e-6             // a nanosecond: what is below counts as 0
-	maxIndex    = 1700             // of MaxLatency, rounded up
-	minIndex    = -1000            // of zeroLatency, rounded down
-	micro       = 1000             // microseconds in a millisecond
+	Gamma       = 1.0156 // ratio of neighbouring buckets: relative error (γ−1)/(γ+1) = 0.77 %
+	MaxBuckets  = 1024   // on each side of 0; the lowest are folded together
+	MaxLatency  = 1e11   // about three years; whatever is beyond is refused, milliseconds
+	zeroLatency = 1e-6   // a nanosecond: what is below counts as 0
+	maxIndex    = 1700   // of MaxLatency, rounded up
+	minIndex    = -1000  // of zeroLatency, rounded down
+	micro       = 1000   // microseconds in a millisecond
 	sumLimit    = math.MaxUint64/2 - 1
 )
 
@@ -24,12 +24,10 @@ var logGamma = math.Log(Gamma)
 // order with the same result. Latencies below 0, which clocks that differ make, are counted and kept on their own side.
 // The zero Sketch is that of nothing.
 type Sketch struct {
-	Count     uint64
-	Clamped   uint64  // below 0
-	Corrected uint64  // for how many the node's measured clock offset was taken into account
-	Min       float64 // smallest as received, before any correction
-	Max       float64 // largest, corrected where it could be
-	Sum       uint64  // microseconds; what is below 0 counts as 0
+	Count    uint64
+	Clamped  uint64 // below 0
+	Min, Max float64
+	Sum      uint64 // microseconds; what is below 0 counts as 0
 
 	zero     uint64
 	pos, neg store
@@ -45,22 +43,16 @@ type store struct {
 // Bad says what was wrong with a sketch that came as JSON; nil when nothing was.
 func (s *Sketch) Bad() error { return s.bad }
 
-// Observe adds a latency as often as weight says; correction, milliseconds, is what is known of the clocks, NaN when nothing is.
-// It refuses what is not a number or absurdly large.
-func (s *Sketch) Observe(ms float64, weight uint64, correction float64) bool {
+// Observe adds a latency as often as weight says. It refuses what is not a number or absurdly large.
+func (s *Sketch) Observe(ms float64, weight uint64) bool {
 	if math.IsNaN(ms) || math.Abs(ms) > MaxLatency || weight == 0 {
 		return false
 	}
-	v, corrected := ms, uint64(0)
-	if !math.IsNaN(correction) && math.Abs(correction) <= MaxLatency {
-		v, corrected = ms+correction, weight
-	}
 	if s.Count == 0 {
-		s.Min, s.Max = ms, v
+		s.Min, s.Max = ms, ms
 	}
-	s.Min, s.Max = min(s.Min, ms), max(s.Max, v)
-	s.Corrected = plus(s.Corrected, corrected)
-	s.put(v, weight)
+	s.Min, s.Max = min(s.Min, ms), max(s.Max, ms)
+	s.put(ms, weight)
 	return true
 }
 
@@ -94,7 +86,7 @@ func (s *Sketch) Merge(o *Sketch) {
 		s.Min, s.Max = o.Min, o.Max
 	}
 	s.Min, s.Max = min(s.Min, o.Min), max(s.Max, o.Max)
-	s.Count, s.Clamped, s.Corrected = plus(s.Count, o.Count), plus(s.Clamped, o.Clamped), plus(s.Corrected, o.Corrected)
+	s.Count, s.Clamped = plus(s.Count, o.Count), plus(s.Clamped, o.Clamped)
 	s.Sum, s.zero = min(plus(s.Sum, o.Sum), sumLimit), plus(s.zero, o.zero)
 	s.pos.merge(&o.pos)
 	s.neg.merge(&o.neg)
@@ -125,7 +117,7 @@ func (s *Sketch) Quantile(q float64) float64 {
 
 // Shifted returns the sketch of the same latencies, each plus ms. The error grows to 0.8 % of the latency before the shift.
 func (s *Sketch) Shifted(ms float64) *Sketch {
-	out := &Sketch{Min: s.Min, Max: s.Max + ms, Corrected: s.Count}
+	out := &Sketch{Min: s.Min + ms, Max: s.Max + ms}
 	for i, n := range s.neg.n {
 		out.putAll(-middle(s.neg.first+i)+ms, n)
 	}
@@ -157,7 +149,7 @@ func (s *Sketch) Equal(o *Sketch) bool {
 	if s == nil || o == nil {
 		return s == o
 	}
-	return s.Count == o.Count && s.Clamped == o.Clamped && s.Corrected == o.Corrected && s.Min == o.Min && s.Max == o.Max && s.Sum == o.Sum &&
+	return s.Count == o.Count && s.Clamped == o.Clamped && s.Min == o.Min && s.Max == o.Max && s.Sum == o.Sum &&
 		s.zero == o.zero && s.pos.equal(&o.pos) && s.neg.equal(&o.neg)
 }
 
@@ -249,10 +241,8 @@ func (s *Sketch) check() error {
 		return fmt.Errorf("cannot use latency sketch: its buckets hold %d values, its count is %d", total, s.Count)
 	case s.neg.sum() != s.Clamped:
 		return fmt.Errorf("cannot use latency sketch: %d values lie below 0, clamped says %d", s.neg.sum(), s.Clamped)
-	case math.IsNaN(s.Min) || math.IsNaN(s.Max) || math.Abs(s.Min) > MaxLatency || math.Abs(s.Max) > 2*MaxLatency:
+	case math.IsNaN(s.Min) || math.IsNaN(s.Max) || math.Abs(s.Min) > MaxLatency || math.Abs(s.Max) > MaxLatency:
 		return fmt.Errorf("cannot use latency sketch: min %g and max %g must lie within ±%g ms", s.Min, s.Max, float64(MaxLatency))
-	case s.Corrected > s.Count:
-		return fmt.Errorf("cannot use latency sketch: %d of %d values are corrected", s.Corrected, s.Count)
 	}
 	return nil
 }

@@ -65,7 +65,7 @@ func (w *spanWorld) minute() {
 				lost = w.loss(win, e[1])
 			}
 			var wait cell.Sketch
-			wait.Observe(20, uint64(w.n), math.NaN())
+			wait.Observe(20, uint64(w.n))
 			c := cell.PairCounts{Up: w.n, UpMessages: w.n, Matched: w.n - lost, InMessages: w.n - lost, Missed: lost, Wait: &wait, MaxTS: (win + 59) * 1000}
 			if lost > 0 {
 				c.Examples = []string{fmt.Sprintf("%032x", win)}
@@ -74,8 +74,8 @@ func (w *spanWorld) minute() {
 			w.put(key(cell.PairWriter, e[0], e[1], "", ""), cell.PairCounts{Messages: w.n, Known: w.n, Adjusted: float64(w.n), MaxTS: (win + 59) * 1000})
 			w.put(key(cell.PairReader, "", e[1], e[2], e[3]), cell.PairCounts{Messages: w.n - lost, Known: w.n - lost, Adjusted: float64(w.n - lost)})
 			var spent, sql cell.Sketch
-			spent.Observe(5, uint64(w.n), math.NaN())
-			sql.Observe(4, uint64(w.n), math.NaN())
+			spent.Observe(5, uint64(w.n))
+			sql.Observe(4, uint64(w.n))
 			w.put(key(cell.PairWork, "", "", "", e[3]), cell.PairCounts{
 				Spans: w.n, Known: w.n, Adjusted: float64(w.n), BusyMS: 5 * float64(w.n), Instances: []string{"a", "b"}, Time: &spent,
 				Calls: []cell.Dependency{{Name: "postgresql INSERT pg-1", N: w.n, MS: 4 * float64(w.n), Time: &sql}},

@@ -34,7 +34,7 @@ func randomPairs(t *rapid.T, e *running) {
 	models := map[store.Tenant]map[pairID]cell.Pair{"a": {}, "b": {}}
 	one := rapid.Custom(func(t *rapid.T) cell.Pair {
 		wait := &cell.Sketch{}
-		wait.Observe(float64(rapid.IntRange(0, 5000).Draw(t, "wait")), 1, 0)
+		wait.Observe(float64(rapid.IntRange(0, 5000).Draw(t, "wait")), 1)
 		return cell.Pair{
 			PairKey: cell.PairKey{
 				Kind: rapid.SampledFrom([]cell.PairKind{cell.PairEdge, cell.PairWriter, cell.PairReader, cell.PairWork}).Draw(t, "kind"), Pipeline: pick(t, "pipeline", "", "ö"),
