@@ -27,12 +27,22 @@ func BenchmarkObserve(b *testing.B) {
 			p := New(DefaultConfig(), "i", time.Now(), func() store.Ledger { return nowhere{} }, slog.New(slog.DiscardHandler), metrics.NewSet())
 			spans := make([]store.Span, 1000)
 			http := []store.Attr{
-				{Key: "http.request.method", Str: "GET"}, {Key: "url.path", Str: "/orders"}, {Key: "server.address", Str: "shop"}, {Key: "http.response.status_code", Kind: store.AttrInt, Num: 200},
-				{Key: "network.protocol.version", Str: "1.1"}, {Key: "thread.id", Kind: store.AttrInt, Num: 3}, {Key: "user_agent.original", Str: "curl"}, {Key: "client.address", Str: "1.2.3.4"},
+				{Key: "http.request.method", Str: "GET"},
+				{Key: "url.path", Str: "/orders"},
+				{Key: "server.address", Str: "shop"},
+				{Key: "http.response.status_code", Kind: store.AttrInt, Num: 200},
+				{Key: "network.protocol.version", Str: "1.1"},
+				{Key: "thread.id", Kind: store.AttrInt, Num: 3},
+				{Key: "user_agent.original", Str: "curl"},
+				{Key: "client.address", Str: "1.2.3.4"},
 			}
 			msg := []store.Attr{
-				{Key: "messaging.system", Str: "kafka"}, {Key: "messaging.destination.name", Str: "orders"}, {Key: "messaging.operation.type", Str: "send"}, {Key: "messaging.message.id", Str: "x-1"},
-				{Key: "thread.id", Kind: store.AttrInt, Num: 3}, {Key: "messaging.destination.partition.id", Str: "3"},
+				{Key: "messaging.system", Str: "kafka"},
+				{Key: "messaging.destination.name", Str: "orders"},
+				{Key: "messaging.operation.type", Str: "send"},
+				{Key: "messaging.message.id", Str: "x-1"},
+				{Key: "thread.id", Kind: store.AttrInt, Num: 3},
+				{Key: "messaging.destination.partition.id", Str: "3"},
 			}
 			read := append([]store.Attr{{Key: "messaging.consumer.group.name", Str: "g"}}, msg...)
 			read[3].Str = "process"

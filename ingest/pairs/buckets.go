@@ -3,6 +3,7 @@ package pairs
 import (
 	"encoding/hex"
 	"math"
+	"math/bits"
 	"slices"
 	"strconv"
 
@@ -15,6 +16,7 @@ import (
 type bucket struct {
 	cell.PairCounts
 	live     cell.PairCounts // of producer spans that are still remembered, made anew at each snapshot
+	orphans  [32]int64       // Reverse by how small a sample their keys would still belong to
 	fetch    *cell.Sketch    // waits of receive spans, for readers without process spans
 	instance string          // under which it is written; empty = that of the server
 	touched  int64           // Unix milliseconds
@@ -144,7 +146,7 @@ const forgetSets = 3_600_000
 // judge counts what became of a producer span at one reader.
 func (t *table) judge(e *edge, u *up, over bool, now int64) {
 	r := e.reader
-	if u.ts < e.first || u.by != r.by || r.th > 0 && u.rand < r.th {
+	if u.end/1e6 < e.first || u.by != r.by || r.th > 0 && u.rand < r.th {
 		return
 	}
 	a := u.found(r)
@@ -193,9 +195,9 @@ func (t *table) overtaken(r *reader, u *up, now int64) bool {
 		return false
 	}
 	if p, ok := r.progress[u.partition]; ok {
-		return p.ts >= u.ts+slack
+		return p.ts >= u.end/1e6+slack
 	}
-	return r.floor >= u.ts+slack
+	return r.floor >= u.end/1e6+slack
 }
 
 // least is how far the partition is that is least far, of those that moved since a time.
@@ -221,18 +223,19 @@ func (t *table) expireDowns(now int64) {
 		if t.dnMem[i].at >= old {
 			continue
 		}
-		keep, next := int32(-1), int32(-1)
-		for ; i >= 0; i = next {
-			d := &t.dnMem[i]
-			next = d.next
+		keep := int32(-1)
+		for i >= 0 {
+			at := i
+			d := &t.dnMem[at]
+			i = d.next
 			if d.at >= old {
 				d.next = keep
-				keep = i
+				keep = at
 				continue
 			}
 			t.unpaired(d, now)
 			*d = down{}
-			t.dnOld = append(t.dnOld, i)
+			t.dnOld = append(t.dnOld, at)
 		}
 		if keep < 0 {
 			delete(t.downs, k)
@@ -260,6 +263,7 @@ func (t *table) unpaired(d *down, now int64) {
 		b.Unjudged++
 	default:
 		b.Reverse++
+		b.orphans[min(bits.TrailingZeros64(d.key), len(b.orphans)-1)]++
 	}
 }
 

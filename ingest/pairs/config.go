@@ -25,11 +25,11 @@ type Config struct {
 	MaxEdges int `yaml:"max_edges"`
 }
 
-// DefaultConfig joins spans for ten minutes and holds some 60 MB at most.
+// DefaultConfig joins spans for ten minutes and takes some 50 MB per tenant at most.
 func DefaultConfig() Config {
 	return Config{
 		Enabled: true, Window: time.Minute, Age: 10 * time.Minute, Arrival: time.Minute, Overtake: time.Minute, Flush: 5 * time.Second,
-		MaxPending: 200_000, MaxEdges: 5000,
+		MaxPending: 100_000, MaxEdges: 5000,
 	}
 }
 

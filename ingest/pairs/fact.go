@@ -182,11 +182,11 @@ func (r *factReader) call(f *fact, dbSystem, dbOp, method, rpc string) bool {
 
 func (r *factReader) resource(sp *store.Span, consumers map[string]struct{}) {
 	first := unsafe.SliceData(sp.Resource)
-	if sv := unsafe.StringData(sp.Service); first == r.res && len(sp.Resource) == r.n && sv == r.service && sv != nil {
+	service := unsafe.StringData(sp.Service)
+	if first == r.res && len(sp.Resource) == r.n && service == r.service && service != nil {
 		return
-	} else {
-		*r = factReader{res: first, n: len(sp.Resource), service: sv}
 	}
+	*r = factReader{res: first, n: len(sp.Resource), service: service}
 	_, r.works = consumers[sp.Service]
 	for i := range sp.Resource {
 		a := &sp.Resource[i]
@@ -253,6 +253,7 @@ func number(a *store.Attr) (int64, bool) {
 			n = -n
 		}
 		return n, true
+	case store.AttrBool, store.AttrJSON:
 	}
 	return 0, false
 }

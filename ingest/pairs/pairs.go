@@ -10,6 +10,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -133,11 +135,7 @@ func (p *Pairs) table(t store.Tenant) *table {
 func (p *Pairs) all() map[store.Tenant]*table {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	out := make(map[store.Tenant]*table, len(p.tenants))
-	for id, t := range p.tenants {
-		out[id] = t
-	}
-	return out
+	return maps.Clone(p.tenants)
 }
 
 // Run writes what changed every Flush until ctx ends, and once more then.
@@ -151,9 +149,7 @@ func (p *Pairs) Run(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
-			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-			defer cancel()
-			return p.Flush(last, time.Now())
+			return p.lastWords(ctx)
 		case <-tick.C:
 			if err := p.Flush(ctx, time.Now()); err != nil && ctx.Err() == nil {
 				p.log.Warn("sums of joined spans not written, they are tried again", "error", err)
@@ -162,11 +158,17 @@ func (p *Pairs) Run(ctx context.Context) error {
 	}
 }
 
+func (p *Pairs) lastWords(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	return p.Flush(ctx, time.Now())
+}
+
 // Flush writes what changed. Run calls it; two calls at the same time are not allowed.
 func (p *Pairs) Flush(ctx context.Context, now time.Time) error {
 	var failed error
 	for id, t := range p.all() {
-		list := append(p.unwritten[id], t.snapshot(now.UnixMilli())...)
+		list := slices.Concat(p.unwritten[id], t.snapshot(now.UnixMilli()))
 		if n := len(list) - maxUnwritten; n > 0 {
 			p.meters.unwritten.Add(n)
 			list = list[n:]

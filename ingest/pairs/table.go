@@ -1,8 +1,10 @@
 package pairs
 
 import (
+	"cmp"
 	"encoding/binary"
 	"math"
+	"math/bits"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -12,6 +14,9 @@ import (
 	"github.com/weirhq/weir/internal/messaging"
 	"github.com/weirhq/weir/store"
 )
+
+// maxDrift is how far the event time of a message may lie from its producer span and still name its window, milliseconds.
+const maxDrift = 600_000
 
 // maxName is the longest name of a stage, destination or group, in bytes.
 const maxName = 200
@@ -128,7 +133,7 @@ func (s span) union(o span) span {
 type edge struct {
 	lane   *lane
 	reader *reader
-	first  int64 // oldest event time that was joined: what is older may be from before the reader
+	first  int64 // end of the oldest producer span that was joined: what is older may be from before the reader
 	sums   bucketSet
 }
 
@@ -136,8 +141,9 @@ type edge struct {
 type up struct {
 	key, rand uint64
 	trace     store.TraceID
-	ts        int64 // event time, Unix milliseconds
-	end       int64 // Unix nanoseconds
+	ts        int64 // of its window, Unix milliseconds
+	origin    int64 // of the message, Unix milliseconds
+	end       int64 // Unix nanoseconds; messages lie in a partition in this order
 	at        int64 // arrived, Unix milliseconds
 	weight    int64
 	lane      *lane
@@ -251,8 +257,9 @@ func (t *table) produced(f *fact, now int64) {
 	if l == nil {
 		return
 	}
+	// A message that is long under way counts when it is sent: windows of long ago nobody looks at any more.
 	ts := f.ts
-	if ts == 0 {
+	if d := ts - sp.Start/1e6; ts == 0 || d > maxDrift || d < -maxDrift {
 		ts = sp.Start / 1e6
 	}
 	if f.role == messaging.Send { // what was created is counted when it is sent
@@ -266,7 +273,7 @@ func (t *table) produced(f *fact, now int64) {
 			return
 		}
 		b.Messages += n
-		b.MaxTS = max(b.MaxTS, ts)
+		b.MaxTS = max(b.MaxTS, cmp.Or(f.ts, ts))
 		f.count(&b.PairCounts, n)
 		if len(sp.Links) > 0 {
 			return // a batch of created messages: those are what consumers link to
@@ -294,12 +301,12 @@ func (t *table) put(f *fact, l *lane, key uint64, by joinKind, ts, now int64) {
 	if _, ok := t.ups[key]; ok {
 		return // the same message id again: a retry of the producer
 	}
-	if !t.room() && key&t.mask != 0 {
+	if !t.room(now) && key&t.mask != 0 {
 		return
 	}
 	sp := f.sp
 	u := up{
-		key: key, rand: messaging.Randomness(sp.TraceState, sp.Trace), trace: sp.Trace, ts: ts, end: sp.Start + sp.Duration, at: now,
+		key: key, rand: messaging.Randomness(sp.TraceState, sp.Trace), trace: sp.Trace, ts: ts, origin: cmp.Or(f.ts, sp.Start/1e6), end: sp.Start + sp.Duration, at: now,
 		weight: messaging.Weight(f.batch, 0), lane: l, by: by, biased: f.biased,
 	}
 	if f.partition != "" {
@@ -391,7 +398,7 @@ func (t *table) arrive(d *down, now int64) {
 		t.join(&t.upMem[i], d, now)
 		return
 	}
-	if !t.room() && d.key&t.mask != 0 {
+	if !t.room(now) && d.key&t.mask != 0 {
 		return
 	}
 	kept := *d
@@ -428,7 +435,7 @@ func (t *table) join(u *up, d *down, now int64) {
 	if e == nil {
 		return
 	}
-	e.first = min(e.first, u.ts)
+	e.first = min(e.first, u.end/1e6)
 	r.apart = r.apart || d.thKnown && d.th > 0 && d.trace != u.trace
 	if d.thKnown {
 		r.th = max(r.th, d.th)
@@ -438,13 +445,13 @@ func (t *table) join(u *up, d *down, now int64) {
 		return
 	}
 	b.Biased = b.Biased || u.biased || d.biased
-	b.MaxTS = max(b.MaxTS, u.ts)
+	b.MaxTS = max(b.MaxTS, u.origin)
 	part := u.partition
 	if part == "" {
 		part = d.partition
 	}
 	a := u.arrival(r)
-	r.pass(part, u.ts, now)
+	r.pass(part, u.end/1e6, now)
 	r.waits[0] = r.waits[0].with(min(max((d.start-u.end)/1e6, 0), 3_600_000))
 	r.slow = max(r.slow, min((d.end-d.start)/1e6, 3_600_000))
 	ms := float64(d.start-u.end) / 1e6
@@ -452,7 +459,7 @@ func (t *table) join(u *up, d *down, now int64) {
 	case d.role == messaging.Process && a.process == store.SpanID{}:
 		a.process = d.id
 		b.sketch(&b.Wait).Observe(ms, 1)
-		b.sketch(&b.Total).Observe(float64(d.end)/1e6-float64(u.ts), 1)
+		b.sketch(&b.Total).Observe(float64(d.end)/1e6-float64(u.origin), 1)
 	case d.role == messaging.Process && a.process != d.id:
 		a.doubled++
 	case d.role == messaging.Receive && a.receive == store.SpanID{}:
@@ -507,7 +514,7 @@ func (r *reader) pass(partition string, ts, now int64) {
 const maxPartitions = 4096
 
 // room makes room for one more span: when the table is full, only every second key stays. It reports whether the mask is as it was.
-func (t *table) room() bool {
+func (t *table) room(now int64) bool {
 	if len(t.ups)+t.waiting() < t.p.cfg.MaxPending {
 		return true
 	}
@@ -521,6 +528,19 @@ func (t *table) room() bool {
 	for k, i := range t.downs {
 		if k&t.mask != 0 {
 			t.dropDowns(k, i)
+		}
+	}
+	// What is counted of windows whose producer spans are still here must be of the same, smaller sample.
+	kept, live := bits.Len64(t.mask), now-t.p.cfg.Age.Milliseconds()
+	for _, r := range t.readers {
+		for w, b := range r.in.m {
+			if (w+r.in.key.Width)*1000 > live {
+				b.Reverse = 0
+				for _, n := range b.orphans[min(kept, len(b.orphans)-1):] {
+					b.Reverse += n
+				}
+				b.touched = now
+			}
 		}
 	}
 	return false

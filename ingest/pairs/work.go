@@ -87,7 +87,7 @@ func (t *table) passedOn(sp *store.Span) {
 		return
 	}
 	k := callKey(&sp.Trace, sp.Service)
-	s, _ := t.calls.get(k)
+	s := t.calls.get(k)
 	s.sent++
 	if s.w != nil {
 		s.w.sends = true
@@ -95,14 +95,14 @@ func (t *table) passedOn(sp *store.Span) {
 	t.calls.set(k, s)
 }
 
-func (c *callTable) get(k uint64) (callState, bool) {
+func (c *callTable) get(k uint64) callState {
 	s, ok := c.now[k]
 	if !ok {
 		if s, ok = c.last[k]; ok {
 			c.set(k, s)
 		}
 	}
-	return s, ok
+	return s
 }
 
 func (c *callTable) set(k uint64, s callState) bool {
@@ -149,7 +149,7 @@ func (t *table) worked(f *fact, now int64) {
 	}
 	t.consumes(sp.Service)
 	k := callKey(&sp.Trace, sp.Service)
-	s, _ := t.calls.get(k)
+	s := t.calls.get(k)
 	for i := range s.pending {
 		t.charge(w, &s.pending[i], now)
 	}
@@ -180,7 +180,7 @@ func (t *table) called(f *fact, now int64) {
 	}
 	c := call{name: textKey(4, f.kind, f.op, f.peer), kind: f.kind, op: f.op, who: f.peer, ms: float64(sp.Duration) / 1e6, start: sp.Start, id: sp.ID}
 	k := callKey(&sp.Trace, sp.Service)
-	s, _ := t.calls.get(k)
+	s := t.calls.get(k)
 	if s.w != nil {
 		t.charge(s.w, &c, now)
 		return
