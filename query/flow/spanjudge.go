@@ -15,6 +15,7 @@ type SpanEvidence struct {
 	PassedAt      int64    // when; Unix milliseconds
 	Lost          []string // sentences: weir's own telemetry path lost spans in this window
 	Redelivered   int64    // known redeliveries: explain doubled spans
+	Explained     int64    // messages that offsets show deleted unread or jumped over; told apart, as what they are
 }
 
 // JudgeSpans says what joined spans prove about one edge in one window. ok is false when they say nothing: nothing was joined.
@@ -99,6 +100,7 @@ func spansVerdict(v *store.Verdict, e *SpanEvidence, misses, known int64, messag
 		if p <= r.Sure && telemetry.Value <= r.MaxLoss && e.Down >= r.MinDown && !e.Biased {
 			v.State = Loss
 		}
+		explain(v, e.Explained)
 	}
 	doubled := sub(messages(float64(e.Doubled)), e.Redelivered)
 	if doubled > 0 {
@@ -111,5 +113,18 @@ func spansVerdict(v *store.Verdict, e *SpanEvidence, misses, known int64, messag
 	if e.Biased {
 		v.Confidence *= 0.5
 		v.Reasons = append(v.Reasons, "The traces are chosen after the fact (tail sampling): only what happened inside kept traces is compared, and those are no fair sample.")
+	}
+}
+
+// explain takes from a loss what offsets have told already.
+func explain(v *store.Verdict, known int64) {
+	if known <= 0 {
+		return
+	}
+	v.Explained = min(known, v.Lost)
+	v.Lost -= v.Explained
+	v.Reasons = append(v.Reasons, fmt.Sprintf("Offsets show that %s messages were deleted unread or jumped over; they are told apart.", Count(known)))
+	if v.Lost <= v.Epsilon {
+		v.State, v.Class, v.Lost = OK, "", 0
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -176,15 +177,31 @@ func (s *spanSim) run(t *testing.T, seed uint64) (now int64) {
 
 // verdicts judges every window at a time, without a broker.
 func (s *spanSim) verdicts(now int64) map[int64]store.Verdict {
-	r := flow.DefaultSpanRules()
-	out := map[int64]store.Verdict{}
-	var known []cell.Pair
+	return s.judge(s.known(nil, 0, now), now)
+}
+
+type pairID struct {
+	cell.PairKey
+	epoch int64
+}
+
+// known adds the sums that were written in (from, to] to those known before.
+func (s *spanSim) known(before map[pairID]cell.Pair, from, to int64) map[pairID]cell.Pair {
+	if before == nil {
+		before = map[pairID]cell.Pair{}
+	}
 	for i := range s.out {
-		if s.out[i].At <= now {
-			known = append(known, s.out[i])
+		if p := &s.out[i]; p.At > from && p.At <= to {
+			before[pairID{p.PairKey, p.Epoch}] = *p
 		}
 	}
-	for _, e := range flow.Spans(known, now, r).Edges {
+	return before
+}
+
+func (s *spanSim) judge(known map[pairID]cell.Pair, now int64) map[int64]store.Verdict {
+	r := flow.DefaultSpanRules()
+	out := map[int64]store.Verdict{}
+	for _, e := range flow.Spans(slices.Collect(maps.Values(known)), now, r).Edges {
 		for _, w := range e.Windows {
 			orphans, down := e.Telemetry(w.Window, now, r)
 			if _, counted := s.sent[w.Start]; !counted {
@@ -225,8 +242,10 @@ func every(n int) func(int) bool { return func(i int) bool { return i%n == n-1 }
 // states counts the states of verdicts at every ten seconds, so nothing may be said too early.
 func (s *spanSim) states(now int64) map[string]int {
 	out := map[string]int{}
-	for at := s.begin.UnixMilli(); at <= now; at += 20_000 {
-		for _, v := range s.verdicts(at) {
+	var known map[pairID]cell.Pair
+	for at := s.begin.UnixMilli(); at <= now; at += 10_000 {
+		known = s.known(known, at-10_000, at)
+		for _, v := range s.judge(known, at) {
 			out[v.State]++
 		}
 	}
@@ -391,6 +410,43 @@ func TestSpansDoubledAndTail(t *testing.T) {
 	for w, v := range tail.verdicts(tail.run(t, 8)) {
 		if v.State != flow.ProbableLoss || v.Confidence > 0.5 || !slices.ContainsFunc(v.Reasons, func(s string) bool { return strings.Contains(s, "tail sampling") }) {
 			t.Errorf("window %d: %+v", w, v)
+		}
+	}
+}
+
+// What offsets have told of already is no second loss.
+func TestSpansAndOffsetsTellOnce(t *testing.T) {
+	e := flow.SpanEvidence{Orphans: 0, Down: 9000}
+	e.Window, e.Up, e.UpMessages, e.Matched, e.InMessages, e.Missed = flow.Window{Start: 60, Width: 60}, 10_000, 10_000, 9000, 9000, 1000
+	now := int64(3_600_000)
+	for explained, want := range map[int64]int64{0: 1000, 400: 600, 980: 0, 5000: 0} {
+		e.Explained = explained
+		v, ok := flow.JudgeSpans(e, now, flow.DefaultSpanRules())
+		if !ok || v.Lost != want || (want == 0) != (v.State == flow.OK) {
+			t.Errorf("%d explained: %+v, want %d lost", explained, v, want)
+		}
+	}
+}
+
+// Absurd sums give no verdict or a bounded one, never a panic.
+func TestAbsurdSpanSums(t *testing.T) {
+	for _, n := range []int64{-1, 0, 1, math.MaxInt64, math.MinInt64} {
+		for _, m := range []int64{-1, 0, 5, math.MaxInt64, math.MinInt64} {
+			p := cell.Pair{PairKey: cell.PairKey{Kind: cell.PairEdge, From: "a", Destination: "d", Group: "g", To: "b", Window: m, Width: 60}, Instance: "i"}
+			p.Up, p.UpMessages, p.Matched, p.Missed, p.Waiting, p.Expired, p.Doubled, p.At = n, m, m, n, m, n, m, n
+			q := p
+			q.Kind, q.From, q.Reverse, q.Messages, q.Known, q.Adjusted = cell.PairReader, "", m, n, m, math.Inf(1)
+			for _, e := range flow.Spans([]cell.Pair{p, q, p}, n, flow.DefaultSpanRules()).Edges {
+				for _, w := range e.Windows {
+					orphans, down := e.Telemetry(w.Window, m, flow.DefaultSpanRules())
+					for _, d := range []int64{down, 100} {
+						v, _ := flow.JudgeSpans(flow.SpanEvidence{SpanWindow: w, Orphans: orphans, Down: d, Explained: n, Redelivered: m}, n, flow.DefaultSpanRules())
+						if v.Lost < 0 || math.IsNaN(v.Confidence) || v.Confidence > 1 || v.Confidence < 0 {
+							t.Errorf("n %d m %d: %+v", n, m, v)
+						}
+					}
+				}
+			}
 		}
 	}
 }

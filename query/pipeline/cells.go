@@ -36,6 +36,7 @@ type pipe struct {
 	counted   *flow.Topology // of what applications count alone: what their counts can judge
 	spans     bool           // spans tell of it
 	spanPorts map[flow.Port]int64
+	spanReads []flow.Input // what only spans say is read: what offsets show there is told as for groups nobody counts for
 	// spanChanged asks for the graph to be built anew.
 	spanChanged bool
 	tally       *flow.Tally
@@ -314,6 +315,7 @@ func (p *pipe) rebuild() {
 		}
 		p.topo = flow.BuildPorts(p.id, ports, ins)
 	}
+	p.spanReads = p.readBySpans()
 }
 
 // observe takes rates and newest event times from the tally.

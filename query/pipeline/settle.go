@@ -151,7 +151,7 @@ func (t *tenant) findings(destination, group string, w flow.Window) flow.Finding
 // offsetLosses turns what offsets alone show into verdicts, for groups that no application counts for.
 func (t *tenant) offsetLosses(now int64) {
 	for _, p := range t.pipes {
-		for _, in := range p.offsets {
+		for _, in := range slices.Concat(p.offsets, p.spanReads) {
 			q := t.broker.queueFor(in.Destination, in.Group)
 			if q == nil {
 				continue

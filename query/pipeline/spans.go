@@ -213,7 +213,11 @@ func (t *tenant) settleSpanWindow(p *pipe, e *flow.SpanEdge, w *flow.SpanWindow,
 	if before && prior.Level != flow.LT && prior.Settled { // told by better evidence
 		return
 	}
-	ev := flow.SpanEvidence{SpanWindow: *w, Lost: t.spans.lostIn(w.Window, rules), Redelivered: t.findings(e.Destination, e.Group, w.Window).Redelivered}
+	found := t.findings(e.Destination, e.Group, w.Window)
+	ev := flow.SpanEvidence{
+		SpanWindow: *w, Lost: t.spans.lostIn(w.Window, rules), Redelivered: found.Redelivered,
+		Explained: found.Retention + found.Skipped + found.Truncated,
+	}
 	ev.Orphans, ev.Down = e.Telemetry(w.Window, now, rules)
 	if q != nil {
 		if passed, told, at := q.flow.Passed(e.Group, w.Window, spanSettle); told {

@@ -219,6 +219,20 @@ func (t *tenant) spanTimes(p *pipe, now int64) {
 	}
 }
 
+// readBySpans are the inputs of the graph that no application counts.
+func (p *pipe) readBySpans() []flow.Input {
+	var out []flow.Input
+	for _, st := range p.topo.Stages {
+		own, _ := p.counted.Stage(st.Name)
+		for _, in := range st.In {
+			if in.Group != "" && !slices.Contains(own.In, in) {
+				out = append(out, in)
+			}
+		}
+	}
+	return out
+}
+
 // counts says whether a stage counts itself in one direction.
 func (p *pipe) counts(sd stageDir) bool {
 	for port := range p.ports {
