@@ -278,6 +278,9 @@ func TestSpansWithoutFault(t *testing.T) {
 
 // Scenario 9: a tenth of the traces, 1 % true loss, 100,000 messages. What is joined shows the loss; totals would not.
 func TestScenario9Sampling(t *testing.T) {
+	if testing.Short() {
+		t.Skip("100,000 messages are too many for -short")
+	}
 	wilson := flow.Wilson(100, 10_000)
 	if math.Abs(wilson.Low-0.00823) > 5e-6 || math.Abs(wilson.High-0.01215) > 5e-6 {
 		t.Errorf("Wilson of 100 in 10,000: %+v", wilson)
@@ -324,6 +327,9 @@ func TestScenario9Sampling(t *testing.T) {
 
 // Scenario 18: both exporters lose 2 % of their spans, 1 % of the messages are lost.
 func TestScenario18TelemetryLoss(t *testing.T) {
+	if testing.Short() {
+		t.Skip("100,000 messages are too many for -short")
+	}
 	s := &spanSim{rate: 500.0 / 3, windows: 10, forget: 0.02, lose: every(100)}
 	now := s.run(t, 20)
 	e, _ := s.all(now)
