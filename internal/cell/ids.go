@@ -285,11 +285,11 @@ func (s *IDs) parseTag(tag []byte) error {
 		one = one[16:]
 		times := uint32(1)
 		if len(one) > 0 && one[0] == '*' {
-			n := 0
-			if times, n = decimal(one[1:]); n == 0 || times == 0 {
+			v, n := decimal(one[1:])
+			if n == 0 || v == 0 {
 				return fmt.Errorf("cannot read how often sampled id %016x was counted: %q is not a number above 0", hash, clip(one[1:]))
 			}
-			one = one[1+n:]
+			times, one = v, one[1+n:]
 		}
 		if len(one) > 0 {
 			if one[0] != '=' {

@@ -99,8 +99,8 @@ func (s *Sketch) Quantile(q float64) float64 {
 	}
 	rank := uint64(min(max(q, 0), 1) * float64(s.Count-1))
 	seen := uint64(0)
-	for i := len(s.neg.n) - 1; i >= 0; i-- {
-		if seen += s.neg.n[i]; seen > rank {
+	for i, n := range slices.Backward(s.neg.n) {
+		if seen += n; seen > rank {
 			return -middle(s.neg.first + i)
 		}
 	}
