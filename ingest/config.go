@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/weirhq/weir/ingest/pairs"
 	"github.com/weirhq/weir/ingest/promwrite"
 )
 
@@ -39,6 +40,9 @@ type Config struct {
 	MaxSpools int `yaml:"max_spools"`
 	// SequenceFlush is how often sequence numbers are written to the catalog.
 	SequenceFlush time.Duration `yaml:"sequence_flush"`
+
+	// Pairs joins producer and consumer spans.
+	Pairs pairs.Config `yaml:"pairs"`
 }
 
 // DefaultConfig is right for a server with some gigabytes of memory.
@@ -50,6 +54,7 @@ func DefaultConfig() Config {
 		SamplesPerSecond: 2_000_000, SpansPerSecond: 200_000, CellsPerSecond: 200_000,
 		CellMaxAge: 30 * 24 * time.Hour, CellMaxAhead: 24 * time.Hour,
 		MaxSpools: 10_000, SequenceFlush: 30 * time.Second,
+		Pairs: pairs.DefaultConfig(),
 	}
 }
 
@@ -92,7 +97,7 @@ func (c Config) Validate() error {
 			return fmt.Errorf("ingest: %s %v is negative: use 0 for no limit", f.name, f.v)
 		}
 	}
-	return nil
+	return c.Pairs.Validate()
 }
 
 func (c Config) writeLimits() promwrite.Limits {

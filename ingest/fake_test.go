@@ -30,6 +30,7 @@ type fakeEngine struct {
 	spans        map[store.SpanID]store.Span
 	cells        []cell.Cell
 	auditors     []cell.Auditor
+	pairs        []cell.Pair
 	docs         map[string][]byte
 	fail         error
 	appends      int
@@ -125,6 +126,16 @@ func (l fakeLedger) PutCells(_ context.Context, _ store.Tenant, b cell.Batch) er
 	}
 	l.e.auditors = append(l.e.auditors, b.Auditor)
 	l.e.cells = append(l.e.cells, b.Cells...)
+	return nil
+}
+
+func (l fakeLedger) PutPairs(_ context.Context, _ store.Tenant, ps []cell.Pair) error {
+	l.e.mu.Lock()
+	defer l.e.mu.Unlock()
+	if l.e.fail != nil {
+		return l.e.fail
+	}
+	l.e.pairs = append(l.e.pairs, ps...)
 	return nil
 }
 

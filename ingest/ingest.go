@@ -7,14 +7,17 @@ package ingest
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
+	"os"
 	"sync"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
 
 	"github.com/weirhq/weir/ingest/otlp"
+	"github.com/weirhq/weir/ingest/pairs"
 	"github.com/weirhq/weir/ingest/promwrite"
 	"github.com/weirhq/weir/internal/access"
 	"github.com/weirhq/weir/store"
@@ -33,6 +36,7 @@ type Ingest struct {
 	seq          *sequences
 	leases       *leases
 	versions     *versions
+	pairs        *pairs.Pairs
 
 	doors struct{ write, traces, metrics, audit *door }
 	rates struct{ samples, spans, cells *rates }
@@ -59,19 +63,29 @@ func New(cfg Config, engine store.Engine, log *slog.Logger, set *metrics.Set) *I
 	in.seq = newSequences(cfg, engine, log)
 	in.leases = newLeases(time.Now(), set)
 	in.versions = newVersions(set)
+	host, err := os.Hostname()
+	if err != nil {
+		host = "server" // a name for sums; epochs tell runs apart
+	}
+	// Asked for when needed: an engine may open its parts late.
+	in.pairs = pairs.New(cfg.Pairs, host, time.Now(), func() store.Ledger { return engine.Ledger() }, log, set)
 	set.NewGauge("weir_ingest_gaps_total", func() float64 { return float64(in.seq.total()) })
 	set.NewGauge("weir_ingest_body_bytes", func() float64 { return float64(in.bodies.inUse.Load()) })
 	return in
 }
 
-// Run writes sequence numbers to the catalog from time to time, and once more when ctx ends; and the versions of services.
+// Run writes sequence numbers to the catalog, sums of joined spans to the ledger and the versions of services to the
+// metrics from time to time, the first two once more when ctx ends.
 func (in *Ingest) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
-	defer wg.Wait()
+	var joined error
 	wg.Go(func() {
 		in.versions.run(ctx, in.engine.Metrics(), func(err error) { in.log.Warn("cannot store the versions of services", "error", err) })
 	})
-	return in.seq.run(ctx)
+	wg.Go(func() { joined = in.pairs.Run(ctx) })
+	err := in.seq.run(ctx)
+	wg.Wait()
+	return errors.Join(err, joined)
 }
 
 // Routes are the HTTP doors.

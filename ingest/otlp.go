@@ -131,6 +131,7 @@ func (in *Ingest) putSpans(ctx context.Context, s otlp.Spans) (partialSuccess, e
 		}
 		d.seconds.UpdateDuration(start)
 		in.versions.hearSpans(t, s.Spans, start.UnixMilli())
+		in.pairs.Observe(t, s.Spans)
 	}
 	d.stored.Add(len(s.Spans))
 	var ps partialSuccess

@@ -102,6 +102,59 @@ func TestTraces(t *testing.T) {
 	r.books("otlp_traces")
 }
 
+// Spans that are stored are joined, also over requests that come one after the other; those that are not stored are not.
+func TestTracesAreJoined(t *testing.T) {
+	r := newRig(t)
+	at := time.Now().Add(-time.Second)
+	span := func(service string, kind ptrace.SpanKind, id byte, change func(ptrace.Span)) ptraceotlp.ExportRequest {
+		td := ptrace.NewTraces()
+		rs := td.ResourceSpans().AppendEmpty()
+		rs.Resource().Attributes().PutStr("service.name", service)
+		s := rs.ScopeSpans().AppendEmpty().Spans().AppendEmpty()
+		s.SetTraceID(pcommon.TraceID{id})
+		s.SetSpanID(pcommon.SpanID{id})
+		s.SetKind(kind)
+		s.SetStartTimestamp(pcommon.NewTimestampFromTime(at))
+		s.SetEndTimestamp(pcommon.NewTimestampFromTime(at.Add(time.Millisecond)))
+		s.Attributes().PutStr("messaging.destination.name", "orders")
+		if change != nil {
+			change(s)
+		}
+		return ptraceotlp.NewExportRequestFromTraces(td)
+	}
+	link := func(s ptrace.Span) {
+		l := s.Links().AppendEmpty()
+		l.SetTraceID(pcommon.TraceID{1})
+		l.SetSpanID(pcommon.SpanID{1})
+	}
+	lost := marshal(t, span("shop", ptrace.SpanKindProducer, 9, nil))
+	r.e.fail = store.ErrUnavailable
+	r.post("/v1/traces", lost, "Content-Type", "application/x-protobuf")
+	r.e.fail = nil
+	for range 2 {
+		r.post("/v1/traces", marshal(t, span("shop", ptrace.SpanKindProducer, 1, nil)), "Content-Type", "application/x-protobuf")
+		js, err := span("enrich", ptrace.SpanKindConsumer, 2, link).MarshalJSON()
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.post("/v1/traces", js, "Content-Type", "application/json")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := r.in.Run(ctx); err != nil { // the last words
+		t.Fatal(err)
+	}
+	var e cell.PairCounts
+	for i := range r.e.pairs {
+		if p := &r.e.pairs[i]; p.Kind == cell.PairEdge {
+			e.Add(&p.PairCounts)
+		}
+	}
+	if e.Up != 1 || e.Matched != 1 || len(r.e.pairs) != 4 {
+		t.Errorf("%+v of %d sums: %+v", e, len(r.e.pairs), r.e.pairs)
+	}
+}
+
 // metricsOf makes points of every kind; see the counts in TestMetrics.
 func metricsOf(at time.Time) pmetric.Metrics {
 	md := pmetric.NewMetrics()

@@ -244,7 +244,7 @@ type TraceSummary struct {
 	Services    []string
 }
 
-// Ledger stores audit cells, offset barriers and verdicts.
+// Ledger stores audit cells, what joined spans say, offset barriers and verdicts.
 type Ledger interface {
 	// PutCells takes a batch as a whole; of equal (key, instance, epoch) the highest Seq stays.
 	PutCells(ctx context.Context, t Tenant, b cell.Batch) error
@@ -257,6 +257,10 @@ type Ledger interface {
 	// PutBarriers keeps the first barrier of each key; later ones are ignored.
 	PutBarriers(ctx context.Context, t Tenant, b []Barrier) error
 	Barriers(ctx context.Context, t Tenant, from, to time.Time) ([]Barrier, error)
+	// PutPairs takes what joined spans say; of equal (key, instance, epoch) the highest Seq stays.
+	PutPairs(ctx context.Context, t Tenant, ps []cell.Pair) error
+	// Pairs returns those of windows that start in [from, to), sorted by key, instance, epoch.
+	Pairs(ctx context.Context, t Tenant, from, to time.Time) ([]cell.Pair, error)
 	// PutVerdicts replaces verdicts of the same key; Revision grows by one when State or Lost change.
 	PutVerdicts(ctx context.Context, t Tenant, v []Verdict) error
 	// Verdicts returns those of windows that start in [From, To), sorted by key and window.

@@ -61,6 +61,7 @@ var inTests = map[string][]string{
 	"store/local": {"store/storetest"},
 	"ingest":      {"store/local/..."},
 	"query":       {"store/local/..."},
+	"query/flow":  {"ingest/pairs"},
 	"alerts":      {"store/local/..."},
 	"collector":   {"collector/..."},
 	"deploy":      {"..."},

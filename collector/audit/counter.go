@@ -264,7 +264,7 @@ func (c *Counter) admit(inc *Increment, now time.Time) (cell.Key, error) {
 		c.refusedKey.Inc()
 		return k, fmt.Errorf("cannot count a window of %d seconds: it must be between 1 and 86400: %w", k.Width, ErrKey)
 	}
-	if k.Pipeline == "" || k.Stage == "" || !slices.Contains(cell.Dirs(), k.Dir) {
+	if k.Pipeline == "" || k.Stage == "" || !slices.Contains(cell.Dirs(), k.Dir) && !slices.Contains(cell.SpanDirs(), k.Dir) {
 		c.refusedKey.Inc()
 		return k, fmt.Errorf("cannot count pipeline %q stage %q direction %q: all three must be given: %w", k.Pipeline, k.Stage, k.Dir, ErrKey)
 	}

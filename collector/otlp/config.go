@@ -27,6 +27,10 @@ type Config struct {
 	ReadTimeout time.Duration `yaml:"read_timeout"`
 	// Service is service.name for senders that give none and whose origin is unknown.
 	Service string `yaml:"service"`
+	// SpanCells says from which messaging spans audit cells are counted: "auto", those that say that they are not sampled
+	// (tracestate ot=th:0, or weir.sampling=none on the resource); "all", every one, which is right only when no application
+	// samples; "off", none. Spans that are sampled are never counted exactly.
+	SpanCells string `yaml:"span_cells"`
 	// Receivers are further OpenTelemetry Collector receivers, by id ("type" or "type/name"), each with
 	// its own configuration as in the OpenTelemetry Collector. Only the types that are built in are known (factories.go); an unknown one is an error.
 	Receivers map[string]map[string]any `yaml:"receivers"`
@@ -37,7 +41,7 @@ func DefaultConfig() Config {
 	return Config{
 		GRPC: "127.0.0.1:4317", HTTP: "127.0.0.1:4318",
 		MaxRequestBytes: 8 << 20, MaxInFlightBytes: 64 << 20, ReadTimeout: 30 * time.Second,
-		Service: "unknown_service",
+		Service: "unknown_service", SpanCells: "auto",
 	}
 }
 
@@ -61,6 +65,9 @@ func (c Config) Validate() error {
 	}
 	if c.MaxInFlightBytes < c.MaxRequestBytes {
 		bad("max_in_flight_bytes %d is less than max_request_bytes %d, so a large request could never pass; raise it", c.MaxInFlightBytes, c.MaxRequestBytes)
+	}
+	if c.SpanCells != "auto" && c.SpanCells != "all" && c.SpanCells != "off" {
+		bad("span_cells is %q; use auto, all or off", c.SpanCells)
 	}
 	if c.ReadTimeout <= 0 {
 		bad("read_timeout %s is not positive; use a time such as 30s", c.ReadTimeout)

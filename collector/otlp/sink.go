@@ -39,6 +39,7 @@ type sink struct {
 	inFlight atomic.Int64
 
 	spans, points door
+	counts        *spanCounts // nil: no cells are counted from spans
 	auditDoor     auditDoor
 }
 
@@ -63,6 +64,9 @@ func newSink(cfg Config, node string, out signal.Output, audit AuditSink, origin
 	s := &sink{
 		node: node, service: cfg.Service, out: out, audit: audit, origin: origin, log: log, limit: cfg.MaxInFlightBytes,
 		spans: newDoor(set, "otlp_traces"), points: newDoor(set, "otlp_metrics"), auditDoor: newAuditDoor(set),
+	}
+	if audit != nil && cfg.SpanCells != "off" {
+		s.counts = newSpanCounts(cfg.SpanCells == "all", set)
 	}
 	set.GetOrCreateGauge(`weir_otlp_in_flight_bytes`, func() float64 { return float64(s.inFlight.Load()) })
 	return s
@@ -93,6 +97,9 @@ func (s *sink) traces(ctx context.Context, td ptrace.Traces) error {
 		return fmt.Errorf("cannot keep %d spans, send them again later: %w", n, err)
 	}
 	s.spans.accepted.Add(n)
+	if s.counts != nil { // after the spans: a batch that is sent again must not be counted twice
+		s.counts.count(td, s.audit, s.log)
+	}
 	return nil
 }
 

@@ -26,6 +26,22 @@ const (
 // Dirs lists every direction in the order in which they are shown.
 func Dirs() []Dir { return []Dir{In, Out, Filtered, Dropped, DLQ, Failed, Retried, Covers} }
 
+// Directions that collectors count from messaging spans. They are no part of a stage's own counts, which are preferred:
+// query/flow takes them only where an application does not count itself.
+const (
+	SpanOut      Dir = "span_out"      // put out
+	SpanIn       Dir = "span_in"       // processed
+	SpanReceived Dir = "span_received" // fetched; the same messages as SpanIn where both are counted
+	SpanAcked    Dir = "span_acked"    // settled
+	SpanFailed   Dir = "span_failed"   // not put out
+)
+
+// SpanDirs lists the directions counted from spans.
+func SpanDirs() []Dir { return []Dir{SpanOut, SpanIn, SpanReceived, SpanAcked, SpanFailed} }
+
+// SpanPipeline stands for the pipeline in counts of spans that name none: the topology tells which one it is.
+const SpanPipeline = "(spans)"
+
 // Key names what is counted, wherever it is counted. Two keys that are equal add up.
 type Key struct {
 	Pipeline    string `json:"pipeline"`

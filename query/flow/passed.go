@@ -212,3 +212,30 @@ func (s *settler) endDelta(destination string) (n, bound int64) {
 	}
 	return n, add(bound, whole(float64(n)*float64(time.Second.Milliseconds())/float64(s.w.Width*1000)))
 }
+
+// Passed says whether a group has taken in what lay in the queue when a window was over, and by when. told is false when the
+// broker does not know the group, or has not been asked since.
+func (q *Queue) Passed(group string, w Window, settle time.Duration) (passed, told bool, at int64) {
+	if !q.Reads(group) {
+		return false, false, 0
+	}
+	over := add(w.endMS(), settle.Milliseconds())
+	for _, p := range q.Partitions {
+		b, ok := p.End.After(over)
+		if !ok {
+			return false, false, 0
+		}
+		reached, ok := p.Groups[group].Reached(b.V)
+		if before, was := p.End.Before(w.startMS()); !ok && was && before.V >= b.V {
+			reached, ok = b.T, true // nothing was appended since
+		}
+		if begin, gone := p.Start.Reached(b.V); !ok && gone {
+			reached, ok = begin, true // deleted unread
+		}
+		if !ok {
+			return false, true, 0
+		}
+		at = max(at, reached, b.T)
+	}
+	return true, true, at
+}

@@ -32,6 +32,9 @@ type Settlement struct {
 	KeepsIDs map[string]bool // by stage, where people said so; otherwise it is learned
 	// Counting tells how many instances of a stage counted around a window and how many people expect; want 0 = nobody said. nil = nobody said.
 	Counting func(stage string, w Window) (have, want int)
+	// FromSpans are the stages counted from spans. Joined says which edges joined spans judge, which know more.
+	FromSpans map[string]bool
+	Joined    func(Edge) bool
 }
 
 // Finding is what the offset rules found for a group on a destination while a window was open.
@@ -194,6 +197,10 @@ func LearnRatio(ratios []float64) Ratio {
 }
 
 func (s *settler) judge(v *view) {
+	spans := s.spansIn(v)
+	if spans && (v.kind == store.EdgeBalance || s.Joined != nil && s.Joined(v.edge)) {
+		return // what a stage leaves out on purpose spans do not say
+	}
 	var up, down Sum
 	for _, p := range v.up {
 		up.merge(s.Tally.At(p, s.w))
@@ -240,6 +247,9 @@ func (s *settler) judge(v *view) {
 		ev.IDs = s.sampled(v, &ev, &up, &down)
 	}
 	verdict := Judge(ev)
+	if spans {
+		capSpans(&verdict)
+	}
 	verdict.VerdictKey = key
 	verdict.UpdatedAt = s.Now
 	if verdict.Settled {

@@ -81,6 +81,53 @@ func PairedLoss(misses, upstream, reverseMisses, downstream int64) (observed Sha
 	return observed, telemetry, corrected
 }
 
+// CorrectedLoss is the loss of PairedLoss after correction with its 95 % interval, made of the Wilson intervals of both shares.
+func CorrectedLoss(misses, upstream, reverseMisses, downstream int64) Share {
+	miss, gone := Wilson(misses, upstream), Wilson(reverseMisses, downstream)
+	if downstream <= 0 {
+		gone = Share{0, 0, 0}
+	}
+	log := func(x float64) float64 { return math.Log(math.Max(1-x, 1e-12)) }
+	a, aLow, aHigh := log(miss.Value), log(miss.High), log(miss.Low)
+	b, bLow, bHigh := log(gone.Value), log(gone.High), log(gone.Low)
+	l := func(x float64) float64 { return math.Min(math.Max(1-math.Exp(x), 0), 1) }
+	return Share{l(a - b), l(a - b + math.Hypot(aHigh-a, b-bLow)), l(a - b - math.Hypot(a-aLow, bHigh-b))}
+}
+
+// missingByChance is the chance that at least so many spans miss their partner downstream when telemetry loss alone makes spans
+// miss their partners, as often on this side as on the other: Fisher's exact test, one-sided; beyond 2,000 misses the normal one.
+func missingByChance(misses, upstream, reverseMisses, downstream int64) float64 {
+	a, n, b, m := float64(misses), float64(upstream), float64(max(reverseMisses, 0)), float64(max(downstream, 0))
+	switch {
+	case misses <= 0 || upstream <= 0:
+		return 1
+	case m == 0:
+		return 1
+	}
+	bad, all := a+b, n+m
+	if bad > 2000 {
+		pool := bad / all
+		sd := math.Sqrt(pool * (1 - pool) * (1/n + 1/m))
+		if sd == 0 {
+			return 1
+		}
+		return math.Erfc((a/n-b/m)/sd/math.Sqrt2) / 2
+	}
+	choose := func(n, k float64) float64 {
+		x, _ := math.Lgamma(n + 1)
+		y, _ := math.Lgamma(k + 1)
+		z, _ := math.Lgamma(n - k + 1)
+		return x - y - z
+	}
+	p, total := 0.0, choose(all, bad)
+	for k := a; k <= math.Min(bad, n); k++ {
+		if bad-k <= m {
+			p += math.Exp(choose(n, k) + choose(m, bad-k) - total)
+		}
+	}
+	return math.Min(p, 1)
+}
+
 // Skew judges clocks: when the smallest latency of an edge over at least 1,000 messages is negative
 // the clocks differ by at least that much. Seconds.
 func Skew(minLatency float64, messages int64) (skew float64, known bool) {

@@ -45,27 +45,34 @@ type pipe struct {
 	ports     map[flow.Port]int64
 	instances map[string]map[string]int64 // stage → instance → last seen
 	topo      *flow.Topology
-	tally     *flow.Tally
-	changes   flow.Changes
-	rates     map[stageDir]*rate
-	newest    map[stageDir]newest
-	oldest    int64 // oldest window that is not settled, Unix seconds; 0 = none
-	heard     int64 // newest cell or poll, Unix milliseconds
-	state     answer.State
-	since     int64
-	sparks    map[flow.Input]*spark
-	log       []answer.Change
-	nodes     map[string]int64 // auditors that count for it → last seen
-	offsets   []flow.Input     // what groups read that no application counts for
-	metered   bool             // its graph comes from standard counters alone
-	links     [][2]string      // of a metered one: which stage hands on to which without a broker
-	trouble   *trouble         // nil while it is not late
-	page      *answer.Pipeline // the last one made
-	parts     *parts           // made with it
-	pageOf    uint64           // version of its queues then
-	latency   latencyBook
-	samples   int64           // when cells last held ids or latencies, Unix milliseconds
-	services  map[string]bool // of its stages, and their names
+	counted   *flow.Topology // of what applications count alone: what their counts can judge
+	spans     bool           // spans tell of it
+	spanPorts map[flow.Port]int64
+	spanReads []flow.Input // what only spans say is read: what offsets show there is told as for groups nobody counts for
+	// spanChanged asks for the graph to be built anew.
+	spanChanged bool
+
+	tally    *flow.Tally
+	changes  flow.Changes
+	rates    map[stageDir]*rate
+	newest   map[stageDir]newest
+	oldest   int64 // oldest window that is not settled, Unix seconds; 0 = none
+	heard    int64 // newest cell or poll, Unix milliseconds
+	state    answer.State
+	since    int64
+	sparks   map[flow.Input]*spark
+	log      []answer.Change
+	nodes    map[string]int64 // auditors that count for it → last seen
+	offsets  []flow.Input     // what groups read that no application counts for
+	metered  bool             // its graph comes from standard counters alone
+	links    [][2]string      // of a metered one: which stage hands on to which without a broker
+	trouble  *trouble         // nil while it is not late
+	page     *answer.Pipeline // the last one made
+	parts    *parts           // made with it
+	pageOf   uint64           // version of its queues then
+	latency  latencyBook
+	samples  int64           // when cells last held ids or latencies, Unix milliseconds
+	services map[string]bool // of its stages, and their names
 }
 
 // samplesToRead says whether a pipeline's windows must not be judged before their samples are read.
@@ -153,7 +160,8 @@ func (t *tenant) readCells(ctx context.Context, now int64) error {
 	}
 	t.remap(cells)
 	c.hear(cells)
-	c.tallies = flow.Tallies(cells)
+	t.spans.from = nil
+	c.tallies = flow.Tallies(t.preferCells(cells))
 	c.old = map[string]bool{}
 	if !c.begun { // pipelines that were quiet in the last hour: their graph and newest data
 		for id := range t.pipes {
@@ -164,7 +172,7 @@ func (t *tenant) readCells(ctx context.Context, now int64) error {
 			if err != nil {
 				return err
 			}
-			for id, tl := range flow.Tallies(cells) {
+			for id, tl := range flow.Tallies(t.preferCells(cells)) {
 				c.tallies[id], c.old[id] = tl, true
 			}
 		}
@@ -186,7 +194,7 @@ func (t *tenant) readCells(ctx context.Context, now int64) error {
 		if err != nil {
 			return err
 		}
-		maps.Copy(c.tallies, flow.Tallies(cells))
+		maps.Copy(c.tallies, flow.Tallies(t.preferCells(cells)))
 	}
 	auditors, err := ledger.Auditors(ctx, t.id, time.UnixMilli(now).Add(-auditorMemory(t.s.cfg)))
 	if err != nil {
@@ -236,7 +244,7 @@ func (t *tenant) pipe(id string) *pipe {
 		}
 		p = &pipe{
 			id: id, ports: map[flow.Port]int64{}, instances: map[string]map[string]int64{}, rates: map[stageDir]*rate{},
-			newest: map[stageDir]newest{}, sparks: map[flow.Input]*spark{}, topo: &flow.Topology{Pipeline: id}, nodes: map[string]int64{},
+			newest: map[stageDir]newest{}, sparks: map[flow.Input]*spark{}, topo: &flow.Topology{Pipeline: id}, counted: &flow.Topology{Pipeline: id}, nodes: map[string]int64{},
 		}
 		t.pipes[id] = p
 	}
@@ -322,6 +330,7 @@ func (t *tenant) discover(now int64) {
 			t.observeLatency(p, now)
 		}
 	}
+	t.discoverSpans(now)
 	t.discoverOffsets(now)
 	for id, p := range t.pipes {
 		p.refreshLatency(now)
@@ -346,7 +355,17 @@ func (p *pipe) rebuild() {
 		}
 		slices.Sort(ins[stage])
 	}
-	p.topo = flow.BuildPorts(p.id, ports, ins)
+	p.counted = flow.BuildPorts(p.id, ports, ins)
+	p.topo = p.counted
+	if len(p.spanPorts) > 0 {
+		for port := range p.spanPorts {
+			if _, ok := p.ports[port]; !ok {
+				ports = append(ports, port)
+			}
+		}
+		p.topo = flow.BuildPorts(p.id, ports, ins)
+	}
+	p.spanReads = p.readBySpans()
 }
 
 // observe takes rates and newest event times from the tally.
@@ -393,7 +412,7 @@ func (t *tenant) discoverOffsets(now int64) {
 	}
 	counted := map[flow.Input]bool{}
 	for _, p := range t.pipes {
-		if !p.cells {
+		if !p.cells && !p.spans {
 			continue
 		}
 		for _, st := range p.topo.Stages {

@@ -30,6 +30,7 @@ type fakeEngine struct {
 	auditors map[[2]any]cell.Auditor
 	barriers map[flow.BarrierKey]store.Barrier
 	verdicts map[store.VerdictKey]store.Verdict
+	pairs    []cell.Pair
 	writes   map[store.VerdictKey]int
 	fail     error
 	catalog  fakeCatalog
@@ -315,6 +316,25 @@ func (l fakeLedger) Auditors(_ context.Context, _ store.Tenant, since time.Time)
 	for _, a := range l.e.auditors {
 		if a.At >= since.UnixMilli() {
 			out = append(out, a)
+		}
+	}
+	return out, l.e.fail
+}
+
+func (l fakeLedger) PutPairs(_ context.Context, _ store.Tenant, ps []cell.Pair) error {
+	l.e.mu.Lock()
+	defer l.e.mu.Unlock()
+	l.e.pairs = append(l.e.pairs, ps...)
+	return l.e.fail
+}
+
+func (l fakeLedger) Pairs(_ context.Context, _ store.Tenant, from, to time.Time) ([]cell.Pair, error) {
+	l.e.mu.Lock()
+	defer l.e.mu.Unlock()
+	var out []cell.Pair
+	for _, p := range l.e.pairs {
+		if p.Window >= from.Unix() && p.Window < to.Unix() {
+			out = append(out, p)
 		}
 	}
 	return out, l.e.fail

@@ -12,24 +12,18 @@ type stageFacts struct {
 	watermark      *float64 // how far its watermark is behind now, seconds
 }
 
-// hooks are what other evidence tells about a stage. Those that are nil tell nothing. They are called with the tenant's lock held
-// and answer from memory.
+// hooks are what counters and spans tell about a stage, apart so that tests can tell something else. They are called with the
+// tenant's lock held and answer from memory.
 type hooks struct {
 	facts        func(p *pipe, stage string, now int64) stageFacts
 	dependencies func(p *pipe, stage string, now int64) []answer.Dependency // slowest first
 }
 
 func (t *tenant) facts(p *pipe, stage string, now int64) stageFacts {
-	if t.hooks.facts == nil {
-		return stageFacts{}
-	}
 	return t.hooks.facts(p, stage, now)
 }
 
 func (t *tenant) slowOf(p *pipe, stage string, now int64) []answer.Dependency {
-	if t.hooks.dependencies == nil {
-		return []answer.Dependency{}
-	}
 	return orEmpty(t.hooks.dependencies(p, stage, now))
 }
 

@@ -115,7 +115,9 @@ func (t *tenant) stageNode(p *pipe, l *stageLook, stuck bool, silent []string, s
 	if l.Kind == flow.KindSink && len(l.Out) > 0 {
 		n.Kind = "stage" // what it writes is drawn as the sink
 	}
-	n.Busy = l.facts.busy
+	if n.Busy = l.facts.busy; n.Busy == nil {
+		n.Busy = t.workOf(p, l.Name).busy
+	}
 	if u, ok := t.usage.by[l.Name]; ok {
 		n.CPU, n.Throttled = u.cpu, u.throttled
 		if u.instances > n.Instances {
@@ -201,6 +203,12 @@ func (t *tenant) stageRows(page *answer.Pipeline, p *pipe, looks []stageLook, no
 			Stage: l.Name, State: answer.OK, Instances: slices.Clone(l.Instances), RateIn: l.in, RateOut: l.out,
 			Busy: l.facts.busy, Pressure: l.facts.pressure, Watermark: l.facts.watermark, Amplify: ratio(l.out, l.in),
 			Services: t.servedBy(p, l.Name), Version: cmp.Or(t.versionNow(p.id, l.Name), versionsOf(t.usage.by[l.Name])),
+		}
+		if w := t.workOf(p, l.Name); w.spans > 0 {
+			r.P50, r.P99 = w.p50, w.p99
+			if r.Busy == nil {
+				r.Busy = w.busy
+			}
 		}
 		if r.Instances == nil {
 			r.Instances = []string{}

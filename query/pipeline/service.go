@@ -266,11 +266,15 @@ type tenant struct {
 	nextSeries  int64
 	complained  time.Time
 	log         []answer.Change
+	spans       spanBook
 }
 
 func newTenant(s *Service, id store.Tenant) *tenant {
 	t := &tenant{s: s, id: id, pipes: map[string]*pipe{}, broker: newBrokerBook(), ledger: newLedgerBook(), usage: usageBook{by: map[string]usage{}}}
-	t.hooks.facts = t.stageFacts
+	t.hooks = hooks{
+		facts:        t.stageFacts,
+		dependencies: func(p *pipe, stage string, _ int64) []answer.Dependency { return t.dependencies(p, stage) },
+	}
 	return t
 }
 
@@ -310,6 +314,9 @@ func (t *tenant) evaluate(ctx context.Context, now int64) error {
 			return err
 		}
 		if err := t.readCells(ctx, now); err != nil {
+			return err
+		}
+		if err := t.readSpans(ctx, now); err != nil {
 			return err
 		}
 		t.discover(now)

@@ -19,6 +19,7 @@ func (t *tenant) settle(ctx context.Context, now int64) error {
 	t.offsetLosses(now)
 	t.discardLosses(now)
 	t.noteRewinds(now)
+	t.settleSpans(now)
 	if err := t.readLate(ctx, now); err != nil {
 		return err
 	}
@@ -34,8 +35,8 @@ func (t *tenant) settlePipe(p *pipe, now int64) {
 	queues := t.queuesOf(p)
 	lookback := now/1000 - int64(t.s.cfg.Lookback/time.Second)
 	out := flow.Settle(flow.Settlement{
-		Now: now, From: lookback, Tally: p.tally, Topology: p.topo, Audit: t.cells.audit, Queues: queues,
-		Barriers: l.barriers, Changes: &p.changes, Rules: t.s.cfg.rules(), Ratios: t.ratiosOf(p.id, p.topo, p.tally),
+		Now: now, From: lookback, Tally: p.tally, Topology: p.counted, Audit: t.cells.audit, Queues: queues,
+		Barriers: l.barriers, Changes: &p.changes, Rules: t.s.cfg.rules(), Ratios: t.ratiosOf(p.id, p.counted, p.tally),
 		Prior: func(k store.VerdictKey) (store.Verdict, bool) {
 			v, ok := l.book(k).verdicts[k.Window]
 			return v, ok
@@ -58,6 +59,7 @@ func (t *tenant) settlePipe(p *pipe, now int64) {
 			return max(t.s.cfg.Grace, 2*time.Duration(ms)*time.Millisecond)
 		},
 		Findings: t.findings, Jumped: t.jumped, KeepsIDs: t.declared.keepsIDs(p.id), Counting: t.declared.counter(p.id),
+		FromSpans: t.fromSpans(p), Joined: func(e flow.Edge) bool { return t.joins(p, e) },
 	})
 	l.newBarriers = append(l.newBarriers, out.Barriers...)
 	if n := len(l.newBarriers) - maxPending; n > 0 { // the store has been away for long: these windows settle by what is in memory
@@ -198,7 +200,7 @@ func (t *tenant) offsetLosses(now int64) {
 		return
 	}
 	for _, p := range t.pipes {
-		for _, in := range p.offsets {
+		for _, in := range slices.Concat(p.offsets, p.spanReads) {
 			q := t.broker.queueFor(in.Destination, in.Group)
 			if q == nil {
 				continue

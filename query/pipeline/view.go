@@ -114,9 +114,15 @@ func (t *tenant) looks(p *pipe, now int64) []stageLook {
 			l.in = &taken
 		case len(st.In) > 0:
 			l.in = p.rates[stageDir{st.Name, cell.In}].perSecond(now)
+			if l.in == nil && p.spans {
+				l.in = t.spanRate(st.Name, cell.In, now)
+			}
 		}
 		if len(st.Out) > 0 {
 			l.out = p.rates[stageDir{st.Name, cell.Out}].perSecond(now)
+			if l.out == nil && p.spans {
+				l.out = t.spanRate(st.Name, cell.Out, now)
+			}
 		}
 		t.counterLook(p, &l, now)
 		l.facts = t.facts(p, st.Name, now)
@@ -237,7 +243,7 @@ func (t *tenant) page(p *pipe, now int64) *answer.Pipeline {
 		row.State, row.Sentence = answer.Unknown, strings.Join(absent, " ")
 	case gone && slowest < 0 && sink == nil:
 		row.State, row.Sentence = answer.Unknown, "The counters of its stages are no longer reported."
-	case slowest < 0 && sink == nil && !p.metered:
+	case slowest < 0 && sink == nil && !p.metered && !p.spans:
 		row.State, row.Sentence = answer.Unknown, "No evidence yet: neither offsets nor counts."
 	case (idle || still) && backlog == 0:
 		row.State = answer.Idle
@@ -387,8 +393,11 @@ func lagAnswer(l *stageLook, history []float64) answer.Lag {
 }
 
 func (t *tenant) level(p *pipe) string {
-	if p.metered {
+	switch {
+	case p.metered:
 		return flow.L1
+	case t.judgedBySpans(p) && !p.cells:
+		return flow.LT
 	}
 	if !p.cells {
 		return flow.L0
@@ -421,6 +430,9 @@ func (t *tenant) evidence(p *pipe, looks []stageLook) string {
 	}
 	if t.level(p) == flow.L3 {
 		parts = append(parts, "fingerprints")
+	}
+	if n := t.joinedSpans(p); n > 0 {
+		parts = append(parts, flow.Count(n)+" joined spans")
 	}
 	return strings.Join(parts, ", ")
 }

@@ -22,6 +22,7 @@ func testLedger(t *testing.T, fresh func(t *testing.T) Place) {
 	t.Run("verdicts", func(t *testing.T) { testVerdicts(t, fresh) })
 	t.Run("late", func(t *testing.T) { testLate(t, fresh) })
 	t.Run("extremes", func(t *testing.T) { testCellExtremes(t, fresh) })
+	t.Run("pairs", func(t *testing.T) { testPairs(t, fresh) })
 	t.Run("random", func(t *testing.T) {
 		rapid.Check(t, func(r *rapid.T) { randomLedger(r, start(r, fresh(t))) })
 	})

@@ -234,6 +234,12 @@ var expiries = []expiry{
 (SELECT tenant, window_start, system, cluster, destination, partition, width FROM barriers WHERE tenant = ?1 AND window_start < ?2 LIMIT 1000)`,
 	},
 	{
+		`SELECT coalesce(min(tenant), '') FROM pairs WHERE tenant > ?`,
+		`DELETE FROM pairs WHERE (tenant, window_start, kind, pipeline, from_stage, system, destination, consumer_group, to_stage, width, instance, epoch) IN
+(SELECT tenant, window_start, kind, pipeline, from_stage, system, destination, consumer_group, to_stage, width, instance, epoch FROM pairs
+ WHERE tenant = ?1 AND window_start < ?2 LIMIT 1000)`,
+	},
+	{
 		`SELECT coalesce(min(tenant), '') FROM auditors WHERE tenant > ?`,
 		`DELETE FROM auditors WHERE (tenant, node, epoch) IN (SELECT tenant, node, epoch FROM auditors WHERE tenant = ?1 AND at < ?2 * 1000 LIMIT 1000)`,
 	},
