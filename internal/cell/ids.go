@@ -15,7 +15,7 @@ const (
 	MinM     = 64   // what samples begin with: 1 id in 64
 	MaxM     = 4096 // the coarsest
 	MaxIDs   = 1000 // different ids kept per cell
-	MaxTexts = 64   // of these, how many are kept as text too
+	MaxTexts = 128  // of these, how many are kept as text too
 	MaxText  = 128  // longest id kept as text, bytes
 
 	void = 2 * MaxM // more than MaxIDs even at MaxM: the sample was given up
