@@ -309,3 +309,48 @@ class Recipe {
 }
 ` + rest.String()
 }
+
+// A recipe outlives a collector that is away, and says afterwards what it could not send.
+func TestRecipesOutliveTheCollector(t *testing.T) {
+	bin, err := exec.LookPath("python3")
+	if err != nil {
+		t.Skip("NOT TESTED: the recipe for Python, because python3 is not installed here")
+	}
+	text, err := os.ReadFile("../docs/recipes/clients.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := regexp.MustCompile("(?s)```python\n(.*?)```").FindSubmatch(text)
+	if m == nil {
+		t.Fatal("docs/recipes/clients.md holds no python")
+	}
+	r := newAuditRig(t)
+	program := string(m[1]) + `
+audit = Audit("orders", "enrich", "unix://` + r.unix + `")
+there, audit.sock = audit.sock, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)  # connected to nobody
+for i in range(30):
+    audit.count("in", f"o-{i}", int(time.time() * 1000), dst="orders", group="enrich")
+audit.flush()
+audit.sock = there
+audit.flush()
+`
+	if out, err := exec.CommandContext(t.Context(), bin, "-c", program).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	drops := func() float64 {
+		var b strings.Builder
+		r.set.WritePrometheus(&b)
+		var v float64
+		for line := range strings.Lines(b.String()) {
+			if s, ok := strings.CutPrefix(line, "weir_audit_known_drops "); ok {
+				_, _ = fmt.Sscan(s, &v)
+			}
+		}
+		return v
+	}
+	for end := time.Now().Add(20 * time.Second); drops() != 30 && time.Now().Before(end); <-time.After(20 * time.Millisecond) {
+	}
+	if n := drops(); n != 30 {
+		t.Errorf("the collector knows of %g lost counts, want 30", n)
+	}
+}

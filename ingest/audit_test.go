@@ -1,11 +1,14 @@
 package ingest
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -109,6 +112,41 @@ func TestAuditRefusals(t *testing.T) {
 		}
 		r.books("audit")
 	}
+}
+
+// Ids and latencies that make no sense cost themselves, are counted and named; the counts of their cells are stored.
+func TestAuditSamples(t *testing.T) {
+	r := newRig(t)
+	good, bad := cellAt(0, thisMinute()), cellAt(1, thisMinute())
+	good.IDs, good.Latency = &cell.IDs{}, &cell.Sketch{}
+	for i := range 500 {
+		id := fmt.Sprint("o-", i)
+		good.IDs.Observe(cell.Hash(id), id)
+		good.Latency.Observe(float64(i)-2, 1)
+	}
+	body := batchJSON(t, cell.Batch{Cells: []cell.Cell{good, bad}})
+	// The second cell, which has no samples, gets some that nobody can read.
+	cut := bytes.LastIndex(body, []byte(`"seq":`))
+	body = slices.Insert(body, cut, []byte(`"ids":{"m":65,"of":1},"latency":{"count":1e300},"corrected":[],`)...)
+	w := r.post("/api/v1/audit", body)
+	if w.Code != 204 || len(r.e.cells) != 2 {
+		t.Fatalf("%d %s, %d cells", w.Code, w.Body, len(r.e.cells))
+	}
+	if d := cmp.Diff([]cell.Cell{good, bad}, r.e.cells); d != "" {
+		t.Error(d)
+	}
+	for kind, n := range map[string]uint64{"ids": 1, "latency": 2} {
+		if got := r.set.GetOrCreateCounter(`weir_ingest_samples_left_out_total{door="audit",kind="` + kind + `"}`).Get(); got != n {
+			t.Errorf("%s: %d left out, want %d", kind, got, n)
+		}
+	}
+	came, went, ok := strings.Cut(w.Header().Get("Weir-Time"), ",")
+	a, _ := strconv.ParseInt(came, 10, 64)
+	b, _ := strconv.ParseInt(went, 10, 64)
+	if !ok || b < a || time.Since(time.UnixMicro(a)).Abs() > time.Minute {
+		t.Errorf("Weir-Time %q", w.Header().Get("Weir-Time"))
+	}
+	r.books("audit")
 }
 
 func TestAuditBooks(t *testing.T) {

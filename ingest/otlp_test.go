@@ -3,6 +3,7 @@ package ingest
 import (
 	"context"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net"
 	"strings"
@@ -331,6 +332,50 @@ func TestAuditOverOTLP(t *testing.T) {
 	if rec, st, dr := r.books("otlp_metrics"); rec != 6 || st != 3 || dr != 3 {
 		t.Errorf("received %d stored %d dropped %d", rec, st, dr)
 	}
+}
+
+// Ids come with their count; latencies become a cell of their own, so that no snapshot takes the place of a count.
+func TestAuditSamplesOverOTLP(t *testing.T) {
+	r := newRig(t)
+	at := time.Now().Truncate(time.Millisecond)
+	window := at.Unix() / 60 * 60
+	post := func(ids string, bound float64) string {
+		md := auditMetrics(at, window, 5)
+		ms := md.ResourceMetrics().At(0).ScopeMetrics().At(0).Metrics()
+		count := ms.At(0).Sum().DataPoints().At(0)
+		count.Attributes().PutStr("weir.ids", ids)
+		m := ms.AppendEmpty()
+		m.SetName("weir.audit.latency")
+		m.SetUnit("s")
+		m.SetEmptyHistogram().SetAggregationTemporality(pmetric.AggregationTemporalityCumulative)
+		p := m.Histogram().DataPoints().AppendEmpty()
+		p.SetStartTimestamp(count.StartTimestamp())
+		p.SetTimestamp(count.Timestamp())
+		count.Attributes().CopyTo(p.Attributes())
+		p.ExplicitBounds().FromRaw([]float64{bound, 0.1})
+		p.BucketCounts().FromRaw([]uint64{0, 5, 0})
+		r.e.cells = nil
+		w := r.post("/v1/metrics", marshal(t, pmetricotlp.NewExportRequestFromMetrics(md)), "Content-Type", "application/x-protobuf")
+		return w.Body.String()
+	}
+	post("0000000000000040*2+0000000000000080", 0.01)
+	if len(r.e.cells) != 2 {
+		t.Fatalf("%d cells", len(r.e.cells))
+	}
+	c, l := r.e.cells[0], r.e.cells[1]
+	if c.N != 5 || c.IDs == nil || c.IDs.Of != 5 || len(c.IDs.IDs) != 2 || c.Latency != nil {
+		t.Errorf("%+v, ids %+v", c, c.IDs)
+	}
+	if l.N != 0 || l.Instance == c.Instance || l.Latency == nil || l.Latency.Count != 5 || math.Abs(l.Latency.Quantile(0.5)-31.6) > 0.3 {
+		t.Errorf("%+v, latency %+v", l, l.Latency)
+	}
+	if msg := post("nonsense", math.NaN()); !strings.Contains(msg, "bad_audit") || len(r.e.cells) != 1 || r.e.cells[0].N != 5 || r.e.cells[0].IDs != nil {
+		t.Errorf("%q: %+v", msg, r.e.cells)
+	}
+	if n := r.set.GetOrCreateCounter(`weir_ingest_samples_left_out_total{door="otlp_metrics",kind="ids"}`).Get(); n != 1 {
+		t.Errorf("%d samples left out", n)
+	}
+	r.books("otlp_metrics")
 }
 
 // TestOTLPBooks is the equation of both OTLP doors under random good and bad input.

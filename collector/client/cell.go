@@ -37,7 +37,7 @@ const (
 	minM, maxM   = 64, 4096
 	maxIDs       = 500 // sampled ids; beyond, the sample becomes coarser
 	maxText      = 128 // longest id sent as text, bytes
-	maxTexts     = 4   // of an increment
+	maxTexts     = 16  // of an increment
 	maxLatencies = 256 // latencies; beyond, every other one is left out
 )
 
@@ -113,8 +113,8 @@ func (v *counts) add(o *counts) {
 
 // How much one line holds, so that a datagram fits a packet.
 const (
-	maxLineIDs       = 40
-	maxLineTexts     = 300 // bytes
+	maxLineIDs       = 25
+	maxLineTexts     = 600 // bytes
 	maxLineLatencies = 64
 )
 
