@@ -88,7 +88,7 @@ func (s *sink) last() []sample {
 func figures(poll []sample, destination, group string) map[string]float64 {
 	m := map[string]float64{}
 	for _, s := range poll {
-		if s.labels["destination"] == destination && s.labels["group"] == group && !s.stale() {
+		if s.labels["destination"] == destination && s.labels["group"] == group && s.name != "weir_broker_destination_info" && !s.stale() {
 			m[strings.TrimPrefix(s.name, "weir_broker_")] = s.v
 		}
 	}
@@ -266,7 +266,7 @@ func TestScriptedPublishAndAck(t *testing.T) {
 		if s.t != poll[0].t || s.labels["node"] != "n1" || s.labels["system"] != "nats" || s.labels["cluster"] != "c1" {
 			t.Errorf("%s: time %d (want %d), labels %v", s.name, s.t, poll[0].t, s.labels)
 		}
-		if s.name != "weir_broker_up" && s.labels["partition"] != "0" {
+		if s.name != "weir_broker_up" && s.name != "weir_broker_destination_info" && s.labels["partition"] != "0" {
 			t.Errorf("%s: partition %q", s.name, s.labels["partition"])
 		}
 	}

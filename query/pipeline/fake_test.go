@@ -208,16 +208,23 @@ next:
 	return set
 }
 
-func (q *fakeQuerier) LabelValues(ctx context.Context, name string, _ *storage.LabelHints, ms ...*labels.Matcher) ([]string, annotations.Annotations, error) {
-	var out []string
-	set := q.Select(ctx, false, nil, ms...)
-	for set.Next() {
-		if v := set.At().Labels().Get(name); v != "" && !slices.Contains(out, v) {
-			out = append(out, v)
+// LabelValues knows no time, as the head of a TSDB does not.
+func (q *fakeQuerier) LabelValues(_ context.Context, name string, _ *storage.LabelHints, ms ...*labels.Matcher) ([]string, annotations.Annotations, error) {
+	q.e.mu.Lock()
+	defer q.e.mu.Unlock()
+	seen := map[string]bool{}
+next:
+	for _, s := range q.e.order {
+		for _, m := range ms {
+			if !m.Matches(s.ls.Get(m.Name)) {
+				continue next
+			}
+		}
+		if v := s.ls.Get(name); v != "" {
+			seen[v] = true
 		}
 	}
-	slices.Sort(out)
-	return out, nil, nil
+	return slices.Sorted(maps.Keys(seen)), nil, nil
 }
 
 func (q *fakeQuerier) LabelNames(context.Context, *storage.LabelHints, ...*labels.Matcher) ([]string, annotations.Annotations, error) {
