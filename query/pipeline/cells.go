@@ -40,6 +40,7 @@ type pipe struct {
 	oldest    int64 // oldest window that is not settled, Unix seconds; 0 = none
 	heard     int64 // newest cell or poll, Unix milliseconds
 	state     answer.State
+	hold      lateHold
 	since     int64
 	sparks    map[flow.Input]*spark
 	log       []answer.Change

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -235,22 +236,44 @@ func (b *book) lost24h() (lost, bound int64) {
 	return lost, bound
 }
 
-// recentLoss returns what was lost in windows whose loss was settled no longer than hold ago, at least two windows.
+// recentLoss returns the whole run of losses whose newest window was settled no longer than hold ago, at least
+// two windows: what was lost in it, of how many records where that is still known, and the first window. A
+// run goes on over gaps no longer than that, as the state does. Nothing lost recently: lost is 0.
 func (b *book) recentLoss(now, hold int64) (lost, up, since int64) {
+	recent, width := false, int64(0)
+	var run []int64
 	for w, x := range b.bad {
-		if x.lost <= 0 || !flow.IsLoss(x.state) && x.state != flow.Unknown || now-x.settle > max(hold, 2*x.width*1000) {
+		if x.lost <= 0 || !flow.IsLoss(x.state) && x.state != flow.Unknown {
 			continue
 		}
-		lost += x.lost
-		up += b.hour[w].up
-		if since == 0 || w < since {
-			since = w
+		run = append(run, w)
+		width = max(width, x.width)
+		recent = recent || now-x.settle <= max(hold, 2*x.width*1000)
+	}
+	if !recent {
+		return 0, 0, 0
+	}
+	slices.SortFunc(run, func(a, b int64) int { return cmp.Compare(b, a) })
+	gap := max(hold/1000, 2*width) + width
+	known := int64(0)
+	for i, w := range run {
+		if i > 0 && run[i-1]-w > gap {
+			break
 		}
+		lost += b.bad[w].lost
+		if h := b.hour[w].up; h > 0 {
+			known += b.bad[w].lost
+			up += h
+		}
+		since = w
+	}
+	if known > 0 && known < lost { // windows older than the hour: the share of the younger ones stands for all
+		up = int64(float64(up) * float64(lost) / float64(known))
 	}
 	return lost, up, since
 }
 
-// newestBad tells the first window of the run of losses that ends with the newest settled window.
+// losingSince tells the first window of the run of losses that ends with the newest settled window.
 func (b *book) losingSince(width int64) (since int64, still bool) {
 	newest := int64(0)
 	for w := range b.hour {
