@@ -101,6 +101,10 @@ func Judge(e Evidence) store.Verdict {
 		v.Examples = e.IDs.Examples
 	}
 	decide(&e, &v, hashed, equal)
+	if e.Kind == store.EdgeTransport && v.State != Unknown {
+		// Redeliveries that did not happen would make as large a loss look exact.
+		v.Epsilon = max(v.Epsilon, sub(max(e.Redelivered, 0), v.Redeliver))
+	}
 	v.Confidence = confidence(&e, &v)
 	return v
 }
@@ -283,21 +287,35 @@ func lost(e *Evidence, v *store.Verdict, known int64) {
 
 func surplus(e *Evidence, v *store.Verdict) {
 	v.Surplus = sub(negate(v.Delta), v.Epsilon)
-	if e.Kind == store.EdgeTransport && e.EndDelta >= 0 {
-		// Records the broker got from somebody else are no duplicates.
-		foreign := sub(sub(e.EndDelta, v.Up), max(e.EndError, 0))
-		if foreign > 0 && foreign >= v.Surplus/2 && foreign > v.Up/20 {
-			v.State, v.Class = Unknown, "uninstrumented producer"
-			v.Epsilon = max(v.Surplus, v.Epsilon)
-			v.Reasons = append(v.Reasons, fmt.Sprintf("The queue took %s records but the known producers put out %s: an uninstrumented producer %s.", Count(e.EndDelta), Count(v.Up), Count(sub(e.EndDelta, v.Up))))
-			return
-		}
+	if e.Kind == store.EdgeTransport && v.Surplus > v.Up/20 && stranger(e, v) {
+		return
 	}
 	v.State, v.Class = Duplicates, "duplicated"
 	v.Reasons = append(v.Reasons, fmt.Sprintf("%s more than expected.", Count(v.Surplus)))
 	if e.IDs != nil && e.IDs.Upstream > 0 {
 		v.Reasons = append(v.Reasons, fmt.Sprintf("%s of %s sampled ids came more than once (%s).", Count(e.IDs.Extra), Count(e.IDs.Upstream), interval(e.IDs.Dup)))
 	}
+}
+
+// stranger says that a surplus may come from a producer that nobody counts, as far as the queue holds it: few records
+// more than a twentieth are taken for repetitions, as many are not.
+func stranger(e *Evidence, v *store.Verdict) bool {
+	least, most := int64(0), int64(math.MaxInt64)
+	if e.EndDelta >= 0 {
+		least = sub(sub(e.EndDelta, max(e.EndError, 0)), v.Up)
+		most = sub(add(e.EndDelta, max(e.EndError, 0)), v.Up)
+	}
+	if most < v.Surplus/2 {
+		return false // the queue does not hold them: they were read again
+	}
+	v.State, v.Class = Unknown, "uninstrumented producer"
+	v.Epsilon = max(add(v.Surplus, v.Redeliver), v.Epsilon)
+	if least >= v.Surplus/2 {
+		v.Reasons = append(v.Reasons, fmt.Sprintf("The queue took %s records but the known producers put out %s: an uninstrumented producer %s.", Count(e.EndDelta), Count(v.Up), Count(sub(e.EndDelta, v.Up))))
+		return true
+	}
+	v.Reasons = append(v.Reasons, fmt.Sprintf("%s more were taken in than the known producers put out: an uninstrumented producer, or repetitions.", Count(v.Surplus)))
+	return true
 }
 
 func anomaly(e *Evidence, v *store.Verdict) {

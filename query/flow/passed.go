@@ -209,6 +209,35 @@ func (s *settler) endDelta(destination string) (n, bound int64) {
 		// The two polls need not be one width apart: what flowed in the difference is no evidence.
 		off := sub(sub(b.At, a.At), s.w.Width*1000)
 		bound = add(bound, whole(float64(d)*float64(max(off, -off))/float64(b.At-a.At)))
+		// And both came after the windows they stand for. Where the flow changes, it is what was appended in the window itself.
+		from, ok := p.End.Before(s.w.startMS())
+		to, ok2 := p.End.After(s.w.endMS())
+		if ok && ok2 {
+			most := sub(to.V, from.V)
+			bound = add(bound, max(sub(most, d), sub(d, most), 0))
+		}
 	}
 	return n, add(bound, whole(float64(n)*float64(time.Second.Milliseconds())/float64(s.w.Width*1000)))
+}
+
+// blind says whether a balance is a hop of which no offsets tell.
+func (s *settler) blind(v *view) bool {
+	return v.kind == store.EdgeTransport && !s.Queues[v.edge.Destination].Reads(v.edge.Group)
+}
+
+// behind says of a hop without offsets that records of the window are missing while its reader has not yet taken in
+// any that are two windows younger: they may still wait where nobody sees them. (One window could be a clock ahead.)
+func (s *settler) behind(in Input) bool {
+	var up, down uint64
+	for _, st := range s.Topology.Stages {
+		up += s.Tally.At(Port{st.Name, cell.Out, in.Destination, ""}, s.w).N
+		p := Port{st.Name, cell.In, in.Destination, in.Group}
+		down += s.Tally.At(p, s.w).N
+		for start, sum := range s.Tally.ports[p] {
+			if sum.N > 0 && start >= add(s.w.End(), s.w.Width) {
+				return false
+			}
+		}
+	}
+	return down < up
 }

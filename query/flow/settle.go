@@ -284,6 +284,9 @@ func (s *settler) readiness(v *view, ev *Evidence) (needUp, needDown int64) {
 		late := min(max(s.Lateness(v.edge), 0), 24*time.Hour)
 		wait = max(wait, s.w.endMS()+2*late.Milliseconds())
 	}
+	if s.blind(v) && pass.at < far && s.behind(Input{v.edge.Destination, v.edge.Group}) { // it may stand still: wait as long as we may
+		wait = max(wait, add(s.wrote(v.edge.Destination).at, s.rules.MaxLatency.Milliseconds()))
+	}
 	ev.InTime = pass.ok && s.Now >= s.graceEnd()
 	ev.Settled = pass.ok && s.Now >= wait && s.heard(v.upC, needUp) && s.heard(v.downC, needDown) && s.quiet(v.up) && s.quiet(v.down)
 	return needUp, needDown
@@ -304,6 +307,12 @@ func (s *settler) evidence(v *view, ev *Evidence, needUp, needDown int64) {
 				Class: gapClass(d.gap.Kind), Sentence: d.gap.Sentence(s.Now),
 			})
 		}
+	}
+	if s.blind(v) && s.behind(Input{v.edge.Destination, v.edge.Group}) {
+		ev.Doubts = append(ev.Doubts, Doubt{
+			Class: "reader behind", Bound: max(sub(num(ev.Up.N), num(ev.Down.N)), 0),
+			Sentence: v.edge.To + " has taken nothing younger since, and no offsets tell what waits.",
+		})
 	}
 	ev.Doubts = uniqueDoubts(ev.Doubts)
 	if s.Findings != nil {

@@ -146,7 +146,9 @@ func (l *ledgerBook) say(v store.Verdict, now int64) {
 	same := before && prior.State == v.State && prior.Settled == v.Settled && prior.Lost == v.Lost && prior.Surplus == v.Surplus &&
 		prior.Up == v.Up && prior.Down == v.Down && prior.Filtered == v.Filtered && prior.DLQ == v.DLQ && prior.Dropped == v.Dropped && prior.Epsilon == v.Epsilon
 	quietly := before && !v.Settled && !prior.Settled && prior.State == v.State && prior.Lost == v.Lost && now-prior.UpdatedAt < 30_000
-	if before && prior.Settled && v.Settled && (prior.Up != v.Up || prior.Down != v.Down) && prior.State != flow.Unknown {
+	// Late is what came up, and what was missing and is there now. What was complete and came again was not late.
+	came := prior.Up != v.Up || prior.Down != v.Down && prior.Delta > 0
+	if before && prior.Settled && v.Settled && came && prior.State != flow.Unknown {
 		b.lateness = min(max(b.lateness, now-(v.Window+v.Width)*1000), 300_000)
 		b.lateAt = now
 	}

@@ -8,10 +8,10 @@ import (
 
 // Fault is something that goes wrong for a while.
 type Fault struct {
-	Kind       string
-	At, Until  int64 // Unix milliseconds; Until 0 = at once
-	Text       string
-	begin, end func() string
+	Kind        string
+	At, Until   int64 // Unix milliseconds; Until 0 = at once
+	Text        string
+	begin, end  func() string
 	begun, over bool
 }
 
@@ -48,7 +48,7 @@ func (w *World) add(kind string, from, to int64) bool {
 	f := Fault{Kind: kind, At: at}
 	for_ := func(low, high int64) { f.Until = at + w.between(low, high) }
 	share := math.Pow(10, -2.3+1.3*w.Rng.Float64()) // half a percent to ten
-	var stages, readers []*Stage // that read and write; that read
+	var stages, readers []*Stage                    // that read and write; that read
 	for _, s := range w.Stages {
 		if len(s.In) == 0 {
 			continue
@@ -200,6 +200,7 @@ func (w *World) add(kind string, from, to int64) bool {
 		s := w.Stages[0]
 		every, by := uint64(w.between(5, 60)), w.between(3_000, 60_000)
 		for_(10_000, 80_000)
+		w.latest = by
 		f.begin = func() string {
 			s.Late = func(id uint64) int64 {
 				if id%every == 0 {

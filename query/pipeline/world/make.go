@@ -187,7 +187,7 @@ func (w *World) Play() *Report {
 		}
 	}
 	w.tell("all is read")
-	w.Run(100)
+	w.Run(100 + 2*w.latest/1000)
 	return w.Compare()
 }
 
@@ -218,6 +218,9 @@ func (s *Stage) describe() string {
 	}
 	if s.Rate > 0 {
 		fmt.Fprintf(&b, " makes %.0f/s", s.Rate)
+		if s.Burst > 0 {
+			fmt.Fprintf(&b, " in bursts each %d ms", s.Burst)
+		}
 	} else {
 		fmt.Fprintf(&b, ", %d/s", s.Capacity)
 	}

@@ -20,18 +20,20 @@ type Node struct {
 	Loses float64 // share of datagrams lost before the collector, which knows how many
 	Down  bool    // the collector does not run
 
-	epoch, prev    int64
-	open, closed   bool
-	seq            uint64
-	next           int64
-	cells          map[countKey]*cell.Cell
-	sent           map[countKey]uint64
-	drops          uint64
+	epoch, prev      int64
+	open, closed     bool
+	seq              uint64
+	next             int64
+	cells            map[countKey]*cell.Cell
+	sent             map[countKey]uint64
+	drops            uint64
 	dropFrom, dropTo int64
-	dirty          map[countKey]bool
+	dirty            map[countKey]bool
 	// Mute: its snapshots wait in its spool.
 	Mute  bool
 	spool []func()
+	// shipped is when the newest one is delivered.
+	shipped int64
 }
 
 type countKey struct {
@@ -107,7 +109,7 @@ func (n *Node) flush(w *World, closed bool) {
 	}}
 	for id := range n.dirty {
 		c := n.cells[id]
-		c.Seq = n.seq
+		c.Seq = max(c.Seq+1, uint64(n.clock(w))*1000) // from the clock, as the collector's, so that it grows over restarts
 		b.Cells = append(b.Cells, *c)
 	}
 	clear(n.dirty)
@@ -118,17 +120,23 @@ func (n *Node) flush(w *World, closed bool) {
 		n.spool = append(n.spool, put)
 		return
 	}
-	w.post(w.between(0, n.Delay), put)
+	n.ship(w, put)
 	if n.Again > 0 && w.chance(n.Again) {
 		w.post(w.between(0, 20_000), put)
 	}
+}
+
+// ship delivers oldest first, as collector/ship does.
+func (n *Node) ship(w *World, put func()) {
+	n.shipped = max(n.shipped, w.Now+w.between(0, n.Delay))
+	w.post(n.shipped-w.Now, put)
 }
 
 // speak sends what waited in the spool.
 func (n *Node) speak(w *World) {
 	n.Mute = false
 	for _, put := range n.spool {
-		w.post(w.between(0, n.Delay), put)
+		n.ship(w, put)
 	}
 	n.spool = nil
 }

@@ -51,16 +51,16 @@ type Input struct {
 
 // Instance is one process of a stage.
 type Instance struct {
-	Name  string
-	Node  *Node
-	Epoch int64
-	Down  bool
-	halted bool
-	held  []held
-	buf   map[cell.Key]cell.Counts
-	order []cell.Key
-	total map[cell.Key]cell.Counts
-	told  int64 // epoch of the collector that has the totals
+	Name          string
+	Node          *Node
+	Epoch         int64
+	Down          bool
+	halted        bool
+	held          []held
+	buf           map[cell.Key]cell.Counts
+	order         []cell.Key
+	total         map[cell.Key]cell.Counts
+	told          int64 // epoch of the collector that has the totals
 	flush, commit int64
 }
 

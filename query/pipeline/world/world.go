@@ -7,10 +7,12 @@
 package world
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
@@ -43,6 +45,7 @@ type World struct {
 	nextID   uint64
 	asked    int64
 	lag      LagCheck
+	latest   int64 // how old records are when they are born, at most, milliseconds
 	Evaluate int64 // milliseconds between evaluations
 	// Watching compares the lags of the pages with the truth at every evaluation.
 	Watching bool
@@ -125,7 +128,7 @@ func (w *World) deliver() {
 		}
 	}
 	w.mail = kept
-	w.Rng.Shuffle(len(due), func(i, j int) { due[i], due[j] = due[j], due[i] })
+	slices.SortStableFunc(due, func(a, b letter) int { return cmp.Compare(a.at, b.at) })
 	for _, l := range due {
 		l.open()
 	}
