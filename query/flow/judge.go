@@ -91,6 +91,9 @@ func Judge(e Evidence) store.Verdict {
 	case e.Kind == store.EdgeBalance && v.Delta != 0:
 		// A record taken in twice may have come out once or twice; nobody can tell from counts.
 		v.Epsilon = e.Redelivered
+		if k := int64(e.Ratio.K); e.Ratio.Kind == RatioFanout && k > 1 {
+			v.Epsilon = min(v.Epsilon, math.MaxInt64/k) * k
+		}
 	}
 	equal, hashed := sameMessages(&e)
 	if hashed && equal {

@@ -176,6 +176,11 @@ func (s *settler) barrier(q *Queue, p *QueuePartition, complete int64) (store.Ba
 // through says when a group had passed a barrier: it committed that far, nothing was appended since
 // before the window, or retention deleted what it had not read.
 func (s *settler) through(p *QueuePartition, group string, b store.Barrier) (int64, bool) {
+	// Where the end went back below the barrier (truncation, a topic made anew), nobody will ever get that far: what
+	// is above is gone, and the rest is through when the group is at what was left.
+	if fell, ok := p.End.Fell(); ok && fell.T > b.At && fell.V < b.Offset {
+		b.Offset, b.At = fell.V, fell.T
+	}
 	if at, ok := p.Groups[group].Reached(b.Offset); ok {
 		return max(at, b.At), true
 	}

@@ -330,7 +330,41 @@ func (s *settler) evidence(v *view, ev *Evidence, needUp, needDown int64) {
 	}
 	if v.kind == store.EdgeTransport {
 		ev.EndDelta, ev.EndError = s.endDelta(v.edge.Destination)
+	} else {
+		ev.Redelivered = max(ev.Redelivered, s.takenAgain(v.stage))
 	}
+}
+
+// takenAgain is how many more records of the window a stage took in than were put out for it: an application that
+// crashed reads again what it had not committed, and no offset shows that. What it takes too many of in the windows
+// around as well is from a producer that nobody counts.
+func (s *settler) takenAgain(st Stage) (n int64) {
+	for _, in := range st.In {
+		usual := int64(math.MaxInt64)
+		for i := int64(-3); i <= 3; i++ {
+			w := Window{add(s.w.Start, i*s.w.Width), s.w.Width}
+			if more, ok := s.more(st.Name, in, w); ok && i != 0 {
+				usual = min(usual, max(more, 0))
+			}
+		}
+		if usual == math.MaxInt64 {
+			usual = 0
+		}
+		if more, ok := s.more(st.Name, in, s.w); ok {
+			n = add(n, max(sub(more, usual), 0))
+		}
+	}
+	return n
+}
+
+// more is how many more records of a window a stage took from an input than were put in; ok is false when nobody
+// counted any there.
+func (s *settler) more(stage string, in Input, w Window) (n int64, ok bool) {
+	var up uint64
+	for _, o := range s.Topology.Stages {
+		up += s.Tally.At(Port{o.Name, cell.Out, in.Destination, ""}, w).N
+	}
+	return sub(num(s.Tally.At(Port{stage, cell.In, in.Destination, in.Group}, w).N), num(up)), up > 0
 }
 
 func gapClass(k GapKind) string {

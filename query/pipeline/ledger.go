@@ -139,6 +139,7 @@ func (l *ledgerBook) take(v store.Verdict) {
 func (l *ledgerBook) say(v store.Verdict, now int64) {
 	b := l.book(v.VerdictKey)
 	prior, before := b.verdicts[v.Window]
+	b.learnLate(prior, v, now)
 	if v.State == flow.InFlight {
 		b.open[v.Window] = v
 		return
@@ -146,12 +147,6 @@ func (l *ledgerBook) say(v store.Verdict, now int64) {
 	same := before && prior.State == v.State && prior.Settled == v.Settled && prior.Lost == v.Lost && prior.Surplus == v.Surplus &&
 		prior.Up == v.Up && prior.Down == v.Down && prior.Filtered == v.Filtered && prior.DLQ == v.DLQ && prior.Dropped == v.Dropped && prior.Epsilon == v.Epsilon
 	quietly := before && !v.Settled && !prior.Settled && prior.State == v.State && prior.Lost == v.Lost && now-prior.UpdatedAt < 30_000
-	// Late is what came up, and what was missing and is there now. What was complete and came again was not late.
-	came := prior.Up != v.Up || prior.Down != v.Down && prior.Delta > 0
-	if before && prior.Settled && v.Settled && came && prior.State != flow.Unknown {
-		b.lateness = min(max(b.lateness, now-(v.Window+v.Width)*1000), 300_000)
-		b.lateAt = now
-	}
 	if same {
 		delete(b.open, v.Window)
 		return
@@ -162,6 +157,22 @@ func (l *ledgerBook) say(v store.Verdict, now int64) {
 		l.newVerdicts[v.VerdictKey] = v
 	}
 	l.take(v)
+}
+
+// learnLate learns how long after their window records came, when a settled window grows. It does so when they come,
+// not when the window is settled again: that waits for the lateness itself. What was complete and came again is not late.
+func (b *book) learnLate(prior, v store.Verdict, now int64) {
+	if !prior.Settled || prior.State == flow.Unknown {
+		return
+	}
+	last := prior
+	if o, ok := b.open[v.Window]; ok && o.UpdatedAt > prior.UpdatedAt {
+		last = o
+	}
+	if last.Up != v.Up || last.Down != v.Down && last.Delta > 0 {
+		b.lateness = min(max(b.lateness, now-(v.Window+v.Width)*1000), 300_000)
+		b.lateAt = now
+	}
 }
 
 // write hands barriers and verdicts to the store, barriers first: a verdict rests on them.

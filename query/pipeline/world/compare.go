@@ -22,6 +22,7 @@ type Report struct {
 	Touched, Found, FoundUnknown int
 	// Reasons of what is UNKNOWN, by class.
 	Classes map[string]int
+	Still   []string // what is open
 	// False are verdicts that should never have been said, Missed losses beyond a stated bound.
 	False, Missed []string
 	Lag           LagCheck
@@ -91,6 +92,10 @@ func (r *Report) judge(k store.VerdictKey, v store.Verdict, said bool, f *Fate) 
 	}
 	if !said || !v.Settled && v.State != flow.Unknown {
 		r.Open++
+		if !said {
+			v.VerdictKey = k
+		}
+		r.Still = append(r.Still, describe(v, f, "open"))
 		return
 	}
 	why := wrong(v, f)

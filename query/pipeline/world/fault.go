@@ -200,7 +200,6 @@ func (w *World) add(kind string, from, to int64) bool {
 		s := w.Stages[0]
 		every, by := uint64(w.between(5, 60)), w.between(3_000, 60_000)
 		for_(10_000, 80_000)
-		w.latest = by
 		f.begin = func() string {
 			s.Late = func(id uint64) int64 {
 				if id%every == 0 {
@@ -250,7 +249,7 @@ func (w *World) add(kind string, from, to int64) bool {
 		f.begin = func() string { node.Loses = 0.05; return "on " + node.Name }
 		f.end = func() string { node.Loses = 0; return node.Name }
 	case "silent collector":
-		for_(10_000, 600_000)
+		for_(10_000, 90_000)
 		f.begin = func() string { node.Mute = true; return node.Name + " is not heard" }
 		f.end = func() string { node.speak(w); return node.Name + " is heard again" }
 	case "broker away":

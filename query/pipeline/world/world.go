@@ -45,7 +45,6 @@ type World struct {
 	nextID   uint64
 	asked    int64
 	lag      LagCheck
-	latest   int64 // how old records are when they are born, at most, milliseconds
 	Evaluate int64 // milliseconds between evaluations
 	// Watching compares the lags of the pages with the truth at every evaluation.
 	Watching bool

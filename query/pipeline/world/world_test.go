@@ -29,7 +29,7 @@ func TestTruth(t *testing.T) {
 		w := make(*seed)
 		r := w.Play()
 		fmt.Println(strings.Join(w.Story, "\n"))
-		fmt.Printf("%+v\n", *r)
+		fmt.Println(strings.Join(r.Still, "\n"))
 		for _, s := range append(r.False, r.Missed...) {
 			t.Error(s)
 		}
@@ -55,6 +55,9 @@ func TestTruth(t *testing.T) {
 				total.FoundUnknown += r.FoundUnknown
 				for k, n := range r.Classes {
 					total.Classes[k] += n
+				}
+				if r.Open > 0 && testing.Verbose() {
+					fmt.Println("seed", s, "open", r.Open)
 				}
 				if len(r.False)+len(r.Missed) > 0 {
 					bad++
