@@ -290,7 +290,8 @@ func lost(e *Evidence, v *store.Verdict, known int64) {
 
 func surplus(e *Evidence, v *store.Verdict) {
 	v.Surplus = sub(negate(v.Delta), v.Epsilon)
-	if e.Kind == store.EdgeTransport && v.Surplus > v.Up/20 && stranger(e, v) {
+	if e.Kind == store.EdgeTransport && v.Surplus > v.Up/20 {
+		stranger(e, v)
 		return
 	}
 	v.State, v.Class = Duplicates, "duplicated"
@@ -300,25 +301,16 @@ func surplus(e *Evidence, v *store.Verdict) {
 	}
 }
 
-// stranger says that a surplus may come from a producer that nobody counts, as far as the queue holds it: few records
-// more than a twentieth are taken for repetitions, as many are not.
-func stranger(e *Evidence, v *store.Verdict) bool {
-	least, most := int64(0), int64(math.MaxInt64)
-	if e.EndDelta >= 0 {
-		least = sub(sub(e.EndDelta, max(e.EndError, 0)), v.Up)
-		most = sub(add(e.EndDelta, max(e.EndError, 0)), v.Up)
-	}
-	if most < v.Surplus/2 {
-		return false // the queue does not hold them: they were read again
-	}
+// stranger says of a surplus that it may come from a producer that nobody counts: up to a twentieth more are taken for
+// repetitions, more are not.
+func stranger(e *Evidence, v *store.Verdict) {
 	v.State, v.Class = Unknown, "uninstrumented producer"
 	v.Epsilon = max(add(v.Surplus, v.Redeliver), v.Epsilon)
-	if least >= v.Surplus/2 {
+	if e.EndDelta >= 0 && sub(sub(e.EndDelta, max(e.EndError, 0)), v.Up) >= v.Surplus/2 {
 		v.Reasons = append(v.Reasons, fmt.Sprintf("The queue took %s records but the known producers put out %s: an uninstrumented producer %s.", Count(e.EndDelta), Count(v.Up), Count(sub(e.EndDelta, v.Up))))
-		return true
+		return
 	}
 	v.Reasons = append(v.Reasons, fmt.Sprintf("%s more were taken in than the known producers put out: an uninstrumented producer, or repetitions.", Count(v.Surplus)))
-	return true
 }
 
 func anomaly(e *Evidence, v *store.Verdict) {

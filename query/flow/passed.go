@@ -184,7 +184,8 @@ func (s *settler) through(p *QueuePartition, group string, b store.Barrier) (int
 	if at, ok := p.Groups[group].Reached(b.Offset); ok {
 		return max(at, b.At), true
 	}
-	if pt, ok := p.End.Before(s.w.startMS()); ok && pt.V >= b.Offset {
+	// A clock ahead stamps records of the window before it begins.
+	if pt, ok := p.End.Before(sub(s.w.startMS(), s.rules.Margin.Milliseconds())); ok && pt.V >= b.Offset {
 		return b.At, true
 	}
 	if at, ok := p.Start.Reached(b.Offset); ok {
@@ -225,24 +226,59 @@ func (s *settler) endDelta(destination string) (n, bound int64) {
 	return n, add(bound, whole(float64(n)*float64(time.Second.Milliseconds())/float64(s.w.Width*1000)))
 }
 
-// blind says whether a balance is a hop of which no offsets tell.
-func (s *settler) blind(v *view) bool {
-	return v.kind == store.EdgeTransport && !s.Queues[v.edge.Destination].Reads(v.edge.Group)
+// behind says of a balance on a hop of which no offsets tell that records of the window are missing while none that are
+// two windows younger have come through yet: they may still wait where nobody sees them. (One window younger could be a
+// clock ahead.)
+func (s *settler) behind(v *view) bool {
+	if v.kind == store.EdgeTransport {
+		in := Input{v.edge.Destination, v.edge.Group}
+		return !s.Queues[in.Destination].Reads(in.Group) && s.waits(in)
+	}
+	blind := false
+	for _, in := range v.stage.In {
+		if s.Queues[in.Destination].Reads(in.Group) {
+			continue
+		}
+		blind = true
+		if s.waits(in) {
+			return true
+		}
+	}
+	if !blind {
+		return false
+	}
+	var through []Port
+	for _, d := range []cell.Dir{cell.Out, cell.Filtered, cell.Dropped, cell.DLQ, cell.Covers} {
+		through = append(through, s.Tally.Ports(v.stage.Name, d)...)
+	}
+	return s.sum(v.up) > s.sum(through) && !s.younger(through)
 }
 
-// behind says of a hop without offsets that records of the window are missing while its reader has not yet taken in
-// any that are two windows younger: they may still wait where nobody sees them. (One window could be a clock ahead.)
-func (s *settler) behind(in Input) bool {
-	var up, down uint64
+// waits says whether less of the window was taken from an input than was put in, and nothing younger.
+func (s *settler) waits(in Input) bool {
+	var writers, readers []Port
 	for _, st := range s.Topology.Stages {
-		up += s.Tally.At(Port{st.Name, cell.Out, in.Destination, ""}, s.w).N
-		p := Port{st.Name, cell.In, in.Destination, in.Group}
-		down += s.Tally.At(p, s.w).N
+		writers = append(writers, Port{st.Name, cell.Out, in.Destination, ""})
+		readers = append(readers, Port{st.Name, cell.In, in.Destination, in.Group})
+	}
+	return s.sum(readers) < s.sum(writers) && !s.younger(readers)
+}
+
+func (s *settler) sum(ports []Port) (n uint64) {
+	for _, p := range ports {
+		n += s.Tally.At(p, s.w).N
+	}
+	return n
+}
+
+// younger says whether any of the ports counted records two windows younger.
+func (s *settler) younger(ports []Port) bool {
+	for _, p := range ports {
 		for start, sum := range s.Tally.ports[p] {
 			if sum.N > 0 && start >= add(s.w.End(), s.w.Width) {
-				return false
+				return true
 			}
 		}
 	}
-	return down < up
+	return false
 }

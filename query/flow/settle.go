@@ -273,8 +273,12 @@ func (s *settler) readiness(v *view, ev *Evidence) (needUp, needDown int64) {
 	if v.kind == store.EdgeBalance {
 		d := s.stageDone(v.stage.Name)
 		needDown = max(d.at, changed)
+		wait := d.at
+		if d.at < far && s.behind(v) {
+			wait = add(d.at, s.rules.MaxLatency.Milliseconds())
+		}
 		ev.InTime = d.at < far && s.Now >= d.at
-		ev.Settled = d.ok && s.heard(v.upC, needDown) && s.heard(v.downC, needDown) && s.quiet(v.up) && s.quiet(v.down)
+		ev.Settled = d.ok && s.Now >= wait && s.heard(v.upC, needDown) && s.heard(v.downC, needDown) && s.quiet(v.up) && s.quiet(v.down)
 		return needDown, needDown
 	}
 	pass := s.passed(Input{v.edge.Destination, v.edge.Group})
@@ -284,7 +288,7 @@ func (s *settler) readiness(v *view, ev *Evidence) (needUp, needDown int64) {
 		late := min(max(s.Lateness(v.edge), 0), 24*time.Hour)
 		wait = max(wait, s.w.endMS()+2*late.Milliseconds())
 	}
-	if s.blind(v) && pass.at < far && s.behind(Input{v.edge.Destination, v.edge.Group}) { // it may stand still: wait as long as we may
+	if pass.at < far && s.behind(v) { // it may stand still: wait as long as we may
 		wait = max(wait, add(s.wrote(v.edge.Destination).at, s.rules.MaxLatency.Milliseconds()))
 	}
 	ev.InTime = pass.ok && s.Now >= s.graceEnd()
@@ -301,17 +305,21 @@ func (s *settler) evidence(v *view, ev *Evidence, needUp, needDown int64) {
 		if side == 1 {
 			need = needDown
 		}
-		for _, d := range s.Audit.doubts(s.w, cs, need, s.rules.Margin.Milliseconds()) {
+		for _, d := range s.Audit.doubts(s.w, cs, need, s.rules.Margin.Milliseconds(), s.Now) {
 			ev.Doubts = append(ev.Doubts, Doubt{
 				Hard: d.hard, Drops: d.gap.Kind == GapDrops, Bound: d.bound,
 				Class: gapClass(d.gap.Kind), Sentence: d.gap.Sentence(s.Now),
 			})
 		}
 	}
-	if s.blind(v) && s.behind(Input{v.edge.Destination, v.edge.Group}) {
+	if s.behind(v) {
+		who := v.edge.To
+		if v.kind == store.EdgeBalance {
+			who = v.stage.Name
+		}
 		ev.Doubts = append(ev.Doubts, Doubt{
 			Class: "reader behind", Bound: max(sub(num(ev.Up.N), num(ev.Down.N)), 0),
-			Sentence: v.edge.To + " has taken nothing younger since, and no offsets tell what waits.",
+			Sentence: who + " has not dealt with younger records since, and no offsets tell what waits.",
 		})
 	}
 	ev.Doubts = uniqueDoubts(ev.Doubts)

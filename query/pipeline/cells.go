@@ -19,6 +19,7 @@ import (
 type cellBook struct {
 	tallies map[string]*flow.Tally
 	audit   *flow.Audit
+	clocks  clockBook
 	epochs  map[string]int64 // newest epoch of each auditor, by node
 	old     map[string]bool  // pipelines whose cells were read only to know what they look like
 	width   int64
@@ -154,6 +155,7 @@ func (t *tenant) readCells(ctx context.Context, now int64) error {
 	if err != nil {
 		return fmt.Errorf("cannot read auditors: %w", err)
 	}
+	c.clocks.observe(auditors, now)
 	c.audit = flow.NewAudit(auditors, now, t.s.cfg.rules())
 	for _, a := range auditors {
 		old, known := c.epochs[a.Node]

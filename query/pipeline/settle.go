@@ -34,10 +34,12 @@ func (t *tenant) settlePipe(p *pipe, now int64) {
 			}
 		}
 	}
+	rules := t.s.cfg.rules()
+	rules.Margin += t.cells.clocks.spread()
 	lookback := now/1000 - int64(t.s.cfg.Lookback/time.Second)
 	out := flow.Settle(flow.Settlement{
 		Now: now, From: lookback, Tally: p.tally, Topology: p.topo, Audit: t.cells.audit, Queues: queues,
-		Barriers: l.barriers, Changes: &p.changes, Rules: t.s.cfg.rules(), Ratios: t.ratios(p),
+		Barriers: l.barriers, Changes: &p.changes, Rules: rules, Ratios: t.ratios(p),
 		Prior: func(k store.VerdictKey) (store.Verdict, bool) {
 			v, ok := l.book(k).verdicts[k.Window]
 			return v, ok
