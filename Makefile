@@ -87,6 +87,12 @@ e2e: ui/dist/app/index.html ## UI pages in a real Chromium, with recorded answer
 e2e-real: build $(BIN)/weir-demo ## UI pages in a real Chromium, against the running demo
 	bash deploy/ci/e2e-real.sh
 
+TRUTH_RUNS ?= 1500
+.PHONY: truth
+truth: ## Random pipelines with random faults, every verdict compared with the truth (TRUTH_RUNS, printed for docs/benchmarks.md)
+	CGO_ENABLED=0 go test ./query/pipeline/world -run 'TestTruth$$' -v -timeout 60m -truth.runs=$(TRUTH_RUNS) -truth.table
+	CGO_ENABLED=0 go test ./query/pipeline/world -run 'TestTruth$$' -v -timeout 60m -truth.runs=100 -truth.kind=each -truth.table
+
 .PHONY: fuzz
 fuzz: ## Every fuzz target for 30 s
 	bash deploy/ci/fuzz.sh 30s

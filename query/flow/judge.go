@@ -50,10 +50,12 @@ type Evidence struct {
 
 	Beginning bool // counting began within or after this window on one side
 	Doubts    []Doubt
-	NoTime    float64 // share of records without event time
-	Telemetry float64 // share of telemetry known lost
-	IDsKept   bool    // message ids are known to pass the stage unchanged
-	IDs       *IDSample
+	// UnseenUp and UnseenDown are how many records of each side the doubts concern, at most.
+	UnseenUp, UnseenDown int64
+	NoTime               float64 // share of records without event time
+	Telemetry            float64 // share of telemetry known lost
+	IDsKept              bool    // message ids are known to pass the stage unchanged
+	IDs                  *IDSample
 }
 
 // Doubt is a reason not to believe a count.
@@ -224,7 +226,8 @@ func unknown(e *Evidence, v *store.Verdict, proved bool) bool {
 		return false
 	}
 	v.State = Unknown
-	v.Epsilon = max(v.Epsilon, v.Delta, negate(v.Delta))
+	// What one side did not count adds to what the other has too many of.
+	v.Epsilon = max(v.Epsilon, v.Delta, negate(v.Delta), add(v.Delta, e.UnseenUp), sub(e.UnseenDown, v.Delta))
 	v.Lost = 0
 	if e.Kind == store.EdgeBalance {
 		v.Lost = v.Dropped // counted and arrived: certain

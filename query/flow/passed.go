@@ -182,7 +182,11 @@ func (s *settler) through(p *QueuePartition, group string, b store.Barrier) (int
 		b.Offset, b.At = fell.V, fell.T
 	}
 	if at, ok := p.Groups[group].Reached(b.Offset); ok {
-		return max(at, b.At), true
+		// Beyond the end is no offset of this queue: wait for the next poll.
+		c, _ := p.Groups[group].Before(at)
+		if end, ok := p.End.After(at); !ok || c.V <= end.V {
+			return max(at, b.At), true
+		}
 	}
 	// A clock ahead stamps records of the window before it begins.
 	if pt, ok := p.End.Before(sub(s.w.startMS(), s.rules.Margin.Milliseconds())); ok && pt.V >= b.Offset {

@@ -306,6 +306,11 @@ func (s *settler) evidence(v *view, ev *Evidence, needUp, needDown int64) {
 			need = needDown
 		}
 		for _, d := range s.Audit.doubts(s.w, cs, need, s.rules.Margin.Milliseconds(), s.Now) {
+			if side == 0 {
+				ev.UnseenUp = add(ev.UnseenUp, max(d.bound, 0))
+			} else {
+				ev.UnseenDown = add(ev.UnseenDown, max(d.bound, 0))
+			}
 			ev.Doubts = append(ev.Doubts, Doubt{
 				Hard: d.hard, Drops: d.gap.Kind == GapDrops, Bound: d.bound,
 				Class: gapClass(d.gap.Kind), Sentence: d.gap.Sentence(s.Now),

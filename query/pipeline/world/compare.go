@@ -157,7 +157,7 @@ func wrong(v store.Verdict, f *Fate) string {
 // short says what a settled verdict leaves out beyond its bound.
 func short(v store.Verdict, f *Fate) string {
 	// What counts can show: what strangers put in makes up for losses, what is known to be read again is no surplus.
-	net := f.Lost - f.Twice - f.Foreign + min(f.Again, v.Redeliver)
+	net := f.Lost - f.Foreign - max(0, f.Twice-v.Redeliver)
 	switch {
 	case v.State == flow.Unknown:
 		if v.Class == "audit datagrams dropped" { // a limit: the bound counts datagrams
@@ -192,12 +192,3 @@ func settledWord(v store.Verdict) string {
 	}
 	return "settled " + time.UnixMilli(v.SettledAt).UTC().Format("t+04:05")
 }
-
-// LagCheck compares the lags of pages with the truth at the time of the poll.
-type LagCheck struct {
-	Points, Within int
-	Worst          float64 // error beyond the bound, seconds
-	At             string
-}
-
-func (l *LagCheck) compare(*World) {}

@@ -37,7 +37,8 @@ func Kinds() []string {
 	return []string{
 		"silent drop", "duplicates", "lost and duplicated", "lost in transport", "given up", "dead letters", "stall", "slow", "rewind", "skip", "retention",
 		"truncation", "late records", "restart in order", "application crash", "collector restart", "collector crash", "datagram loss",
-		"silent collector", "broker away", "uninstrumented producer", "topic made anew", "none",
+		"silent collector", "broker away", "uninstrumented producer", "topic made anew",
+		"absurd offsets", "absurd counts", "clock jump", "group vanishes", "none",
 	}
 }
 
@@ -187,7 +188,7 @@ func (w *World) add(kind string, from, to int64) bool {
 		f.begin = func() string {
 			var gone int64
 			for _, p := range input.Queue.Parts {
-				gone += input.Queue.truncate(p, n)
+				gone += input.Queue.truncate(w, p, n)
 			}
 			for _, s := range w.Stages { // what is in hand is worked on, and committed no further than the end
 				for _, in := range s.Instances {
@@ -277,10 +278,37 @@ func (w *World) add(kind string, from, to int64) bool {
 			for _, p := range input.Queue.Parts {
 				gone += p.End() - max(p.curs[input.Group].next, p.Start)
 			}
-			input.Queue.recreate()
+			input.Queue.recreate(w)
 			return fmt.Sprintf("%s is deleted with %d unread records and made anew", input.Queue.Name, gone)
 		}
 		f.end = func() string { w.resume(reader); return "" }
+	case "absurd offsets":
+		if !input.Queue.Offsets {
+			return false
+		}
+		for_(5_000, 30_000)
+		f.begin = func() string { input.Queue.Absurd = 0.3; return "some polls of " + input.Queue.Name + " are nonsense" }
+		f.end = func() string { input.Queue.Absurd = 0; return input.Queue.Name }
+	case "absurd counts":
+		for_(2_000, 20_000)
+		f.begin = func() string { node.Absurd = true; return node.Name + " sends cells of no time, no width, no stage" }
+		f.end = func() string { node.Absurd = false; return node.Name }
+	case "clock jump":
+		by := []int64{-10_000, -3_000, 3_000, 10_000}[w.Rng.IntN(4)]
+		for_(5_000, 60_000)
+		f.begin = func() string {
+			node.Skew += by
+			node.jumped = true
+			return fmt.Sprintf("%s by %d s", node.Name, by/1000)
+		}
+		f.end = func() string { node.Skew -= by; return node.Name }
+	case "group vanishes":
+		if !input.Queue.Offsets {
+			return false
+		}
+		for_(10_000, 60_000)
+		f.begin = func() string { input.Queue.NoGroups = true; return "nobody tells of the groups of " + input.Queue.Name }
+		f.end = func() string { input.Queue.NoGroups = false; return input.Queue.Name }
 	case "none":
 		return true
 	default:

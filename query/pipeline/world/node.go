@@ -2,6 +2,7 @@ package world
 
 import (
 	"context"
+	"math"
 	"strconv"
 
 	"github.com/weirhq/weir/internal/cell"
@@ -23,12 +24,16 @@ type Node struct {
 	epoch, prev      int64
 	open, closed     bool
 	seq              uint64
+	at               int64 // of the newest snapshot; never goes back
+	jumped           bool
 	next             int64
 	cells            map[countKey]*cell.Cell
 	sent             map[countKey]uint64
 	drops            uint64
 	dropFrom, dropTo int64
 	dirty            map[countKey]bool
+	// Absurd: it sends cells that cannot be besides.
+	Absurd bool
 	// Mute: its snapshots wait in its spool.
 	Mute  bool
 	spool []func()
@@ -113,6 +118,9 @@ func (n *Node) flush(w *World, closed bool) {
 		b.Cells = append(b.Cells, *c)
 	}
 	clear(n.dirty)
+	if n.Absurd {
+		b.Cells = append(b.Cells, w.nonsense(n)...)
+	}
 	put := func() {
 		_ = w.Engine.Ledger().PutCells(context.Background(), store.DefaultTenant, b)
 	}
@@ -152,5 +160,23 @@ func (n *Node) Stop(w *World) {
 
 // Start begins a new epoch.
 func (n *Node) Start(w *World) { n.begin(w) }
+
+// nonsense is cells as no collector makes them.
+func (w *World) nonsense(n *Node) (out []cell.Cell) {
+	numbers := []int64{math.MinInt64, -60, -1, 0, 1, 7, 60, 86_400, 1 << 40, math.MaxInt64}
+	pick := func() int64 { return numbers[w.Rng.IntN(len(numbers))] }
+	for range 5 {
+		out = append(out, cell.Cell{
+			Key: cell.Key{
+				Pipeline: []string{"p", "", "other"}[w.Rng.IntN(3)], Stage: []string{"", "st9", "src9"}[w.Rng.IntN(3)],
+				Dir: append(cell.Dirs(), "sideways")[w.Rng.IntN(len(cell.Dirs())+1)], Destination: []string{"", "nowhere"}[w.Rng.IntN(2)],
+				Window: pick(), Width: pick(),
+			},
+			Instance: "x", Epoch: pick(), Seq: uint64(pick()), Node: n.Name,
+			Counts: cell.Counts{N: uint64(pick()), Hashed: uint64(pick()), LateMax: pick(), MaxTS: pick()},
+		})
+	}
+	return out
+}
 
 func hashOf(id uint64) uint64 { return cell.Hash(strconv.FormatUint(id, 10)) }

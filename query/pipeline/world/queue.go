@@ -2,6 +2,7 @@ package world
 
 import (
 	"fmt"
+	"math"
 	"slices"
 )
 
@@ -19,16 +20,20 @@ type Queue struct {
 	Groups  []string
 	Weights []int // of partitions; nil = even
 	// Poller is the node that polls; its clock stamps the polls.
-	Poller   *Node
-	Every    int64 // milliseconds between polls
-	Jitter   int64
-	Delay    int64 // until a poll reaches the server, at most
-	Handed   bool  // the broker tells how many records it handed out, as JetStream does
-	Stamps   bool  // the time of the record at the committed offset can be read
-	Away     bool  // the broker does not answer
-	Keep     int64 // records kept per partition; 0 = all
-	System   string
+	Poller *Node
+	Every  int64 // milliseconds between polls
+	Jitter int64
+	Delay  int64 // until a poll reaches the server, at most
+	Handed bool  // the broker tells how many records it handed out, as JetStream does
+	Stamps bool  // the time of the record at the committed offset can be read
+	Away   bool  // the broker does not answer
+	Keep   int64 // records kept per partition; 0 = all
+	System string
+	// Absurd is the share of polls whose figures are nonsense; NoGroups: offsets of groups are not told.
+	Absurd   float64
+	NoGroups bool
 	nextPoll int64
+	fell     int64 // when offsets were last used anew
 }
 
 // Part is one partition.
@@ -124,10 +129,16 @@ func (q *Queue) step(w *World) {
 			s = w.Engine.line(name, more...)
 			p.lines[k] = s
 		}
+		if q.Absurd > 0 && w.chance(q.Absurd) {
+			v = []float64{0, -1, math.NaN(), math.Inf(1), 1e18, -9e18, v * 2, v / 2, v - 1000}[w.Rng.IntN(9)]
+		}
 		vs = append(vs, value{s, v})
 	}
 	for i, p := range q.Parts {
 		for _, g := range q.Groups {
+			if q.NoGroups {
+				continue
+			}
 			c := p.curs[g]
 			if c.committed >= 0 {
 				take(p, i, "weir_broker_committed_offset", float64(c.committed), g)
@@ -176,7 +187,8 @@ func (q *Queue) expire(p *Part, keep int64) int64 {
 }
 
 // truncate takes the newest n records away, as an unclean election does.
-func (q *Queue) truncate(p *Part, n int64) int64 {
+func (q *Queue) truncate(w *World, p *Part, n int64) int64 {
+	q.fell = w.Now
 	n = min(n, p.End()-p.Start)
 	p.recs = slices.Clip(p.recs[:p.End()-n])
 	for _, c := range p.curs {
@@ -186,7 +198,8 @@ func (q *Queue) truncate(p *Part, n int64) int64 {
 }
 
 // recreate deletes the topic and makes it anew: offsets begin at 0, groups have never committed.
-func (q *Queue) recreate() {
+func (q *Queue) recreate(w *World) {
+	q.fell = w.Now
 	for i, p := range q.Parts {
 		n := newPart(q.Groups)
 		n.lines = p.lines
