@@ -90,6 +90,11 @@ e2e-real: build $(BIN)/weir-demo ## UI pages in a real Chromium, against the run
 .PHONY: test-systems
 test-systems: ## Real brokers (Redis, RabbitMQ, Kafka) where they can be had; RECORD=1 renews the fixtures
 	bash deploy/systems/test.sh $(if $(RECORD),-record)
+TRUTH_RUNS ?= 1500
+.PHONY: truth
+truth: ## Random pipelines with random faults, every verdict compared with the truth (TRUTH_RUNS, printed for docs/benchmarks.md)
+	CGO_ENABLED=0 go test ./query/pipeline/world -run 'TestTruth$$' -v -timeout 60m -truth.runs=$(TRUTH_RUNS) -truth.table
+	CGO_ENABLED=0 go test ./query/pipeline/world -run 'TestTruth$$' -v -timeout 60m -truth.runs=100 -truth.kind=each -truth.table
 
 .PHONY: fuzz
 fuzz: ## Every fuzz target for 30 s

@@ -71,7 +71,7 @@ var inTests = map[string][]string{
 // homes pins each foreign package to the folders that may import it.
 var homes = map[string][]string{
 	"go.opentelemetry.io/collector":                    {"collector/otlp", "ingest"},
-	"github.com/prometheus/prometheus/tsdb":            {"store/local", "store/storetest"},
+	"github.com/prometheus/prometheus/tsdb":            {"store/local", "store/storetest", "query/pipeline/world"},
 	"github.com/prometheus/prometheus/promql":          {"query"},
 	"github.com/prometheus/prometheus/web":             {"query"},
 	"github.com/prometheus/prometheus/rules":           {"alerts"},

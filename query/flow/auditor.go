@@ -178,6 +178,10 @@ func (a *Audit) Silent() []Gap {
 	return out
 }
 
+// exportWait is how long after the return of a collector applications are waited for to send their running totals
+// again, milliseconds: exporters do so each minute.
+const exportWait = 90_000
+
 // doubt is a gap as it concerns one side of one balance.
 type doubt struct {
 	gap   Gap
@@ -188,7 +192,7 @@ type doubt struct {
 // doubts finds the gaps that touch a side in a window. contributors are the nodes that count there
 // at all, with their largest rate in records per second; need is the time the nodes had to report past,
 // slack how far the clocks of applications and collectors may differ.
-func (a *Audit) doubts(w Window, contributors []contributor, need, slack int64) []doubt {
+func (a *Audit) doubts(w Window, contributors []contributor, need, slack, now int64) []doubt {
 	var out []doubt
 	for _, c := range contributors {
 		for _, g := range a.Gaps {
@@ -205,7 +209,7 @@ func (a *Audit) doubts(w Window, contributors []contributor, need, slack int64) 
 				continue
 			}
 			hard := g.Kind == GapSilent || g.Kind == GapOpen || g.Kind == GapLost || g.Kind == GapAway && c.lossy
-			if g.Kind == GapAway && !c.lossy { // cumulative totals come again with the next snapshot
+			if g.Kind == GapAway && !c.lossy && now >= add(g.To, exportWait) { // cumulative totals have come again
 				continue
 			}
 			length := min(max(sub(g.To, g.From), 0), add(w.Width*1000, 0))

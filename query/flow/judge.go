@@ -55,10 +55,12 @@ type Evidence struct {
 
 	Beginning bool // counting began within or after this window on one side
 	Doubts    []Doubt
-	NoTime    float64 // share of records without event time
-	Telemetry float64 // share of telemetry known lost
-	IDsKept   bool    // message ids are known to pass the stage unchanged
-	IDs       *IDSample
+	// UnseenUp and UnseenDown are how many records of each side the doubts concern, at most.
+	UnseenUp, UnseenDown int64
+	NoTime               float64 // share of records without event time
+	Telemetry            float64 // share of telemetry known lost
+	IDsKept              bool    // message ids are known to pass the stage unchanged
+	IDs                  *IDSample
 }
 
 // ClassBegan is the class of windows in which one side began to count.
@@ -102,6 +104,9 @@ func Judge(e Evidence) store.Verdict {
 	case e.Kind == store.EdgeBalance && v.Delta != 0:
 		// A record taken in twice may have come out once or twice; nobody can tell from counts.
 		v.Epsilon = e.Redelivered
+		if k := int64(e.Ratio.K); e.Ratio.Kind == RatioFanout && k > 1 {
+			v.Epsilon = min(v.Epsilon, math.MaxInt64/k) * k
+		}
 	}
 	equal, hashed := sameMessages(&e)
 	if hashed && equal {
@@ -112,6 +117,10 @@ func Judge(e Evidence) store.Verdict {
 		v.Examples = e.IDs.Examples
 	}
 	decide(&e, &v, hashed, equal)
+	if e.Kind == store.EdgeTransport && v.State != Unknown {
+		// Redeliveries that did not happen would make as large a loss look exact.
+		v.Epsilon = max(v.Epsilon, sub(max(e.Redelivered, 0), v.Redeliver))
+	}
 	v.Confidence = confidence(&e, &v)
 	return v
 }
@@ -232,7 +241,8 @@ func unknown(e *Evidence, v *store.Verdict, proved bool) bool {
 		return false
 	}
 	v.State = Unknown
-	v.Epsilon = max(v.Epsilon, v.Delta, negate(v.Delta))
+	// What one side did not count adds to what the other has too many of.
+	v.Epsilon = max(v.Epsilon, v.Delta, negate(v.Delta), add(v.Delta, e.UnseenUp), sub(e.UnseenDown, v.Delta))
 	v.Lost = 0
 	if e.Kind == store.EdgeBalance {
 		v.Lost = v.Dropped // counted and arrived: certain
@@ -312,15 +322,9 @@ func repeated(e *Evidence, v *store.Verdict) {
 
 func surplus(e *Evidence, v *store.Verdict) {
 	v.Surplus = sub(negate(v.Delta), v.Epsilon)
-	if e.Kind == store.EdgeTransport && e.EndDelta >= 0 {
-		// Records the broker got from somebody else are no duplicates.
-		foreign := sub(sub(e.EndDelta, v.Up), max(e.EndError, 0))
-		if foreign > 0 && foreign >= v.Surplus/2 && foreign > v.Up/20 {
-			v.State, v.Class = Unknown, "uninstrumented producer"
-			v.Epsilon = max(v.Surplus, v.Epsilon)
-			v.Reasons = append(v.Reasons, fmt.Sprintf("The queue took %s records but the known producers put out %s: an uninstrumented producer %s.", Count(e.EndDelta), Count(v.Up), Count(sub(e.EndDelta, v.Up))))
-			return
-		}
+	if e.Kind == store.EdgeTransport && v.Surplus > v.Up/20 {
+		stranger(e, v)
+		return
 	}
 	if e.Kind == store.EdgeTransport && e.IDs != nil && e.IDs.Foreign > e.IDs.Extra {
 		v.State, v.Class = Unknown, "uninstrumented producer"
@@ -333,6 +337,18 @@ func surplus(e *Evidence, v *store.Verdict) {
 	if e.IDs != nil && e.IDs.Upstream > 0 {
 		repeated(e, v)
 	}
+}
+
+// stranger says of a surplus that it may come from a producer that nobody counts: up to a twentieth more are taken for
+// repetitions, more are not.
+func stranger(e *Evidence, v *store.Verdict) {
+	v.State, v.Class = Unknown, "uninstrumented producer"
+	v.Epsilon = max(add(v.Surplus, v.Redeliver), v.Epsilon)
+	if e.EndDelta >= 0 && sub(sub(e.EndDelta, max(e.EndError, 0)), v.Up) >= v.Surplus/2 {
+		v.Reasons = append(v.Reasons, fmt.Sprintf("The queue took %s records but the known producers put out %s: an uninstrumented producer %s.", Count(e.EndDelta), Count(v.Up), Count(sub(e.EndDelta, v.Up))))
+		return
+	}
+	v.Reasons = append(v.Reasons, fmt.Sprintf("%s more were taken in than the known producers put out: an uninstrumented producer, or repetitions.", Count(v.Surplus)))
 }
 
 func anomaly(e *Evidence, v *store.Verdict) {

@@ -176,10 +176,20 @@ func (s *settler) barrier(q *Queue, p *QueuePartition, complete int64) (store.Ba
 // through says when a group had passed a barrier: it committed that far, nothing was appended since
 // before the window, or retention deleted what it had not read.
 func (s *settler) through(p *QueuePartition, group string, b store.Barrier) (int64, bool) {
-	if at, ok := p.Groups[group].Reached(b.Offset); ok {
-		return max(at, b.At), true
+	// Where the end went back below the barrier (truncation, a topic made anew), nobody will ever get that far: what
+	// is above is gone, and the rest is through when the group is at what was left.
+	if fell, ok := p.End.Fell(); ok && fell.T > b.At && fell.V < b.Offset {
+		b.Offset, b.At = fell.V, fell.T
 	}
-	if pt, ok := p.End.Before(s.w.startMS()); ok && pt.V >= b.Offset {
+	if at, ok := p.Groups[group].Reached(b.Offset); ok {
+		// Beyond the end is no offset of this queue: wait for the next poll.
+		c, _ := p.Groups[group].Before(at)
+		if end, ok := p.End.After(at); !ok || c.V <= end.V {
+			return max(at, b.At), true
+		}
+	}
+	// A clock ahead stamps records of the window before it begins.
+	if pt, ok := p.End.Before(sub(s.w.startMS(), s.rules.Margin.Milliseconds())); ok && pt.V >= b.Offset {
 		return b.At, true
 	}
 	if at, ok := p.Start.Reached(b.Offset); ok {
@@ -209,6 +219,13 @@ func (s *settler) endDelta(destination string) (n, bound int64) {
 		// The two polls need not be one width apart: what flowed in the difference is no evidence.
 		off := sub(sub(b.At, a.At), s.w.Width*1000)
 		bound = add(bound, whole(float64(d)*float64(max(off, -off))/float64(b.At-a.At)))
+		// And both came after the windows they stand for. Where the flow changes, it is what was appended in the window itself.
+		from, ok := p.End.Before(s.w.startMS())
+		to, ok2 := p.End.After(s.w.endMS())
+		if ok && ok2 {
+			most := sub(to.V, from.V)
+			bound = add(bound, max(sub(most, d), sub(d, most), 0))
+		}
 	}
 	return n, add(bound, whole(float64(n)*float64(time.Second.Milliseconds())/float64(s.w.Width*1000)))
 }
@@ -238,4 +255,61 @@ func (q *Queue) Passed(group string, w Window, settle time.Duration) (passed, to
 		at = max(at, reached, b.T)
 	}
 	return true, true, at
+}
+
+// behind says of a balance on a hop of which no offsets tell that records of the window are missing while none that are
+// two windows younger have come through yet: they may still wait where nobody sees them. (One window younger could be a
+// clock ahead.)
+func (s *settler) behind(v *view) bool {
+	if v.kind == store.EdgeTransport {
+		in := Input{v.edge.Destination, v.edge.Group}
+		return !s.Queues[in.Destination].Reads(in.Group) && s.waits(in)
+	}
+	blind := false
+	for _, in := range v.stage.In {
+		if s.Queues[in.Destination].Reads(in.Group) {
+			continue
+		}
+		blind = true
+		if s.waits(in) {
+			return true
+		}
+	}
+	if !blind {
+		return false
+	}
+	var through []Port
+	for _, d := range []cell.Dir{cell.Out, cell.Filtered, cell.Dropped, cell.DLQ, cell.Covers} {
+		through = append(through, s.Tally.Ports(v.stage.Name, d)...)
+	}
+	return s.sum(v.up) > s.sum(through) && !s.younger(through)
+}
+
+// waits says whether less of the window was taken from an input than was put in, and nothing younger.
+func (s *settler) waits(in Input) bool {
+	var writers, readers []Port
+	for _, st := range s.Topology.Stages {
+		writers = append(writers, Port{st.Name, cell.Out, in.Destination, ""})
+		readers = append(readers, Port{st.Name, cell.In, in.Destination, in.Group})
+	}
+	return s.sum(readers) < s.sum(writers) && !s.younger(readers)
+}
+
+func (s *settler) sum(ports []Port) (n uint64) {
+	for _, p := range ports {
+		n += s.Tally.At(p, s.w).N
+	}
+	return n
+}
+
+// younger says whether any of the ports counted records two windows younger.
+func (s *settler) younger(ports []Port) bool {
+	for _, p := range ports {
+		for start, sum := range s.Tally.ports[p] {
+			if sum.N > 0 && start >= add(s.w.End(), s.w.Width) {
+				return true
+			}
+		}
+	}
+	return false
 }

@@ -296,8 +296,12 @@ func (s *settler) readiness(v *view, ev *Evidence) (needUp, needDown int64) {
 	if v.kind == store.EdgeBalance {
 		d := s.stageDone(v.stage.Name)
 		needDown = max(d.at, changed)
+		wait := d.at
+		if d.at < far && s.behind(v) {
+			wait = add(d.at, s.rules.MaxLatency.Milliseconds())
+		}
 		ev.InTime = d.at < far && s.Now >= d.at
-		ev.Settled = d.ok && s.heard(v.upC, needDown) && s.heard(v.downC, needDown) && s.quiet(v.up) && s.quiet(v.down)
+		ev.Settled = d.ok && s.Now >= wait && s.heard(v.upC, needDown) && s.heard(v.downC, needDown) && s.quiet(v.up) && s.quiet(v.down)
 		return needDown, needDown
 	}
 	pass := s.passed(Input{v.edge.Destination, v.edge.Group})
@@ -306,6 +310,9 @@ func (s *settler) readiness(v *view, ev *Evidence) (needUp, needDown int64) {
 	if s.Lateness != nil && pass.at < far {
 		late := min(max(s.Lateness(v.edge), 0), 24*time.Hour)
 		wait = max(wait, s.w.endMS()+2*late.Milliseconds())
+	}
+	if pass.at < far && s.behind(v) { // it may stand still: wait as long as we may
+		wait = max(wait, add(s.wrote(v.edge.Destination).at, s.rules.MaxLatency.Milliseconds()))
 	}
 	ev.InTime = pass.ok && s.Now >= s.graceEnd()
 	ev.Settled = pass.ok && s.Now >= wait && s.heard(v.upC, needUp) && s.heard(v.downC, needDown) && s.quiet(v.up) && s.quiet(v.down)
@@ -321,12 +328,27 @@ func (s *settler) evidence(v *view, ev *Evidence, needUp, needDown int64) {
 		if side == 1 {
 			need = needDown
 		}
-		for _, d := range s.Audit.doubts(s.w, cs, need, s.rules.Margin.Milliseconds()) {
+		for _, d := range s.Audit.doubts(s.w, cs, need, s.rules.Margin.Milliseconds(), s.Now) {
+			if side == 0 {
+				ev.UnseenUp = add(ev.UnseenUp, max(d.bound, 0))
+			} else {
+				ev.UnseenDown = add(ev.UnseenDown, max(d.bound, 0))
+			}
 			ev.Doubts = append(ev.Doubts, Doubt{
 				Hard: d.hard, Drops: d.gap.Kind == GapDrops, Bound: d.bound,
 				Class: gapClass(d.gap.Kind), Sentence: d.gap.Sentence(s.Now),
 			})
 		}
+	}
+	if s.behind(v) {
+		who := v.edge.To
+		if v.kind == store.EdgeBalance {
+			who = v.stage.Name
+		}
+		ev.Doubts = append(ev.Doubts, Doubt{
+			Class: "reader behind", Bound: max(sub(num(ev.Up.N), num(ev.Down.N)), 0),
+			Sentence: who + " has not dealt with younger records since, and no offsets tell what waits.",
+		})
 	}
 	ev.Doubts = uniqueDoubts(append(ev.Doubts, s.absent(v, ev)...))
 	if s.Findings != nil {
@@ -347,6 +369,8 @@ func (s *settler) evidence(v *view, ev *Evidence, needUp, needDown int64) {
 	}
 	if v.kind == store.EdgeTransport {
 		ev.EndDelta, ev.EndError = s.endDelta(v.edge.Destination)
+	} else {
+		ev.Redelivered = max(ev.Redelivered, s.takenAgain(v.stage))
 	}
 }
 
@@ -372,6 +396,38 @@ func (s *settler) absent(v *view, ev *Evidence) []Doubt {
 		})
 	}
 	return out
+}
+
+// takenAgain is how many more records of the window a stage took in than were put out for it: an application that
+// crashed reads again what it had not committed, and no offset shows that. What it takes too many of in the windows
+// around as well is from a producer that nobody counts.
+func (s *settler) takenAgain(st Stage) (n int64) {
+	for _, in := range st.In {
+		usual := int64(math.MaxInt64)
+		for i := int64(-3); i <= 3; i++ {
+			w := Window{add(s.w.Start, i*s.w.Width), s.w.Width}
+			if more, ok := s.more(st.Name, in, w); ok && i != 0 {
+				usual = min(usual, max(more, 0))
+			}
+		}
+		if usual == math.MaxInt64 {
+			usual = 0
+		}
+		if more, ok := s.more(st.Name, in, s.w); ok {
+			n = add(n, max(sub(more, usual), 0))
+		}
+	}
+	return n
+}
+
+// more is how many more records of a window a stage took from an input than were put in; ok is false when nobody
+// counted any there.
+func (s *settler) more(stage string, in Input, w Window) (n int64, ok bool) {
+	var up uint64
+	for _, o := range s.Topology.Stages {
+		up += s.Tally.At(Port{o.Name, cell.Out, in.Destination, ""}, w).N
+	}
+	return sub(num(s.Tally.At(Port{stage, cell.In, in.Destination, in.Group}, w).N), num(up)), up > 0
 }
 
 func gapClass(k GapKind) string {

@@ -16,7 +16,8 @@ type Table struct {
 	Brief bool
 
 	points []Point
-	packed int // length after the last thinning
+	packed int   // length after the last thinning
+	fell   Point // when the value last fell, and to what; T 0 = never
 }
 
 // Tiers of a table: up to this age, one point per step. Milliseconds.
@@ -49,6 +50,7 @@ func (t *Table) Add(at, v int64) {
 		return
 	}
 	if n > 0 && v < t.points[n-1].V {
+		t.fell = Point{at, v}
 		n = sort.Search(n, func(i int) bool { return t.points[i].V > v })
 		t.points = t.points[:n]
 	}
@@ -129,6 +131,14 @@ func (t *Table) thin(now int64) {
 	}
 	t.points = kept
 	t.packed = len(kept)
+}
+
+// Fell returns the poll at which the value last fell, and to what; ok is false when it never did.
+func (t *Table) Fell() (Point, bool) {
+	if t == nil {
+		return Point{}, false
+	}
+	return t.fell, t.fell.T != 0
 }
 
 // Len is the number of points kept.

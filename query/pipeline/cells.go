@@ -19,6 +19,7 @@ import (
 type cellBook struct {
 	tallies map[string]*flow.Tally
 	audit   *flow.Audit
+	apart   clockBook
 	epochs  map[string]int64 // newest epoch of each auditor, by node
 	old     map[string]bool  // pipelines whose cells were read only to know what they look like
 	width   int64
@@ -59,6 +60,7 @@ type pipe struct {
 	oldest   int64 // oldest window that is not settled, Unix seconds; 0 = none
 	heard    int64 // newest cell or poll, Unix milliseconds
 	state    answer.State
+	hold     lateHold
 	since    int64
 	sparks   map[flow.Input]*spark
 	log      []answer.Change
@@ -200,6 +202,7 @@ func (t *tenant) readCells(ctx context.Context, now int64) error {
 	if err != nil {
 		return fmt.Errorf("cannot read auditors: %w", err)
 	}
+	c.apart.observe(auditors, now)
 	c.audit = flow.NewAudit(auditors, now, t.s.cfg.rules())
 	c.audit.Lose(t.lostTelemetry())
 	c.clocks = flow.Clocks(auditors)

@@ -22,6 +22,8 @@ type Config struct {
 	// Lag and Freshness are the objectives: beyond them a pipeline is LATE.
 	Lag       time.Duration `yaml:"lag"`
 	Freshness time.Duration `yaml:"freshness"`
+	// Calm is how long a pipeline that was LATE must stay within its objectives to be OK again; below 80 % of them it is OK at once.
+	Calm time.Duration `yaml:"calm"`
 	// Losing is how long after the last settled loss a pipeline stays LOSING, at least two windows.
 	Losing       time.Duration        `yaml:"losing"`
 	IdleAfter    time.Duration        `yaml:"idle_after"`    // a source silent this long makes a pipeline IDLE
@@ -44,7 +46,7 @@ func DefaultConfig() Config {
 	r := flow.DefaultRules()
 	return Config{
 		Interval: time.Second, Settle: 2 * time.Second, Grace: r.Grace, Margin: r.Margin, MaxLatency: r.MaxLatency,
-		Lookback: 6 * time.Hour, Lag: time.Minute, Freshness: time.Minute, Losing: time.Minute, IdleAfter: time.Minute,
+		Lookback: 6 * time.Hour, Lag: time.Minute, Freshness: time.Minute, Calm: 15 * time.Second, Losing: time.Minute, IdleAfter: time.Minute,
 		Forget: 24 * time.Hour, MaxPipelines: 5000, Offsets: true,
 	}
 }
@@ -64,6 +66,7 @@ func (c Config) Validate() error {
 		{"lookback", c.Lookback, time.Minute, 7 * 24 * time.Hour},
 		{"lag", c.Lag, time.Millisecond, 30 * 24 * time.Hour},
 		{"freshness", c.Freshness, time.Millisecond, 30 * 24 * time.Hour},
+		{"calm", c.Calm, 0, time.Hour},
 		{"losing", c.Losing, 0, 24 * time.Hour},
 		{"idle_after", c.IdleAfter, time.Second, 24 * time.Hour},
 		{"forget", c.Forget, 10 * time.Minute, 30 * 24 * time.Hour},

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -222,16 +223,13 @@ func (b *book) mark(v *store.Verdict) {
 func (l *ledgerBook) say(v store.Verdict, now int64) {
 	b := l.book(v.VerdictKey)
 	prior, before := b.verdicts[v.Window]
+	b.learnLate(prior, v, now)
 	if v.State == flow.InFlight {
 		b.open[v.Window] = v
 		return
 	}
 	same := before && sameSaid(&prior, &v)
 	quietly := before && !v.Settled && !prior.Settled && prior.State == v.State && prior.Lost == v.Lost && now-prior.UpdatedAt < 30_000
-	if before && prior.Settled && v.Settled && (prior.Up != v.Up || prior.Down != v.Down) && prior.State != flow.Unknown {
-		b.lateness = min(max(b.lateness, now-(v.Window+v.Width)*1000), 300_000)
-		b.lateAt = now
-	}
 	if same {
 		delete(b.open, v.Window)
 		return
@@ -242,6 +240,22 @@ func (l *ledgerBook) say(v store.Verdict, now int64) {
 		l.newVerdicts[v.VerdictKey] = v
 	}
 	l.take(v)
+}
+
+// learnLate learns how long after their window records came, when a settled window grows. It does so when they come,
+// not when the window is settled again: that waits for the lateness itself. What was complete and came again is not late.
+func (b *book) learnLate(prior, v store.Verdict, now int64) {
+	if !prior.Settled || prior.State == flow.Unknown {
+		return
+	}
+	last := prior
+	if o, ok := b.open[v.Window]; ok && o.UpdatedAt > prior.UpdatedAt {
+		last = o
+	}
+	if last.Up != v.Up || last.Down != v.Down && last.Delta > 0 {
+		b.lateness = min(max(b.lateness, now-(v.Window+v.Width)*1000), 300_000)
+		b.lateAt = now
+	}
 }
 
 // write hands barriers and verdicts to the store, barriers first: a verdict rests on them.
@@ -345,17 +359,39 @@ func (b *book) lost24h(now int64) (lost, bound int64) {
 	return lost, bound
 }
 
-// recentLoss returns what was lost in windows whose loss was settled no longer than hold ago, at least two windows.
+// recentLoss returns the whole run of losses whose newest window was settled no longer than hold ago, at least
+// two windows: what was lost in it, of how many records where that is still known, and the first window. A
+// run goes on over gaps no longer than that, as the state does. Nothing lost recently: lost is 0.
 func (b *book) recentLoss(now, hold int64) (lost, up, since int64) {
+	recent, width := false, int64(0)
+	var run []int64
 	for w, x := range b.bad {
-		if x.lost <= 0 || !flow.IsLoss(x.state) && x.state != flow.Unknown || now-x.settle > max(hold, 2*x.width*1000) {
+		if x.lost <= 0 || !flow.IsLoss(x.state) && x.state != flow.Unknown {
 			continue
 		}
-		lost += x.lost
-		up += b.hour[w].up
-		if since == 0 || w < since {
-			since = w
+		run = append(run, w)
+		width = max(width, x.width)
+		recent = recent || now-x.settle <= max(hold, 2*x.width*1000)
+	}
+	if !recent {
+		return 0, 0, 0
+	}
+	slices.SortFunc(run, func(a, b int64) int { return cmp.Compare(b, a) })
+	gap := max(hold/1000, 2*width) + width
+	known := int64(0)
+	for i, w := range run {
+		if i > 0 && run[i-1]-w > gap {
+			break
 		}
+		lost += b.bad[w].lost
+		if h := b.hour[w].up; h > 0 {
+			known += b.bad[w].lost
+			up += h
+		}
+		since = w
+	}
+	if known > 0 && known < lost { // windows older than the hour: the share of the younger ones stands for all
+		up = int64(float64(up) * float64(lost) / float64(known))
 	}
 	return lost, up, since
 }

@@ -33,10 +33,12 @@ func (t *tenant) settle(ctx context.Context, now int64) error {
 func (t *tenant) settlePipe(p *pipe, now int64) {
 	l := &t.ledger
 	queues := t.queuesOf(p)
+	rules := t.s.cfg.rules()
+	rules.Margin += t.cells.apart.spread()
 	lookback := now/1000 - int64(t.s.cfg.Lookback/time.Second)
 	out := flow.Settle(flow.Settlement{
 		Now: now, From: lookback, Tally: p.tally, Topology: p.counted, Audit: t.cells.audit, Queues: queues,
-		Barriers: l.barriers, Changes: &p.changes, Rules: t.s.cfg.rules(), Ratios: t.ratiosOf(p.id, p.counted, p.tally),
+		Barriers: l.barriers, Changes: &p.changes, Rules: rules, Ratios: t.ratiosOf(p.id, p.counted, p.tally),
 		Prior: func(k store.VerdictKey) (store.Verdict, bool) {
 			v, ok := l.book(k).verdicts[k.Window]
 			return v, ok

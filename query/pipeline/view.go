@@ -169,12 +169,15 @@ func (t *tenant) page(p *pipe, now int64) *answer.Pipeline {
 		}
 	}
 	row.Lag = answer.Lag{Trend: flow.TrendUnknown, History: []float64{}}
-	late := false
+	beyond, well := false, true
 	backlog := 0.0
 	for i := range looks {
 		l := &looks[i]
 		backlog += l.lag.records
-		late = late || l.lag.known && l.lag.lag.Known && l.lag.lag.Seconds > sloLag
+		if l.lag.known && l.lag.lag.Known {
+			beyond = beyond || l.lag.lag.Seconds > sloLag
+			well = well && l.lag.lag.Seconds < wellWithin*sloLag
+		}
 		if l.lag.known {
 			p.spark(l.input).add(now, l.lag.lag)
 		}
@@ -195,17 +198,23 @@ func (t *tenant) page(p *pipe, now int64) *answer.Pipeline {
 			src = *source
 		}
 		_, state := flow.Freshness(now, now-int64(src*1000), now-int64(*sink*1000), sloFresh, t.s.cfg.IdleAfter.Seconds(), 5)
-		if state == flow.Stale && len(silent) == 0 && backlogOrFlow(backlog, source, sloFresh) {
-			late = true
+		if len(silent) == 0 && backlogOrFlow(backlog, source, sloFresh) {
+			beyond = beyond || state == flow.Stale
+			well = well && *sink < wellWithin*sloFresh
 		}
 	}
+	late := p.hold.step(now, beyond, well, t.s.cfg.Calm.Milliseconds())
 	row.In, row.Out = ends(looks)
 	behind, who, still, gone := t.counterState(p, looks, now)
 	if behind != nil && row.Lag.Seconds == nil {
 		row.Lag.Seconds, row.Slowest = behind, who
 	}
 	hops := hopsOf(looks)
-	stuck, isStuck := flow.Bottleneck(hops, sloLag)
+	limit := sloLag
+	if late && !beyond { // still late: name what is nearest to the objective
+		limit *= wellWithin
+	}
+	stuck, isStuck := flow.Bottleneck(hops, limit)
 	if late && isStuck {
 		page.Cause = t.cause(p, looks, hops, stuck, now)
 		if page.Cause != nil {
