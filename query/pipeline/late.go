@@ -29,7 +29,8 @@ type lateWindow struct {
 const (
 	maxLateWindows = 5000
 	maxLatePipes   = 20
-	maxLateSpan    = 120 // windows of a pipeline in one evaluation
+	maxLateWidth   = 86_400 // seconds
+	maxLateSpan    = 120    // windows of a pipeline in one evaluation
 	latePatience   = 30 * 60_000
 )
 
@@ -51,6 +52,9 @@ func (t *tenant) readLate(ctx context.Context, now int64) error {
 		}
 		b.since = now
 		for _, w := range list {
+			if w.Width <= 0 || w.Width > maxLateWidth || w.Window <= 0 || w.Window > now/1000 {
+				continue // nonsense, which no tally takes
+			}
 			for _, id := range t.belongs(w.Pipeline) {
 				if w.Window >= now/1000-followed || t.follows(id, w.Window) {
 					continue // still looked at

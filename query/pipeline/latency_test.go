@@ -211,7 +211,7 @@ func (a *audited) losses() []answer.LossRow {
 func TestVerdictsByIDs(t *testing.T) {
 	a := newAudited(t)
 	ledger := a.s.tenant(store.DefaultTenant)
-	for k := range 12 {
+	for k := range 13 {
 		w, lo, hi := int64(demoStart+60*k), 6000*k, 6000*k+6000
 		a.window(
 			w,

@@ -234,7 +234,9 @@ func (l ledger) Late(_ context.Context, _ store.Tenant, since time.Time) ([]stor
 			out = append(out, w)
 		}
 	}
-	slices.SortFunc(out, func(a, b store.LateWindow) int { return cmp.Or(cmp.Compare(a.Pipeline, b.Pipeline), cmp.Compare(a.Window, b.Window)) })
+	slices.SortFunc(out, func(a, b store.LateWindow) int {
+		return cmp.Or(cmp.Compare(a.Pipeline, b.Pipeline), cmp.Compare(a.Window, b.Window))
+	})
 	return out, nil
 }
 
