@@ -28,7 +28,7 @@ type Completeness struct {
 type Lag struct {
 	Messages *float64 `json:"messages" doc:"end offset minus committed"`
 	Seconds  *float64 `json:"seconds" doc:"age of the oldest unread record; 0 when there is none"`
-	Bound    *float64 `json:"bound" doc:"the stated error of seconds, plus or minus"`
+	Bound    *float64 `json:"bound" doc:"the stated error of seconds, plus or minus; null beside known seconds: at least so much"`
 	Trend    string   `json:"trend" enum:"growing,steady,draining,unknown"`
 	// Drain is null when nothing is to drain or it is not known; see DrainNever.
 	Drain      *float64  `json:"drain" doc:"seconds until the backlog is gone at the present rates"`
@@ -127,6 +127,7 @@ type StageRow struct {
 
 // PartitionRow is one partition of a destination as one group reads it.
 type PartitionRow struct {
+	ID          string   `json:"id" doc:"destination~partition~group"`
 	System      string   `json:"system"`
 	Destination string   `json:"destination"`
 	Partition   string   `json:"partition"`

@@ -37,7 +37,7 @@ type Gap struct {
 
 // Sentence says what the gap means to a reader.
 func (g Gap) Sentence(now int64) string {
-	at := func(ms int64) string { return time.UnixMilli(ms).UTC().Format("15:04:05") }
+	at := func(ms int64) string { return time.UnixMilli(ms).UTC().Format("15:04:05 UTC") }
 	switch g.Kind {
 	case GapSilent:
 		return fmt.Sprintf("The auditor of %s has been silent for %s.", g.Node, Age(float64(sub(now, g.From))/1000))

@@ -87,7 +87,7 @@ func CauseOf(c Circumstances) Cause {
 		out.Class = "deploy"
 	}
 	if c.Since > 0 && c.Stuck.Class != "draining" {
-		began := "It began at " + time.UnixMilli(c.Since).UTC().Format("15:04:05")
+		began := "It began at " + time.UnixMilli(c.Since).UTC().Format("15:04:05 UTC")
 		if b := out.Before; b != nil {
 			d := float64(sub(c.Since, b.At)) / 1000
 			if d >= 0 {

@@ -49,9 +49,9 @@ func TestCauses(t *testing.T) {
 		{"dependency", Circumstances{Hop: growing(), Slow: []Slow{{"SELECT orders on db", 0.83, 1.4}}}, "dependency", "83 % of its time goes to SELECT orders on db (p99 1.4 s)."},
 		{"surge", Circumstances{Hop: growing(), In: 2300, BandHigh: 1100, BandOf: "this hour of the week"}, "surge", "2.3 k/s arrive; up to 1.1 k/s are usual for this hour of the week."},
 		{"usual flow", Circumstances{Hop: growing(), In: 1150, BandHigh: 1100, BandOf: "this hour of the week"}, "slow", ""},
-		{"deploy", Circumstances{Hop: growing(), Since: since, Changes: []Happened{{since - 5000, "LATE, was OK.", "state"}, deploy}}, "deploy", "It began at 04:01:00, 40 s after: enrich runs 1.4.2, was 1.4.1."},
-		{"throttled since a deploy", Circumstances{Hop: growing(), Use: Use{Throttled: new(0.5)}, Since: since, Changes: []Happened{deploy}}, "throttled", "Its containers are throttled in 50 % of the periods. It began at 04:01:00, 40 s after: enrich runs 1.4.2, was 1.4.1."},
-		{"an old deploy", Circumstances{Hop: growing(), Since: since, Changes: []Happened{{since - 3_600_000, "old", "deploy"}}}, "slow", "It began at 04:01:00."},
+		{"deploy", Circumstances{Hop: growing(), Since: since, Changes: []Happened{{since - 5000, "LATE, was OK.", "state"}, deploy}}, "deploy", "It began at 04:01:00 UTC, 40 s after: enrich runs 1.4.2, was 1.4.1."},
+		{"throttled since a deploy", Circumstances{Hop: growing(), Use: Use{Throttled: new(0.5)}, Since: since, Changes: []Happened{deploy}}, "throttled", "Its containers are throttled in 50 % of the periods. It began at 04:01:00 UTC, 40 s after: enrich runs 1.4.2, was 1.4.1."},
+		{"an old deploy", Circumstances{Hop: growing(), Since: since, Changes: []Happened{{since - 3_600_000, "old", "deploy"}}}, "slow", "It began at 04:01:00 UTC."},
 	} {
 		c.give.Stuck = describe(c.give.Hop)
 		got := CauseOf(c.give)

@@ -19,7 +19,7 @@ func TestLosingSentenceTellsTheWholeRun(t *testing.T) {
 	d := newDemo(t, c)
 	d.run(65)
 	d.drop = true
-	begin := time.Unix(d.now-d.now%10, 0).UTC().Format("15:04:05")
+	begin := time.Unix(d.now-d.now%10, 0).UTC().Format("15:04:05 UTC")
 	var last string
 	for i := range 200 {
 		if i == 150 {

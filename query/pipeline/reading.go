@@ -281,7 +281,7 @@ func (r *reading) partitionRows() []answer.PartitionRow {
 	for _, s := range r.seats {
 		p, m := s.p, s.m
 		row := answer.PartitionRow{
-			System: r.q.system, Destination: r.q.destination, Partition: p.Name, Group: r.group,
+			ID: r.q.destination + "~" + p.Name + "~" + r.group, System: r.q.system, Destination: r.q.destination, Partition: p.Name, Group: r.group,
 			Start: known(p.start), End: known(p.end), Pending: known(m.unacked), Redelivered: known(m.redelivered), State: answer.OK,
 			Lag: answer.Lag{Trend: flow.TrendUnknown, History: noHistory},
 		}

@@ -27,7 +27,7 @@ func (t *tenant) losing(p *pipe, now int64) (bool, string) {
 	if ofUp > 0 {
 		what = flow.Percent(float64(most)/float64(ofUp)) + ", " + what
 	}
-	at := time.Unix(from, 0).UTC().Format("15:04:05")
+	at := time.Unix(from, 0).UTC().Format("15:04:05 UTC")
 	if worst.key.Kind == store.EdgeBalance {
 		return true, fmt.Sprintf("%s loses %s since %s.", worst.key.To, what, at)
 	}

@@ -856,7 +856,7 @@ export interface components {
         Lag: {
             /**
              * Format: double
-             * @description the stated error of seconds, plus or minus
+             * @description the stated error of seconds, plus or minus; null beside known seconds: at least so much
              */
             bound: number | null;
             /**
@@ -1066,6 +1066,8 @@ export interface components {
             /** Format: double */
             end: number | null;
             group: string;
+            /** @description destination~partition~group */
+            id: string;
             lag: components["schemas"]["Lag"];
             partition: string;
             /**
