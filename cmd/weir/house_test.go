@@ -88,7 +88,8 @@ var homes = map[string][]string{
 	"github.com/gorilla/websocket":                     {"query/live"},
 	"github.com/nats-io/nats.go":                       {"collector/broker", "deploy/demo", "deploy/examples"},
 	"github.com/rabbitmq/amqp091-go":                   {"deploy/examples"},
-	"github.com/redis/go-redis":                        {"collector/broker", "deploy/examples"},
+	"github.com/redis/go-redis":                        {"deploy/examples"}, // 8 MB: the collector uses redigo
+	"github.com/gomodule/redigo":                       {"collector/broker"},
 	"github.com/nats-io/nats-server":                   {"deploy/demo"},
 	"github.com/twmb/franz-go":                         {"collector/broker", "deploy"},
 	"github.com/danielgtaylor/huma":                    {"query/api", "cmd/weir"},

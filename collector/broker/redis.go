@@ -1,18 +1,19 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
-	"github.com/redis/go-redis/v9"
+	"github.com/gomodule/redigo/redis"
 )
 
 const (
@@ -26,17 +27,25 @@ const (
 )
 
 // redisSystem asks one Redis about its streams. Positions are counts of entries ever added, which Redis 7.0 and newer keep.
+// Of a Redis Cluster every master is asked about its own keys, so nothing needs to be routed.
 type redisSystem struct {
-	cfg    RedisConfig
-	log    *slog.Logger
-	client redis.UniversalClient
+	cfg   RedisConfig
+	log   *slog.Logger
+	nodes []*redisNode
 
-	keys    []string
-	scanned time.Time
-	places  map[groupKey]redisPlace
-	round   uint64
+	found  time.Time // when nodes were last looked for
+	places map[groupKey]redisPlace
+	round  uint64
 
 	skippedStreams, skippedGroups, skippedLag, skippedOld, skippedGone *metrics.Counter
+}
+
+// redisNode is one server with the streams it holds.
+type redisNode struct {
+	addr    string
+	conn    redis.Conn // nil or broken: connect before the next question
+	keys    []string
+	scanned time.Time
 }
 
 // redisPlace remembers how far a group had read. Once the entries after its last one are trimmed, Redis tells a lag
@@ -57,24 +66,56 @@ func newRedis(cfg RedisConfig, set *metrics.Set, log *slog.Logger) *redisSystem 
 	}
 }
 
+// open reads files and secrets once, so that a wrong one is told at once.
 func (r *redisSystem) open() error {
-	o, err := r.cfg.options()
-	if err != nil {
-		return err
-	}
-	r.client = redis.NewUniversalClient(o)
-	return nil
+	_, err := r.cfg.options()
+	return err
 }
 
 func (r *redisSystem) close() {
-	if err := r.client.Close(); err != nil {
-		r.log.Debug("cannot close connection", "error", err)
+	for _, n := range r.nodes {
+		n.drop()
 	}
+	r.nodes, r.found = nil, time.Time{}
+}
+
+func (n *redisNode) drop() {
+	if n.conn != nil {
+		_ = n.conn.Close() // nothing is under way
+		n.conn = nil
+	}
+}
+
+func (r *redisSystem) dial(ctx context.Context, addr string) (redis.Conn, error) {
+	o, err := r.cfg.options()
+	if err != nil {
+		return nil, err
+	}
+	c, err := redis.DialContext(ctx, "tcp", addr, o...)
+	if err != nil {
+		return nil, fmt.Errorf("cannot connect to %q: %w", addr, err)
+	}
+	return c, nil
+}
+
+// ready gives the connection of a node, a new one where the old one is broken.
+func (r *redisSystem) ready(ctx context.Context, n *redisNode) (redis.Conn, error) {
+	if n.conn != nil && n.conn.Err() != nil {
+		n.drop()
+	}
+	if n.conn == nil {
+		c, err := r.dial(ctx, n.addr)
+		if err != nil {
+			return nil, err
+		}
+		n.conn = c
+	}
+	return n.conn, nil
 }
 
 func (r *redisSystem) poll(ctx context.Context) (snapshot, error) {
 	var snap snapshot
-	if err := r.find(ctx); err != nil {
+	if err := r.findNodes(ctx); err != nil {
 		return snap, err
 	}
 	r.round++
@@ -86,204 +127,446 @@ func (r *redisSystem) poll(ctx context.Context) (snapshot, error) {
 		}
 	}()
 	var errs []error
-	for keys := range slices.Chunk(r.keys, redisBatch) {
-		if err := r.ask(ctx, &snap, keys); err != nil {
+	for _, n := range r.nodes {
+		if err := r.askNode(ctx, &snap, n); err != nil {
+			n.drop()
+			r.found = time.Time{} // the master may be another one by now
 			errs = append(errs, err)
-			if ctx.Err() != nil {
-				break
-			}
 		}
 	}
+	snap.members = sumMembers(snap.members)
 	return snap, errors.Join(errs...)
 }
 
-// find keeps the list of streams. A key space can be large: it is searched seldom, and a stream found once is asked about until it is gone.
-func (r *redisSystem) find(ctx context.Context) error {
-	if len(r.cfg.Streams) > 0 {
-		r.keys = r.cfg.Streams
-		return nil
-	}
-	if !r.scanned.IsZero() && time.Since(r.scanned) < r.cfg.Scan {
-		return nil
-	}
-	var mu sync.Mutex
-	var keys []string
-	search := func(ctx context.Context, c redis.Cmdable) error {
-		it := c.ScanType(ctx, 0, "*", redisScanCount, "stream").Iterator()
-		for it.Next(ctx) {
-			if k := it.Val(); wanted(k, r.cfg.Include, r.cfg.Exclude) {
-				mu.Lock()
-				if len(keys) < 4*r.cfg.MaxStreams { // a search may tell a key twice
-					keys = append(keys, k)
-				}
-				mu.Unlock()
-			}
+// sumMembers adds up groups of the same name on several streams: a group as a whole has one series.
+func sumMembers(ms []memberState) []memberState {
+	at := map[string]int{}
+	out := ms[:0]
+	for _, m := range ms {
+		i, ok := at[m.group]
+		if !ok {
+			at[m.group] = len(out)
+			out = append(out, m)
+			continue
 		}
-		return it.Err()
+		out[i].members += m.members
 	}
-	var err error
-	if c, ok := r.client.(*redis.ClusterClient); ok {
-		err = c.ForEachMaster(ctx, func(ctx context.Context, m *redis.Client) error { return search(ctx, m) })
-	} else {
-		err = search(ctx, r.client)
+	return out
+}
+
+// findNodes finds who is to be asked: the servers named, the master that Sentinel names, or the masters of a Redis Cluster.
+func (r *redisSystem) findNodes(ctx context.Context) error {
+	if len(r.nodes) > 0 && time.Since(r.found) < r.cfg.Scan {
+		return nil
 	}
-	if err != nil {
-		return fmt.Errorf("cannot search %s for streams: %w", strings.Join(r.cfg.Addrs, ","), err)
+	addrs := r.cfg.Addrs
+	var errs []error
+	for _, a := range r.cfg.Addrs {
+		found, err := r.mastersBy(ctx, a)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		if len(found) > 0 {
+			addrs = found
+		}
+		errs = nil
+		break
 	}
-	slices.Sort(keys)
-	keys = slices.Compact(keys)
-	if n := len(keys) - r.cfg.MaxStreams; n > 0 {
-		r.skippedStreams.Add(n)
-		keys = keys[:r.cfg.MaxStreams]
+	if err := errors.Join(errs...); err != nil {
+		return err
 	}
-	r.keys, r.scanned = keys, time.Now()
+	old := map[string]*redisNode{}
+	for _, n := range r.nodes {
+		old[n.addr] = n
+	}
+	r.nodes, r.found = nil, time.Now()
+	for _, a := range addrs {
+		n := old[a]
+		if n == nil {
+			n = &redisNode{addr: a}
+		}
+		delete(old, a)
+		r.nodes = append(r.nodes, n)
+	}
+	for _, n := range old {
+		n.drop()
+	}
 	return nil
 }
 
-// redisStream gathers what is asked about one stream.
+// mastersBy asks one address who the masters are; none when it is a server that stands alone.
+func (r *redisSystem) mastersBy(ctx context.Context, addr string) ([]string, error) {
+	c, err := r.dial(ctx, addr)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	if r.cfg.Master != "" {
+		at, err := redis.Strings(redis.DoContext(c, ctx, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", r.cfg.Master))
+		if err != nil || len(at) != 2 {
+			return nil, fmt.Errorf("cannot learn from %q who the master %q is: %w", addr, r.cfg.Master, err)
+		}
+		return []string{net.JoinHostPort(at[0], at[1])}, nil
+	}
+	text, err := redis.String(redis.DoContext(c, ctx, "CLUSTER", "NODES"))
+	if isRedisAnswer(err) {
+		return nil, nil // no cluster, or no right to ask: the address itself
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot ask %q: %w", addr, err)
+	}
+	return redisMasters(text), nil
+}
+
+// redisMasters reads the answer of CLUSTER NODES: id, host:port@bus[,name], flags …
+func redisMasters(text string) []string {
+	var out []string
+	for line := range strings.Lines(text) {
+		f := strings.Fields(line)
+		if len(f) < 3 {
+			continue
+		}
+		flags := strings.Split(f[2], ",")
+		if !slices.Contains(flags, "master") || slices.Contains(flags, "fail") || slices.Contains(flags, "noaddr") {
+			continue
+		}
+		at, _, _ := strings.Cut(f[1], "@")
+		if _, _, err := net.SplitHostPort(at); err == nil {
+			out = append(out, at)
+		}
+	}
+	return out
+}
+
+func (r *redisSystem) askNode(ctx context.Context, snap *snapshot, n *redisNode) error {
+	if err := r.findStreams(ctx, n); err != nil {
+		return err
+	}
+	for keys := range slices.Chunk(n.keys, redisBatch) {
+		if err := r.ask(ctx, snap, n, keys); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// findStreams keeps the list of streams. A key space can be large: it is searched seldom, and a stream found once is asked about until it is gone.
+func (r *redisSystem) findStreams(ctx context.Context, n *redisNode) error {
+	if len(r.cfg.Streams) > 0 {
+		n.keys = r.cfg.Streams
+		return nil
+	}
+	if !n.scanned.IsZero() && time.Since(n.scanned) < r.cfg.Scan {
+		return nil
+	}
+	c, err := r.ready(ctx, n)
+	if err != nil {
+		return err
+	}
+	var keys []string
+	for cursor := "0"; ; {
+		answer, err := redis.Values(redis.DoContext(c, ctx, "SCAN", cursor, "COUNT", redisScanCount, "TYPE", "stream"))
+		if err != nil || len(answer) != 2 {
+			return fmt.Errorf("cannot search %q for streams: %w", n.addr, err)
+		}
+		page, err := redis.Strings(answer[1], nil)
+		if err != nil {
+			return fmt.Errorf("cannot search %q for streams: %w", n.addr, err)
+		}
+		for _, k := range page {
+			if wanted(k, r.cfg.Include, r.cfg.Exclude) && len(keys) < 4*r.cfg.MaxStreams { // a search may tell a key twice
+				keys = append(keys, k)
+			}
+		}
+		if cursor, err = redis.String(answer[0], nil); err != nil || cursor == "0" {
+			break
+		}
+	}
+	slices.Sort(keys)
+	keys = slices.Compact(keys)
+	if over := len(keys) - r.cfg.MaxStreams; over > 0 {
+		r.skippedStreams.Add(over)
+		keys = keys[:r.cfg.MaxStreams]
+	}
+	n.keys, n.scanned = keys, time.Now()
+	return nil
+}
+
+// redisStream and redisGroup are what is read of a stream and a group.
 type redisStream struct {
-	key    string
-	groups *redis.XInfoGroupsCmd
-	info   *redis.XInfoStreamCmd
+	length, added            int64
+	first, last, maxDeletion string
+}
+
+type redisGroup struct {
+	name               string
+	consumers, pending int64
+	lag                int64 // -1: Redis does not know
+	last               string
 }
 
 // redisWait asks how old the oldest entry is that a group has not acknowledged.
 type redisWait struct {
-	group   int // index in the snapshot
-	pending *redis.XPendingCmd
-	next    *redis.XMessageSliceCmd
+	group         int // index in the snapshot
+	pending, next bool
+	stream, name  string
+	after         string
 }
 
 // ask asks about some streams: groups first, ends after, so that no lag is negative; then for the oldest entry of those that wait.
-func (r *redisSystem) ask(ctx context.Context, snap *snapshot, keys []string) error {
-	streams := make([]redisStream, len(keys))
-	pipe := r.client.Pipeline()
-	for i, k := range keys {
-		streams[i] = redisStream{key: k, groups: pipe.XInfoGroups(ctx, k)}
+func (r *redisSystem) ask(ctx context.Context, snap *snapshot, n *redisNode, keys []string) error {
+	c, err := r.ready(ctx, n)
+	if err != nil {
+		return err
 	}
-	for i := range streams {
-		streams[i].info = pipe.XInfoStream(ctx, streams[i].key)
+	asked := redisPipe{c: c, ctx: ctx}
+	for _, k := range keys {
+		asked.send("XINFO", "GROUPS", k)
 	}
-	if _, err := pipe.Exec(ctx); err != nil && !isRedisAnswer(err) {
-		return fmt.Errorf("cannot ask %s: %w", strings.Join(r.cfg.Addrs, ","), err)
+	for _, k := range keys {
+		asked.send("XINFO", "STREAM", k)
+	}
+	answers, err := asked.answers()
+	if err != nil {
+		return fmt.Errorf("cannot ask %q: %w", n.addr, err)
 	}
 	var errs []error
 	var waits []redisWait
-	later := r.client.Pipeline()
-	for i := range streams {
-		s := &streams[i]
-		info, err := s.info.Result()
-		groups, err2 := s.groups.Result()
-		if err = errors.Join(err, err2); err != nil {
-			if strings.Contains(err.Error(), "no such key") { // Redis tells it in words only
+	for i, k := range keys {
+		groups, stream := answers[i], answers[len(keys)+i]
+		if err := cmp.Or(redisFault(groups), redisFault(stream)); err != nil {
+			switch text := err.Error(); {
+			case strings.Contains(text, "no such key"), strings.HasPrefix(text, "MOVED"): // Redis tells it in words only
 				r.skippedGone.Inc()
-				r.scanned = time.Time{} // look again
-				continue
+				n.scanned = time.Time{} // look again
+			default:
+				errs = append(errs, fmt.Errorf("cannot ask about stream %q: %w", k, err))
 			}
-			errs = append(errs, fmt.Errorf("cannot ask about stream %q: %w", s.key, err))
 			continue
 		}
-		if info.EntriesAdded == 0 && info.Length > 0 {
+		s := readRedisStream(stream)
+		if s.added == 0 && s.length > 0 {
 			r.skippedOld.Inc()
-			errs = append(errs, fmt.Errorf("cannot place stream %q: this server does not count entries added; weir needs Redis 7.0 or newer", s.key))
+			errs = append(errs, fmt.Errorf("cannot place stream %q: this server does not count entries added; weir needs Redis 7.0 or newer", k))
 			continue
 		}
-		snap.partitions = append(snap.partitions, redisPart(s.key, info))
-		for j := range groups {
+		snap.partitions = append(snap.partitions, redisPart(k, &s))
+		list, _ := groups.([]any)
+		for _, g := range list {
 			if len(snap.groups) >= r.cfg.MaxGroups {
 				r.skippedGroups.Inc()
 				continue
 			}
-			r.group(ctx, snap, s.key, info, &groups[j], later, &waits)
+			rg := readRedisGroup(g)
+			waits = r.group(snap, k, &s, &rg, waits)
 		}
 	}
-	if len(waits) > 0 {
-		if _, err := later.Exec(ctx); err != nil && !isRedisAnswer(err) {
-			errs = append(errs, fmt.Errorf("cannot read the oldest entries: %w", err))
-		}
-		for _, w := range waits {
-			snap.groups[w.group].committedAt = w.oldest()
-		}
+	if err := r.askWaits(ctx, snap, c, waits); err != nil {
+		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }
 
-// isRedisAnswer says that the server answered with an error of one command; the others have their answers.
-func isRedisAnswer(err error) bool {
-	var e redis.Error
-	return errors.As(err, &e)
+func (r *redisSystem) askWaits(ctx context.Context, snap *snapshot, c redis.Conn, waits []redisWait) error {
+	asked := redisPipe{c: c, ctx: ctx}
+	for _, w := range waits {
+		if w.pending {
+			asked.send("XPENDING", w.stream, w.name)
+		}
+		if w.next {
+			asked.send("XRANGE", w.stream, w.after, "+", "COUNT", 1)
+		}
+	}
+	answers, err := asked.answers()
+	if err != nil {
+		return fmt.Errorf("cannot read the oldest entries: %w", err)
+	}
+	for _, w := range waits {
+		var oldest time.Time
+		add := func(id string) {
+			if t := redisTime(id); !t.IsZero() && (oldest.IsZero() || t.Before(oldest)) {
+				oldest = t
+			}
+		}
+		if w.pending {
+			if a, ok := answers[0].([]any); ok && len(a) > 1 { // count, smallest id, …
+				add(redisText(a[1]))
+			}
+			answers = answers[1:]
+		}
+		if w.next {
+			if a, ok := answers[0].([]any); ok && len(a) > 0 {
+				if entry, ok := a[0].([]any); ok && len(entry) > 0 {
+					add(redisText(entry[0]))
+				}
+			}
+			answers = answers[1:]
+		}
+		snap.groups[w.group].committedAt = oldest
+	}
+	return nil
 }
 
 // redisPart places a stream: end is how many entries were ever added, start how many of them are gone from its head.
 // Entries deleted from the middle make both a bound only, like compaction does.
-func redisPart(key string, i *redis.XInfoStream) partitionState {
-	end, length := uint64(max(i.EntriesAdded, 0)), uint64(max(i.Length, 0))
+func redisPart(key string, i *redisStream) partitionState {
+	end, length := uint64(max(i.added, 0)), uint64(max(i.length, 0))
 	p := partitionState{
 		destination: key, partition: redisPartition, start: end - min(end, length), end: end, tells: toldMessages, messages: length,
-		oldestAt: redisTime(i.FirstEntry.ID),
+		oldestAt: redisTime(i.first),
 	}
-	first := i.FirstEntry.ID
+	first := i.first
 	if first == "" {
-		first = i.LastGeneratedID
+		first = i.last
 	}
-	p.compacted = i.MaxDeletedEntryID != "" && compareRedisIDs(i.MaxDeletedEntryID, first) >= 0 && i.MaxDeletedEntryID != "0-0"
+	p.compacted = i.maxDeletion != "" && compareRedisIDs(i.maxDeletion, first) >= 0 && i.maxDeletion != "0-0"
 	return p
 }
 
 // group adds a group. Acknowledgements come in any order, so its position is a count: all that was added less what
 // waits for delivery and what waits for acknowledgement.
-func (r *redisSystem) group(ctx context.Context, snap *snapshot, key string, info *redis.XInfoStream, g *redis.XInfoGroup, later redis.Pipeliner, waits *[]redisWait) {
-	snap.members = append(snap.members, memberState{group: g.Name, kind: "stream", members: int(g.Consumers), epoch: -1})
-	if g.Lag < 0 { // entries it has not read were deleted: Redis does not know how many wait
+func (r *redisSystem) group(snap *snapshot, key string, info *redisStream, g *redisGroup, waits []redisWait) []redisWait {
+	snap.members = append(snap.members, memberState{group: g.name, kind: "stream", members: int(g.consumers), epoch: -1})
+	if g.lag < 0 { // entries it has not read were deleted: Redis does not know how many wait
 		r.skippedLag.Inc()
-		return
+		return waits
 	}
-	end, lag, pending := uint64(max(info.EntriesAdded, 0)), uint64(g.Lag), uint64(max(g.Pending, 0))
+	end, lag, pending := uint64(max(info.added, 0)), uint64(g.lag), uint64(max(g.pending, 0))
 	delivered := end - min(end, lag)
-	k := groupKey{destination: key, partition: redisPartition, group: g.Name}
-	if old, ok := r.places[k]; ok && old.id == g.LastDeliveredID && old.delivered < delivered {
+	k := groupKey{destination: key, partition: redisPartition, group: g.name}
+	if old, ok := r.places[k]; ok && old.id == g.last && old.delivered < delivered {
 		delivered = old.delivered
 	}
-	r.places[k] = redisPlace{g.LastDeliveredID, delivered, r.round}
+	r.places[k] = redisPlace{g.last, delivered, r.round}
 	// What was trimmed while it was pending had been delivered: the group may still finish it. Only what it never got is lost.
-	start := end - min(end, uint64(max(info.Length, 0)))
+	start := end - min(end, uint64(max(info.length, 0)))
 	committed := max(delivered-min(delivered, pending), min(start, delivered))
 	s := groupState{
-		destination: key, partition: redisPartition, group: g.Name, tells: toldDelivered | toldPending | toldUnacked, committed: committed, delivered: delivered,
+		destination: key, partition: redisPartition, group: g.name, tells: toldDelivered | toldPending | toldUnacked, committed: committed, delivered: delivered,
 		pending: end - delivered, unacked: pending,
 	}
 	if lag+pending > 0 {
-		w := redisWait{group: len(snap.groups)}
-		if pending > 0 {
-			w.pending = later.XPending(ctx, key, g.Name)
-		}
-		if lag > 0 {
-			w.next = later.XRangeN(ctx, key, "("+g.LastDeliveredID, "+", 1)
-		}
-		*waits = append(*waits, w)
+		waits = append(waits, redisWait{
+			group: len(snap.groups), pending: pending > 0, next: lag > 0, stream: key, name: g.name, after: "(" + g.last,
+		})
 	}
 	snap.groups = append(snap.groups, s)
+	return waits
 }
 
-// oldest is the time of the oldest entry that waits; zero when it cannot be told.
-func (w *redisWait) oldest() time.Time {
-	var out time.Time
-	add := func(id string) {
-		if t := redisTime(id); !t.IsZero() && (out.IsZero() || t.Before(out)) {
-			out = t
-		}
+// redisPipe sends questions together and reads their answers together.
+type redisPipe struct {
+	c    redis.Conn
+	ctx  context.Context //nolint:containedctx // lives for one exchange
+	n    int
+	fail error
+}
+
+func (p *redisPipe) send(command string, args ...any) {
+	if p.fail == nil {
+		p.fail = p.c.Send(command, args...)
+		p.n++
 	}
-	if w.pending != nil {
-		if p, err := w.pending.Result(); err == nil && p != nil {
-			add(p.Lower)
-		}
+}
+
+// answers are as many as questions; an error of one of them is its answer.
+func (p *redisPipe) answers() ([]any, error) {
+	if p.fail != nil || p.n == 0 {
+		return nil, p.fail
 	}
-	if w.next != nil {
-		if m, err := w.next.Result(); err == nil && len(m) > 0 {
-			add(m[0].ID)
-		}
+	if err := p.c.Flush(); err != nil {
+		return nil, err
 	}
-	return out
+	out := make([]any, 0, p.n)
+	for range p.n {
+		v, err := redis.ReceiveContext(p.c, p.ctx)
+		if err != nil && !isRedisAnswer(err) {
+			return nil, err
+		}
+		if err != nil {
+			v = err
+		}
+		out = append(out, v)
+	}
+	return out, nil
+}
+
+// isRedisAnswer says that the server answered with an error of one command; the connection is well.
+func isRedisAnswer(err error) bool {
+	var e redis.Error
+	return errors.As(err, &e)
+}
+
+func redisFault(answer any) error {
+	err, _ := answer.(error)
+	return err
+}
+
+func redisText(v any) string {
+	s, err := redis.String(v, nil)
+	if err != nil {
+		return "" // nil, or of another kind than this command has
+	}
+	return s
+}
+
+// redisPairs walks the names and values of an answer of XINFO.
+func redisPairs(v any, f func(name string, value any)) {
+	list, _ := v.([]any)
+	for i := 0; i+1 < len(list); i += 2 {
+		f(redisText(list[i]), list[i+1])
+	}
+}
+
+func redisInt(v any) int64 {
+	n, err := redis.Int64(v, nil)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+func readRedisStream(v any) redisStream {
+	var s redisStream
+	redisPairs(v, func(name string, value any) {
+		switch name {
+		case "length":
+			s.length = redisInt(value)
+		case "entries-added":
+			s.added = redisInt(value)
+		case "last-generated-id":
+			s.last = redisText(value)
+		case "max-deleted-entry-id":
+			s.maxDeletion = redisText(value)
+		case "first-entry":
+			if entry, ok := value.([]any); ok && len(entry) > 0 {
+				s.first = redisText(entry[0])
+			}
+		}
+	})
+	return s
+}
+
+func readRedisGroup(v any) redisGroup {
+	g := redisGroup{lag: -1}
+	redisPairs(v, func(name string, value any) {
+		switch name {
+		case "name":
+			g.name = redisText(value)
+		case "consumers":
+			g.consumers = redisInt(value)
+		case "pending":
+			g.pending = redisInt(value)
+		case "last-delivered-id":
+			g.last = redisText(value)
+		case "lag":
+			if n, ok := value.(int64); ok {
+				g.lag = n
+			}
+		}
+	})
+	return g
 }
 
 // redisTime reads the milliseconds of an id. Ids may be chosen by the writer: what cannot be a time of day of ours is none.

@@ -1,18 +1,17 @@
 package broker
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
 	"time"
 
-	"github.com/redis/go-redis/v9"
+	"github.com/gomodule/redigo/redis"
 )
 
 // RedisConfig tells how to ask one Redis or Valkey (7.0 or newer) about its streams: a server, a Redis Cluster, or masters behind Sentinel.
 type RedisConfig struct {
-	// Addrs of one server, or of several nodes of one Redis Cluster: host:6379. With Master, of the Sentinels.
+	// Addrs of one server, or of some nodes of one Redis Cluster: host:6379. With Master, of the Sentinels.
 	Addrs []string `yaml:"addrs"`
 	// Master is the name under which Sentinel knows the master; empty: no Sentinel.
 	Master string `yaml:"master"`
@@ -22,7 +21,7 @@ type RedisConfig struct {
 	DB int `yaml:"db"`
 
 	// User (empty: default) with PasswordFile or PasswordEnv, which name where the password is. The user needs
-	// +xinfo +xpending +xrange +scan on the keys.
+	// +xinfo +xpending +xrange +scan +ping +cluster|nodes on the keys.
 	User         string `yaml:"user"`
 	PasswordFile string `yaml:"password_file"`
 	PasswordEnv  string `yaml:"password_env"`
@@ -119,27 +118,18 @@ func (c RedisConfig) Validate() error {
 	return errors.Join(errs...)
 }
 
-// options are the client's. The password is read again at each connection, so that a rotated file is seen.
-func (c RedisConfig) options() (*redis.UniversalOptions, error) {
+// options are those of a connection. The password is read at each one, so that a rotated file is seen.
+func (c RedisConfig) options() ([]redis.DialOption, error) {
 	t, err := tlsConfig(c.CAFile, c.CertFile, c.KeyFile)
 	if err != nil {
 		return nil, err
 	}
-	if c.TLS && t == nil {
-		t = newTLS()
-	}
-	if _, err := secret("password", c.PasswordFile, c.PasswordEnv); err != nil {
+	password, err := secret("password", c.PasswordFile, c.PasswordEnv)
+	if err != nil {
 		return nil, err
 	}
-	o := &redis.UniversalOptions{
-		Addrs: c.Addrs, MasterName: c.Master, DB: c.DB, TLSConfig: t, ClientName: "weir-collector", PoolSize: 2, MaxRetries: 1,
-		DialTimeout: c.Timeout, ReadTimeout: c.Timeout, DisableIdentity: true,
-	}
-	if c.PasswordFile != "" || c.PasswordEnv != "" {
-		o.CredentialsProviderContext = func(context.Context) (string, string, error) {
-			p, err := secret("password", c.PasswordFile, c.PasswordEnv)
-			return c.User, p, err
-		}
-	}
-	return o, nil
+	return []redis.DialOption{
+		redis.DialConnectTimeout(c.Timeout), redis.DialReadTimeout(c.Timeout), redis.DialWriteTimeout(c.Timeout), redis.DialClientName("weir-collector"),
+		redis.DialDatabase(c.DB), redis.DialUseTLS(c.TLS || t != nil), redis.DialTLSConfig(t), redis.DialUsername(c.User), redis.DialPassword(password),
+	}, nil
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
+	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/redis/go-redis/v9"
 )
 
@@ -159,6 +160,31 @@ func TestRedis(t *testing.T) {
 	must(c.XDel(ctx, "orders", fmt.Sprintf("%d-1", begin+8000)).Err())
 	if _, part = poll(); !part.compacted {
 		t.Errorf("deleted from the middle: %+v", part)
+	}
+}
+
+func TestRedisMasters(t *testing.T) {
+	text := "07c3 10.0.0.1:6379@16379,a slave e7d1 0 1426238317239 4 connected\n" +
+		"e7d1 10.0.0.2:6379@16379,b myself,master - 0 0 1 connected 0-5460\n" +
+		"824f [::1]:6380@16380 master - 0 1426238318243 3 connected 10923-16383\n" +
+		"9999 10.0.0.9:6379@16379 master,fail - 0 0 2 disconnected\n8888 :0@0 master,noaddr - 0 0 2 disconnected\nnonsense\n"
+	if d := gocmp.Diff([]string{"10.0.0.2:6379", "[::1]:6380"}, redisMasters(text)); d != "" {
+		t.Error(d)
+	}
+}
+
+// What a server answers may be anything: it is left out, and never a panic.
+func TestRedisNonsense(t *testing.T) {
+	for _, v := range []any{nil, int64(3), "x", []any{}, []any{"length"}, []any{"length", "many", "lag", nil}, []any{nil, nil, int64(1), []any{"first-entry", []any{}}}, []any{[]byte("first-entry"), []any{nil}}} {
+		if s := readRedisStream(v); s.added != 0 || s.length != 0 {
+			t.Errorf("%v: %+v", v, s)
+		}
+		if g := readRedisGroup(v); g.lag != -1 {
+			t.Errorf("%v: %+v", v, g)
+		}
+	}
+	if got := sumMembers([]memberState{{group: "a", members: 1}, {group: "b", members: 2}, {group: "a", members: 3}}); len(got) != 2 || got[0].members != 4 {
+		t.Errorf("%+v", got)
 	}
 }
 
