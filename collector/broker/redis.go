@@ -201,7 +201,7 @@ func (r *redisSystem) mastersBy(ctx context.Context, addr string) ([]string, err
 	if err != nil {
 		return nil, err
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }() // nothing is under way
 	if r.cfg.Master != "" {
 		at, err := redis.Strings(redis.DoContext(c, ctx, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", r.cfg.Master))
 		if err != nil || len(at) != 2 {
@@ -219,7 +219,7 @@ func (r *redisSystem) mastersBy(ctx context.Context, addr string) ([]string, err
 	return redisMasters(text), nil
 }
 
-// redisMasters reads the answer of CLUSTER NODES: id, host:port@bus[,name], flags …
+// redisMasters reads the answer of CLUSTER NODES, whose lines begin with id, host:port@bus[,name] and flags.
 func redisMasters(text string) []string {
 	var out []string
 	for line := range strings.Lines(text) {
