@@ -60,7 +60,7 @@ export function Editor({ label, value, readOnly, findings, onChange }: Props) {
           syntaxHighlighting(colours),
           placeholder('Nothing is declared.'),
           EditorState.readOnly.of(readOnly),
-          EditorView.contentAttributes.of({ 'aria-label': label, 'aria-readonly': String(readOnly) }),
+          EditorView.contentAttributes.of({ 'aria-label': label, 'aria-readonly': String(readOnly), tabindex: '0' }),
           EditorView.updateListener.of((u) => {
             if (!u.docChanged) return;
             const text = u.state.doc.toString();
