@@ -46,8 +46,11 @@ type Evidence struct {
 	Jumped                        int64 // records that the group passed over quickly: skipped, if about as many are missing
 	Explained                     int64 // other losses with a known cause
 	Redelivered                   int64 // known redeliveries: at most so many of D come twice
-	EndDelta                      int64 // records the broker took in this window; −1 = not known
-	EndError                      int64 // error of EndDelta
+	// Interrupted is how many records of the window were deleted, passed over or lost before the stage, beyond what is usual: as
+	// many may have been taken twice without showing, when it crashed.
+	Interrupted int64
+	EndDelta    int64 // records the broker took in this window; −1 = not known
+	EndError    int64 // error of EndDelta
 
 	Settled  bool
 	InTime   bool  // the grace period has passed and offsets have passed the barrier: what is out is late
@@ -97,13 +100,13 @@ func Judge(e Evidence) store.Verdict {
 		v.Delta = sub(v.Delta, v.Explained)
 	}
 	switch {
-	case e.Redelivered <= 0:
+	case e.Redelivered <= 0 && e.Interrupted <= 0:
 	case e.Kind == store.EdgeTransport && v.Delta < 0:
 		v.Redeliver = min(e.Redelivered, negate(v.Delta))
 		v.Delta = add(v.Delta, v.Redeliver)
 	case e.Kind == store.EdgeBalance && v.Delta != 0:
 		// A record taken in twice may have come out once or twice; nobody can tell from counts.
-		v.Epsilon = e.Redelivered
+		v.Epsilon = add(max(e.Redelivered, 0), max(e.Interrupted, 0))
 		if k := int64(e.Ratio.K); e.Ratio.Kind == RatioFanout && k > 1 {
 			v.Epsilon = min(v.Epsilon, math.MaxInt64/k) * k
 		}
@@ -185,6 +188,9 @@ func decide(e *Evidence, v *store.Verdict, hashed, equal bool) {
 		lost(e, v, known)
 	case v.Delta < negate(v.Epsilon):
 		surplus(e, v)
+	case v.Delta > 0 && v.Delta > e.Redelivered:
+		v.State, v.Class = Unknown, "interrupted"
+		v.Reasons = append(v.Reasons, fmt.Sprintf("%s in without an out may have been taken twice: as many and more are missing before the stage (up to %s).", Count(v.Delta), Count(v.Epsilon)))
 	case v.Delta > 0:
 		v.State, v.Class = Unknown, "redelivered"
 		v.Reasons = append(v.Reasons, fmt.Sprintf("%s in without an out may be redeliveries (up to %s).", Count(v.Delta), Count(v.Epsilon)))

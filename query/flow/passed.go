@@ -178,10 +178,13 @@ func (s *settler) barrier(q *Queue, p *QueuePartition, complete int64) (store.Ba
 func (s *settler) through(p *QueuePartition, group string, b store.Barrier) (int64, bool) {
 	// Where the end went back below the barrier (truncation, a topic made anew), nobody will ever get that far: what
 	// is above is gone, and the rest is through when the group is at what was left.
+	since := int64(-far)
 	if fell, ok := p.End.Fell(); ok && fell.T > b.At && fell.V < b.Offset {
 		b.Offset, b.At = fell.V, fell.T
+	} else if ok && fell.T <= b.At {
+		since = fell.T // offsets committed before are of another life
 	}
-	if at, ok := p.Groups[group].Reached(b.Offset); ok {
+	if at, ok := p.Groups[group].ReachedSince(b.Offset, since); ok {
 		// Beyond the end is no offset of this queue: wait for the next poll.
 		c, _ := p.Groups[group].Before(at)
 		if end, ok := p.End.After(at); !ok || c.V <= end.V {

@@ -361,6 +361,8 @@ func (s *settler) evidence(v *view, ev *Evidence, needUp, needDown int64) {
 			ev.Redelivered = add(ev.Redelivered, max(f.Redelivered, 0))
 			if v.kind == store.EdgeTransport {
 				ev.Retention, ev.Skipped, ev.Truncated = add(ev.Retention, f.Retention), add(ev.Skipped, f.Skipped), add(ev.Truncated, f.Truncated)
+			} else {
+				ev.Interrupted = sum(ev.Interrupted, max(f.Retention, 0), max(f.Skipped, 0), max(f.Truncated, 0))
 			}
 		}
 	}
@@ -370,7 +372,8 @@ func (s *settler) evidence(v *view, ev *Evidence, needUp, needDown int64) {
 	if v.kind == store.EdgeTransport {
 		ev.EndDelta, ev.EndError = s.endDelta(v.edge.Destination)
 	} else {
-		ev.Redelivered = max(ev.Redelivered, s.takenAgain(v.stage))
+		again, hidden := s.takenAgain(v.stage)
+		ev.Redelivered, ev.Interrupted = max(ev.Redelivered, again), max(ev.Interrupted, hidden)
 	}
 }
 
@@ -400,24 +403,28 @@ func (s *settler) absent(v *view, ev *Evidence) []Doubt {
 
 // takenAgain is how many more records of the window a stage took in than were put out for it: an application that
 // crashed reads again what it had not committed, and no offset shows that. What it takes too many of in the windows
-// around as well is from a producer that nobody counts.
-func (s *settler) takenAgain(st Stage) (n int64) {
+// around as well is from a producer that nobody counts. hidden is how many are missing on the way in instead, beyond what
+// is missing in the windows around as well: behind them as many may have been taken again unseen.
+func (s *settler) takenAgain(st Stage) (n, hidden int64) {
 	for _, in := range st.In {
-		usual := int64(math.MaxInt64)
+		usualMore, usualLess := int64(math.MaxInt64), int64(math.MaxInt64)
 		for i := int64(-3); i <= 3; i++ {
 			w := Window{add(s.w.Start, i*s.w.Width), s.w.Width}
 			if more, ok := s.more(st.Name, in, w); ok && i != 0 {
-				usual = min(usual, max(more, 0))
+				usualMore, usualLess = min(usualMore, max(more, 0)), min(usualLess, max(negate(more), 0))
 			}
 		}
-		if usual == math.MaxInt64 {
-			usual = 0
+		more, ok := s.more(st.Name, in, s.w)
+		if !ok {
+			continue
 		}
-		if more, ok := s.more(st.Name, in, s.w); ok {
-			n = add(n, max(sub(more, usual), 0))
+		if usualMore == math.MaxInt64 {
+			usualMore, usualLess = 0, 0
 		}
+		n = add(n, max(sub(more, usualMore), 0))
+		hidden = add(hidden, max(sub(negate(more), usualLess), 0))
 	}
-	return n
+	return n, hidden
 }
 
 // more is how many more records of a window a stage took from an input than were put in; ok is false when nobody

@@ -133,6 +133,9 @@ func (t *Table) thin(now int64) {
 	t.packed = len(kept)
 }
 
+// Renew forgets everything: what the offsets count was deleted and made anew at a time, so the value fell to nothing then.
+func (t *Table) Renew(at int64) { *t = Table{Brief: t.Brief, fell: Point{at, 0}} }
+
 // Fell returns the poll at which the value last fell, and to what; ok is false when it never did.
 func (t *Table) Fell() (Point, bool) {
 	if t == nil {
@@ -194,11 +197,14 @@ func (t *Table) Before(at int64) (Point, bool) {
 }
 
 // Reached returns the time of the first poll with a value of at least v.
-func (t *Table) Reached(v int64) (int64, bool) {
+func (t *Table) Reached(v int64) (int64, bool) { return t.ReachedSince(v, -far) }
+
+// ReachedSince returns the time of the first poll with a value of at least v that is not older than since.
+func (t *Table) ReachedSince(v, since int64) (int64, bool) {
 	if t.Len() == 0 {
 		return 0, false
 	}
-	i := sort.Search(len(t.points), func(i int) bool { return t.points[i].V >= v })
+	i := sort.Search(len(t.points), func(i int) bool { return t.points[i].V >= v && t.points[i].T >= since })
 	if i == len(t.points) {
 		return 0, false
 	}

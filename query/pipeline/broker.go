@@ -139,10 +139,11 @@ func (p *partition) kept() flow.Kept {
 	return k
 }
 
-// forget makes the partition new: its offsets are those of another destination.
-func (p *partition) forget() {
+// forget makes the partition new at a time: its offsets are those of another destination.
+func (p *partition) forget(at int64) {
 	p.start, p.end, p.stable = sample{}, sample{}, sample{}
-	p.Start, p.End = flow.Table{Brief: true}, flow.Table{}
+	p.Start = flow.Table{Brief: true}
+	p.End.Renew(at)
 	p.at, p.longAt, p.leapt, p.filledAt = 0, 0, 0, 0
 	for _, m := range p.groups {
 		*m.table = flow.Table{Brief: true}

@@ -221,7 +221,7 @@ func (p *partition) takeEnd(at int64, v float64) {
 			p.leapt = v
 			return
 		}
-		p.forget()
+		p.forget(at)
 	}
 	p.leapt = 0
 	p.end = sample{at, v}
@@ -239,7 +239,7 @@ func (q *queue) named(b *brokerBook, id string, at int64) {
 	case at > q.idAt:
 		q.id, q.idAt, q.since = id, at, at
 		for _, p := range q.parts {
-			p.forget()
+			p.forget(at)
 		}
 		b.notes = append(b.notes, q.destination+" was deleted and created again.")
 	default: // an earlier life, read after the present one

@@ -60,7 +60,7 @@ func TestTruthOfOldSeeds(t *testing.T) {
 		kind  string
 		seeds []uint64
 	}{
-		{"", []uint64{1008, 1065, 1144, 1255, 1269, 1285, 1398, 1437, 1514, 1640, 1722, 1915}},
+		{"", []uint64{32, 103, 1008, 1065, 1144, 1255, 1269, 1285, 1398, 1437, 1514, 1640, 1722, 1915}},
 		{"stall", []uint64{38, 50}},
 		{"application crash", []uint64{14, 32}},
 		{"uninstrumented producer", []uint64{9, 43}},
