@@ -187,7 +187,7 @@ func (s *settler) through(p *QueuePartition, group string, b store.Barrier) (int
 	if at, ok := p.Groups[group].ReachedSince(b.Offset, since); ok {
 		// Beyond the end is no offset of this queue: wait for the next poll.
 		c, _ := p.Groups[group].Before(at)
-		if end, ok := p.End.After(at); !ok || c.V <= end.V {
+		if end, ok := p.End.Last(); !ok || c.V <= end.V {
 			return max(at, b.At), true
 		}
 	}

@@ -3,14 +3,14 @@ package world
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/weirhq/weir/query/answer"
 	"github.com/weirhq/weir/store"
 )
 
-// LagCheck compares the lags of pages with the truth: the age of the oldest record at the time of the poll that
-// is not committed and can still be read; what was deleted before is lost and late no more.
+// LagCheck compares the lags of pages with the truth: the age of the oldest record not committed at the time of the poll.
 type LagCheck struct {
 	Points, Within int
 	Worst          float64 // most beyond the stated bound, seconds
@@ -39,21 +39,32 @@ func (l *LagCheck) one(w *World, q *Queue, row *answer.PartitionRow) {
 		return
 	}
 	p := q.Parts[n]
-	s := p.lines["weir_broker_end_offset"]
-	o := p.lines["weir_broker_committed_offset"+row.Group]
-	b := p.lines["weir_broker_start_offset"]
-	if b == nil || len(b.v) == 0 || row.Start == nil || *row.Start != b.v[len(b.v)-1] {
-		return // not of the newest poll
+	// What the page can know: polls up to now, by a clock that may be ahead.
+	last := func(name string) (at int64, v float64) {
+		s := p.lines[name]
+		if s == nil {
+			return 0, 0
+		}
+		i, found := slices.BinarySearch(s.t, w.Now)
+		if !found {
+			i--
+		}
+		if i < 0 {
+			return 0, 0
+		}
+		return s.t[i], s.v[i]
 	}
+	at, end := last("weir_broker_end_offset")
+	at2, _ := last("weir_broker_committed_offset" + row.Group)
+	_, start := last("weir_broker_start_offset")
 	c := int64(*row.Committed)
-	if s == nil || o == nil || len(s.t) == 0 || len(o.t) == 0 || o.t[len(o.t)-1] != s.t[len(s.t)-1] || s.t[len(s.t)-1] > w.Now || q.Poller.jumped || s.v[len(s.v)-1] != *row.End || c < 0 || c > p.End() || q.fell > w.Now-90_000 {
+	if at == 0 || at2 != at || end != *row.End || q.Poller.jumped || c < 0 || c > p.End() || q.fell > w.Now-90_000 {
 		return
 	}
-	at := s.t[len(s.t)-1] - q.Poller.Skew // of the poll, by the server's clock
+	at -= q.Poller.Skew // of the poll, by the server's clock
 	truth := 0.0
-	c = max(c, int64(*row.Start))
-	if c < int64(*row.End) {
-		truth = max(0, float64(at-p.recs[c].at)/1000)
+	if c < int64(*row.End) { // what is deleted does not wait
+		truth = max(0, float64(at-p.recs[min(max(c, int64(start)), p.End()-1)].at)/1000)
 	}
 	off := *row.Lag.Seconds - truth
 	l.Points++
