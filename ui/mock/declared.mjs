@@ -4,14 +4,15 @@ import { find, START } from './world.mjs';
 /** YAML of what the world holds, the way the server proposes it. */
 function proposed(p) {
   const flat = p.chain.flat();
-  const lines = [`pipeline: ${p.id}`, 'slo:', '  freshness: 60s', '  completeness: 99.99%', 'stages:'];
+  const lines = [`id: ${p.id}`, 'slo:', '  freshness: 60s', '  completeness: 0.9999', 'stages:'];
   flat.forEach((c, i) => {
     if (c.kind === 'queue') return;
-    lines.push(`  - stage: ${c.name}`, `    kind: ${c.kind === 'stage' ? 'map' : c.kind}`);
+    lines.push(`  - name: ${c.name}`, `    kind: ${c.kind === 'stage' ? 'map' : c.kind}`);
     const before = flat[i - 1];
     const after = flat[i + 1];
-    if (before?.kind === 'queue') lines.push(`    reads: [${before.system}/${before.name}]`, `    group: ${c.id}`);
-    if (after?.kind === 'queue') lines.push(`    writes: [${after.system}/${after.name}]`);
+    if (before?.kind === 'queue')
+      lines.push(`    reads: [{destination: ${before.name}, group: ${c.id}, system: ${before.system}}]`);
+    if (after?.kind === 'queue') lines.push(`    writes: [${after.name}]`);
   });
   return `${lines.join('\n')}\n`;
 }
@@ -27,7 +28,7 @@ function doc(id) {
     if (id === 'orders')
       yaml = yaml
         .replace('  freshness: 60s', '  freshness: 30s')
-        .replace(/ {2}- stage: sink-es[\s\S]*?(?= {2}- stage: orders-v2)/, '');
+        .replace(/ {2}- name: sink-es[\s\S]*?(?= {2}- name: orders-v2)/, '');
     docs.set(id, {
       declared: yaml,
       version: declared ? 3 : 0,
@@ -63,10 +64,10 @@ const lineOf = (yaml, text) => yaml.split('\n').findIndex((l) => l.includes(text
 function differences(id, yaml) {
   const out = [];
   for (const c of find(id).chain.flat()) {
-    if (c.kind === 'queue' || yaml.includes(`stage: ${c.name}`)) continue;
+    if (c.kind === 'queue' || yaml.includes(`- name: ${c.name}`)) continue;
     out.push({ kind: 'extra', line: 0, text: `${c.name} takes part, and nobody declared it.` });
   }
-  for (const [, name] of yaml.matchAll(/stage: (\S+)/g))
+  for (const [, name] of yaml.matchAll(/- name: (\S+)/g))
     if (
       !find(id)
         .chain.flat()
@@ -74,19 +75,19 @@ function differences(id, yaml) {
     )
       out.push({
         kind: 'missing',
-        line: lineOf(yaml, `stage: ${name}`),
+        line: lineOf(yaml, `- name: ${name}`),
         text: `${name} is declared, and nothing of it is seen.`,
       });
   return out;
 }
 
 const KEYS = new Set([
-  'pipeline',
+  'id',
   'slo',
   'freshness',
   'completeness',
   'stages',
-  'stage',
+  'name',
   'kind',
   'reads',
   'writes',
