@@ -41,8 +41,8 @@ func (c *clockBook) observe(auditors []cell.Auditor, now int64) {
 		if !fresh {
 			continue // when it arrived is not known
 		}
-		l := append(c.late[a.Node], now-a.At)
-		c.late[a.Node] = l[max(0, len(l)-maxLate):]
+		c.late[a.Node] = append(c.late[a.Node], now-a.At)
+		c.late[a.Node] = c.late[a.Node][max(0, len(c.late[a.Node])-maxLate):]
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/metadata"
 	"github.com/prometheus/prometheus/storage"
@@ -75,7 +76,7 @@ func (e *Engine) Run(ctx context.Context) error { <-ctx.Done(); return nil }
 
 // line is a series of a metric; of equal labels it is the same one.
 func (e *Engine) line(name string, more ...string) *series {
-	ls := labels.FromStrings(append([]string{labels.MetricName, name}, more...)...)
+	ls := labels.FromStrings(append([]string{model.MetricNameLabel, name}, more...)...)
 	for _, s := range e.series[name] {
 		if labels.Equal(s.ls, ls) {
 			return s
@@ -134,7 +135,7 @@ func (q *querier) Select(_ context.Context, _ bool, _ *storage.SelectHints, ms .
 		}
 	}
 	for _, m := range ms {
-		if m.Name == labels.MetricName && m.Type == labels.MatchEqual {
+		if m.Name == model.MetricNameLabel && m.Type == labels.MatchEqual {
 			take(q.e.series[m.Value])
 			return set
 		}

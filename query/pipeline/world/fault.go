@@ -42,9 +42,9 @@ func Kinds() []string {
 	}
 }
 
-// add plans a fault of a kind at some time within [from, to] that lasts between low and high milliseconds; false
-// when this world has no place for it.
-func (w *World) add(kind string, from, to int64) bool {
+// add plans a fault of a kind at some time within [from, to] that lasts between low and high milliseconds, if
+// this world has a place for it.
+func (w *World) add(kind string, from, to int64) {
 	at := w.between(from, to)
 	f := Fault{Kind: kind, At: at}
 	for_ := func(low, high int64) { f.Until = at + w.between(low, high) }
@@ -74,7 +74,7 @@ func (w *World) add(kind string, from, to int64) bool {
 	case "silent drop":
 		all := append(slices.Clone(stages), tables(readers)...)
 		if len(all) == 0 {
-			return false
+			return
 		}
 		s := pick(all)
 		for_(5_000, 60_000)
@@ -122,7 +122,7 @@ func (w *World) add(kind string, from, to int64) bool {
 		f.end = func() string { s.Vanish = 0; return s.Name }
 	case "given up", "dead letters":
 		if len(stages) == 0 {
-			return false
+			return
 		}
 		s := pick(stages)
 		for_(5_000, 60_000)
@@ -146,7 +146,7 @@ func (w *World) add(kind string, from, to int64) bool {
 		f.end = func() string { reader.Capacity = was; return reader.Name }
 	case "rewind", "skip":
 		if !input.Queue.Offsets {
-			return false
+			return
 		}
 		for_(2_000, 6_000) // the group is stopped meanwhile
 		n := w.between(1, 400)
@@ -165,7 +165,7 @@ func (w *World) add(kind string, from, to int64) bool {
 		f.end = func() string { w.resume(reader); return "" }
 	case "retention":
 		if !input.Queue.Offsets {
-			return false
+			return
 		}
 		for_(15_000, 60_000)
 		keep := w.between(0, 100)
@@ -182,7 +182,7 @@ func (w *World) add(kind string, from, to int64) bool {
 		}
 	case "truncation":
 		if !input.Queue.Offsets {
-			return false
+			return
 		}
 		n := w.between(1, 60)
 		f.begin = func() string {
@@ -244,7 +244,7 @@ func (w *World) add(kind string, from, to int64) bool {
 		}
 	case "datagram loss":
 		if !node.Lossy {
-			return false
+			return
 		}
 		for_(2_000, 30_000)
 		f.begin = func() string { node.Loses = 0.05; return "on " + node.Name }
@@ -269,7 +269,7 @@ func (w *World) add(kind string, from, to int64) bool {
 		f.end = func() string { s.Stalled, s.owed = true, 0; return "" }
 	case "topic made anew":
 		if !input.Queue.Offsets || len(input.Queue.Groups) > 1 {
-			return false
+			return
 		}
 		for_(1_000, 10_000)
 		f.begin = func() string {
@@ -284,7 +284,7 @@ func (w *World) add(kind string, from, to int64) bool {
 		f.end = func() string { w.resume(reader); return "" }
 	case "absurd offsets":
 		if !input.Queue.Offsets {
-			return false
+			return
 		}
 		for_(5_000, 30_000)
 		f.begin = func() string { input.Queue.Absurd = 0.3; return "some polls of " + input.Queue.Name + " are nonsense" }
@@ -304,18 +304,18 @@ func (w *World) add(kind string, from, to int64) bool {
 		f.end = func() string { node.Skew -= by; return node.Name }
 	case "group vanishes":
 		if !input.Queue.Offsets {
-			return false
+			return
 		}
 		for_(10_000, 60_000)
 		f.begin = func() string { input.Queue.NoGroups = true; return "nobody tells of the groups of " + input.Queue.Name }
 		f.end = func() string { input.Queue.NoGroups = false; return input.Queue.Name }
 	case "none":
-		return true
+		return
 	default:
 		panic("no fault " + kind)
 	}
 	w.Faults = append(w.Faults, f)
-	return true
+	return
 }
 
 // tables are the readers that write a table.

@@ -24,7 +24,6 @@ type Node struct {
 	epoch, prev      int64
 	open, closed     bool
 	seq              uint64
-	at               int64 // of the newest snapshot; never goes back
 	jumped           bool
 	next             int64
 	cells            map[countKey]*cell.Cell

@@ -1,9 +1,9 @@
 package world
 
 import (
-	"fmt"
 	"math"
 	"slices"
+	"strconv"
 )
 
 // Record is one message.
@@ -122,7 +122,7 @@ func (q *Queue) step(w *World) {
 		k := name + group
 		s := p.lines[k]
 		if s == nil {
-			more := []string{"system", q.System, "cluster", "c", "destination", q.Name, "partition", fmt.Sprint(i), "node", q.Poller.Name}
+			more := []string{"system", q.System, "cluster", "c", "destination", q.Name, "partition", strconv.Itoa(i), "node", q.Poller.Name}
 			if group != "" {
 				more = append(more, "group", group)
 			}

@@ -208,7 +208,7 @@ func (t *Truth) balance(s *Stage, at func(store.VerdictKey, int) *Fate) {
 		gone := x.decided.at(id) + gave
 		outs := s.Out
 		if s.Requeue != nil {
-			outs = append(outs[:len(outs):len(outs)], s.Requeue)
+			outs = append(slices.Clip(outs), s.Requeue)
 		}
 		if s.Fan {
 			for _, q := range outs {
@@ -251,7 +251,7 @@ func (w *World) writers(q *Queue) []string {
 		if s.Uncounted {
 			continue
 		}
-		for _, o := range append(s.Out[:len(s.Out):len(s.Out)], s.Requeue) {
+		for _, o := range append(slices.Clip(s.Out), s.Requeue) {
 			if o == q {
 				out = append(out, s.Name)
 				break

@@ -27,7 +27,7 @@ func TestTruth(t *testing.T) {
 		return
 	}
 	if *table {
-		fmt.Println("\n| fault | worlds | windows | with a loss or doubles | exact | UNKNOWN, bound holds | other UNKNOWN | open | false | missed | lags within bound |\n|---|---|---|---|---|---|---|---|---|---|---|")
+		fmt.Fprintln(os.Stdout, "\n| fault | worlds | windows | with a loss or doubles | exact | UNKNOWN, bound holds | other UNKNOWN | open | false | missed | lags within bound |\n|---|---|---|---|---|---|---|---|---|---|---|")
 	}
 	if *kind == "each" {
 		for _, k := range Kinds() {
@@ -83,20 +83,22 @@ func of(kind string, seed uint64) *World {
 }
 
 func story(t *testing.T, kind string, seed uint64) {
+	t.Helper()
 	w := of(kind, seed)
 	r := w.Play()
-	fmt.Println(strings.Join(w.Story, "\n"))
+	fmt.Fprintln(os.Stdout, strings.Join(w.Story, "\n"))
 	for _, s := range r.Still {
-		fmt.Println(s)
+		fmt.Fprintln(os.Stdout, s)
 	}
 	for _, s := range append(r.False, r.Missed...) {
 		t.Error(s)
 	}
-	fmt.Printf("%d windows, %d exact, %d UNKNOWN %v, %d open; %d of %d lags within their bound %s\n", r.Windows, r.Exact, r.Unknown, r.Classes, r.Open, r.Lag.Within, r.Lag.Points, r.Lag.At)
+	fmt.Fprintf(os.Stdout, "%d windows, %d exact, %d UNKNOWN %v, %d open; %d of %d lags within their bound %s\n", r.Windows, r.Exact, r.Unknown, r.Classes, r.Open, r.Lag.Within, r.Lag.Points, r.Lag.At)
 }
 
 // play plays worlds of so many seeds and adds them up.
 func play(t *testing.T, kind string, first uint64, n int) *Report {
+	t.Helper()
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	total := &Report{Classes: map[string]int{}}
@@ -125,7 +127,7 @@ func play(t *testing.T, kind string, first uint64, n int) *Report {
 		name = "up to three of all"
 	}
 	if *table {
-		fmt.Printf("| %s | %d | %d | %d | %d | %d | %d | %d | %d | %d | %.2f %% of %d |\n", name, n, total.Windows, total.Touched, total.Exact, total.FoundUnknown,
+		fmt.Fprintf(os.Stdout, "| %s | %d | %d | %d | %d | %d | %d | %d | %d | %d | %.2f %% of %d |\n", name, n, total.Windows, total.Touched, total.Exact, total.FoundUnknown,
 			total.Unknown-total.FoundUnknown, total.Open, len(total.False), len(total.Missed), 100*float64(total.Lag.Within)/float64(max(total.Lag.Points, 1)), total.Lag.Points)
 	} else {
 		fmt.Fprintf(os.Stderr, "%s: %d worlds from seed %d: %d windows, %d exact, %d UNKNOWN %v, %d open; %d lost or doubled something, %d of them exact, %d UNKNOWN; %d false, %d missed; %d of %d lags within their bound\n",
