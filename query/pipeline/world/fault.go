@@ -315,7 +315,6 @@ func (w *World) add(kind string, from, to int64) {
 		panic("no fault " + kind)
 	}
 	w.Faults = append(w.Faults, f)
-	return
 }
 
 // tables are the readers that write a table.

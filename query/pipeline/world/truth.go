@@ -251,11 +251,8 @@ func (w *World) writers(q *Queue) []string {
 		if s.Uncounted {
 			continue
 		}
-		for _, o := range append(slices.Clip(s.Out), s.Requeue) {
-			if o == q {
-				out = append(out, s.Name)
-				break
-			}
+		if s.Requeue == q || slices.Contains(s.Out, q) {
+			out = append(out, s.Name)
 		}
 	}
 	slices.Sort(out)

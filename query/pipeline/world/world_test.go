@@ -27,7 +27,7 @@ func TestTruth(t *testing.T) {
 		return
 	}
 	if *table {
-		fmt.Fprintln(os.Stdout, "\n| fault | worlds | windows | with a loss or doubles | exact | UNKNOWN, bound holds | other UNKNOWN | open | false | missed | lags within bound |\n|---|---|---|---|---|---|---|---|---|---|---|")
+		_, _ = fmt.Fprintln(os.Stdout, "\n| fault | worlds | windows | with a loss or doubles | exact | UNKNOWN, bound holds | other UNKNOWN | open | false | missed | lags within bound |\n|---|---|---|---|---|---|---|---|---|---|---|")
 	}
 	if *kind == "each" {
 		for _, k := range Kinds() {
@@ -86,14 +86,14 @@ func story(t *testing.T, kind string, seed uint64) {
 	t.Helper()
 	w := of(kind, seed)
 	r := w.Play()
-	fmt.Fprintln(os.Stdout, strings.Join(w.Story, "\n"))
+	_, _ = fmt.Fprintln(os.Stdout, strings.Join(w.Story, "\n"))
 	for _, s := range r.Still {
-		fmt.Fprintln(os.Stdout, s)
+		_, _ = fmt.Fprintln(os.Stdout, s)
 	}
 	for _, s := range append(r.False, r.Missed...) {
 		t.Error(s)
 	}
-	fmt.Fprintf(os.Stdout, "%d windows, %d exact, %d UNKNOWN %v, %d open; %d of %d lags within their bound %s\n", r.Windows, r.Exact, r.Unknown, r.Classes, r.Open, r.Lag.Within, r.Lag.Points, r.Lag.At)
+	_, _ = fmt.Fprintf(os.Stdout, "%d windows, %d exact, %d UNKNOWN %v, %d open; %d of %d lags within their bound %s\n", r.Windows, r.Exact, r.Unknown, r.Classes, r.Open, r.Lag.Within, r.Lag.Points, r.Lag.At)
 }
 
 // play plays worlds of so many seeds and adds them up.
@@ -127,7 +127,7 @@ func play(t *testing.T, kind string, first uint64, n int) *Report {
 		name = "up to three of all"
 	}
 	if *table {
-		fmt.Fprintf(os.Stdout, "| %s | %d | %d | %d | %d | %d | %d | %d | %d | %d | %.2f %% of %d |\n", name, n, total.Windows, total.Touched, total.Exact, total.FoundUnknown,
+		_, _ = fmt.Fprintf(os.Stdout, "| %s | %d | %d | %d | %d | %d | %d | %d | %d | %d | %.2f %% of %d |\n", name, n, total.Windows, total.Touched, total.Exact, total.FoundUnknown,
 			total.Unknown-total.FoundUnknown, total.Open, len(total.False), len(total.Missed), 100*float64(total.Lag.Within)/float64(max(total.Lag.Points, 1)), total.Lag.Points)
 	} else {
 		fmt.Fprintf(os.Stderr, "%s: %d worlds from seed %d: %d windows, %d exact, %d UNKNOWN %v, %d open; %d lost or doubled something, %d of them exact, %d UNKNOWN; %d false, %d missed; %d of %d lags within their bound\n",
