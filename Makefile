@@ -91,10 +91,10 @@ e2e-real: build $(BIN)/weir-demo ## UI pages in a real Chromium, against the run
 test-systems: ## Real brokers (Redis, RabbitMQ, Kafka) where they can be had; RECORD=1 renews the fixtures
 	bash deploy/systems/test.sh $(if $(RECORD),-record)
 TRUTH_RUNS ?= 1500
+TRUTH_EACH ?= 40
 .PHONY: truth
-truth: ## Random pipelines with random faults, every verdict compared with the truth (TRUTH_RUNS, printed for docs/benchmarks.md)
-	CGO_ENABLED=0 go test ./query/pipeline/world -run 'TestTruth$$' -v -timeout 60m -truth.runs=$(TRUTH_RUNS) -truth.table
-	CGO_ENABLED=0 go test ./query/pipeline/world -run 'TestTruth$$' -v -timeout 60m -truth.runs=100 -truth.kind=each -truth.table
+truth: ## Random pipelines with random faults, every verdict compared with the truth (TRUTH_RUNS; recorded in docs/benchmarks.md)
+	$(RECORD) truth -- bash -c 'set -o pipefail; for more in "-truth.runs=$(TRUTH_RUNS)" "-truth.runs=$(TRUTH_EACH) -truth.kind=each"; do CGO_ENABLED=0 go test ./query/pipeline/world -run "TestTruth$$" -v -count=1 -timeout 60m -truth.table $$more; done'
 
 .PHONY: fuzz
 fuzz: ## Every fuzz target for 30 s
