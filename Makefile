@@ -94,7 +94,7 @@ TRUTH_RUNS ?= 1500
 TRUTH_EACH ?= 40
 .PHONY: truth
 truth: ## Random pipelines with random faults, every verdict compared with the truth (TRUTH_RUNS; recorded in docs/benchmarks.md)
-	$(RECORD) truth -- bash -c 'set -o pipefail; for more in "-truth.runs=$(TRUTH_RUNS)" "-truth.runs=$(TRUTH_EACH) -truth.kind=each"; do CGO_ENABLED=0 go test ./query/pipeline/world -run "TestTruth$$" -v -count=1 -timeout 60m -truth.table $$more; done'
+	$(RECORD) truth -- bash -ec 'for more in "-truth.runs=$(TRUTH_RUNS)" "-truth.runs=$(TRUTH_EACH) -truth.kind=each"; do CGO_ENABLED=0 go test ./query/pipeline/world -run "TestTruth$$" -v -count=1 -timeout 60m -truth.table $$more; done'
 
 .PHONY: fuzz
 fuzz: ## Every fuzz target for 30 s
