@@ -68,7 +68,7 @@ func binary(t *testing.T) string {
 // runs ends a command that is expected to end by itself, within ten seconds.
 func runs(t *testing.T, args ...string) (stdout, stderr string, code int) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	c := exec.CommandContext(ctx, binary(t), args...)
 	c.Dir = t.TempDir()
