@@ -156,6 +156,11 @@ func (t *Truth) Fates() map[store.VerdictKey]*Fate {
 			t.balance(s, at)
 		}
 	}
+	for k, f := range out {
+		if f.Up+f.Down == 0 { // everything was lost before: nothing was counted there
+			delete(out, k)
+		}
+	}
 	return out
 }
 

@@ -57,19 +57,26 @@ func TestTruth(t *testing.T) {
 // Seeds that once found a bug.
 func TestTruthOfOldSeeds(t *testing.T) {
 	for _, c := range []struct {
-		kind  string
-		seeds []uint64
+		kind    string
+		seeds   []uint64
+		settled bool // every window has to be
 	}{
-		{"", []uint64{32, 103, 1008, 1065, 1144, 1255, 1269, 1285, 1398, 1437, 1514, 1640, 1722, 1915}},
-		{"stall", []uint64{38, 50}},
-		{"application crash", []uint64{14, 32}},
-		{"uninstrumented producer", []uint64{9, 43}},
-		{"rewind", []uint64{2, 11, 20}},
+		{"", []uint64{32, 103, 1008, 1065, 1144, 1255, 1269, 1285, 1398, 1437, 1514, 1640, 1722, 1915}, false},
+		{"stall", []uint64{38, 50}, false},
+		{"application crash", []uint64{14, 32}, false},
+		{"uninstrumented producer", []uint64{9, 43}, false},
+		{"rewind", []uint64{2, 11, 20}, false},
+		{"retention", []uint64{20}, true},
 	} {
 		for _, s := range c.seeds {
 			r := of(c.kind, s).Play()
 			for _, x := range append(r.False, r.Missed...) {
 				t.Errorf("seed %d %s: %s", s, c.kind, x)
+			}
+			if c.settled {
+				for _, x := range r.Still {
+					t.Errorf("seed %d %s: %s", s, c.kind, x)
+				}
 			}
 		}
 	}
