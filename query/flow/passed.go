@@ -168,7 +168,10 @@ func (s *settler) barrier(q *Queue, p *QueuePartition, complete int64) (store.Ba
 		if !found {
 			return store.Barrier{}, false
 		}
-		b.Offset, b.At = max(b.Offset, pt.V), pt.T
+		if fell, ok := p.End.Fell(); !ok || fell.T <= b.At || fell.T > pt.T { // else its offset was of what is gone
+			pt.V = max(b.Offset, pt.V)
+		}
+		b.Offset, b.At = pt.V, pt.T
 	}
 	return b, true
 }

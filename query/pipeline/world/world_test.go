@@ -67,6 +67,7 @@ func TestTruthOfOldSeeds(t *testing.T) {
 		{"uninstrumented producer", []uint64{9, 43}, false},
 		{"rewind", []uint64{2, 11, 20}, false},
 		{"retention", []uint64{20}, true},
+		{"topic made anew", []uint64{33}, true},
 	} {
 		for _, s := range c.seeds {
 			r := of(c.kind, s).Play()
