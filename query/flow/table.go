@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"math"
 	"slices"
 	"sort"
 )
@@ -18,6 +19,7 @@ type Table struct {
 	points []Point
 	packed int   // length after the last thinning
 	fell   Point // when the value last fell, and to what; T 0 = never
+	again  *again
 }
 
 // Tiers of a table: up to this age, one point per step. Milliseconds.
@@ -51,8 +53,18 @@ func (t *Table) Add(at, v int64) {
 	}
 	if n > 0 && v < t.points[n-1].V {
 		t.fell = Point{at, v}
+		high := t.points[n-1].V
 		n = sort.Search(n, func(i int) bool { return t.points[i].V > v })
 		t.points = t.points[:n]
+		if !t.Brief {
+			since := int64(-far)
+			if n > 0 {
+				since = t.points[n-1].T
+			}
+			t.again = t.again.fell(reach{v, high, since})
+		}
+	} else if t.again != nil {
+		t.again.step(v)
 	}
 	if n >= 2 && t.points[n-1].V == v && t.points[n-2].V == v {
 		t.points[n-1].T = at
@@ -212,7 +224,8 @@ func (t *Table) ReachedSince(v, since int64) (int64, bool) {
 }
 
 // TimeOf estimates when the record at an offset was appended, in a table of end offsets, by linear
-// interpolation between the polls before and after. The truth lies within bound of the estimate.
+// interpolation between the polls before and after. The truth lies within bound of the estimate, which is +Inf where
+// the estimate is only the latest that it can have been.
 // known is false when the record is older than the table (the estimate is then the latest it can
 // have been) or not yet appended.
 func (t *Table) TimeOf(offset int64) (at float64, bound float64, known bool) {
@@ -231,7 +244,14 @@ func (t *Table) TimeOf(offset int64) (at float64, bound float64, known bool) {
 	a, b := t.points[i-1], t.points[i]
 	width := float64(b.T - a.T)
 	share := (float64(offset) - float64(a.V)) / (float64(b.V) - float64(a.V))
-	return float64(a.T) + min(max(share, 0), 1)*width, width, true
+	at = float64(a.T) + min(max(share, 0), 1)*width
+	if since, ok := t.again.since(offset); ok {
+		if since <= -far { // the latest it can have been
+			return float64(b.T), math.Inf(1), true
+		}
+		width = max(width, at-float64(since))
+	}
+	return at, width, true
 }
 
 // Value interpolates what the offset was at a time between two polls.

@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"math"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -56,4 +57,40 @@ func TestTableBoundsAndSize(t *testing.T) {
 			}
 		}
 	})
+}
+
+// An end that falls for one poll and comes back may have been a wrong poll or a truncation: the time of the records
+// between is stated so that both can be (random worlds, -truth.kind="absurd offsets" -truth.seed=32).
+func TestTimeOfOffsetsSeenTwice(t *testing.T) {
+	var table Table
+	for i := range int64(60) { // ten records a second
+		v := 10 * i
+		if i == 40 {
+			v = 200
+		}
+		table.Add(1000*i, v)
+	}
+	at, bound, known := table.TimeOf(300) // came at 30 s, or at 41 s if it came anew
+	if !known || at-bound > 30_000 || at+bound < 41_000 {
+		t.Errorf("offset 300: %v ± %v, %v; want 30,000 and 41,000 within", at, bound, known)
+	}
+	if at, bound, known = table.TimeOf(455); !known || bound > 1000 || at < 45_000 || at > 46_000 {
+		t.Errorf("offset 455, seen once: %v ± %v, %v", at, bound, known)
+	}
+	// Nothing older is left: the poll after is the latest that it can have been.
+	table = Table{}
+	for i, v := range []int64{50, 60, 0, 70} {
+		table.Add(1000*int64(i), v)
+	}
+	if at, bound, known = table.TimeOf(55); !known || at != 3000 || !math.IsInf(bound, 1) {
+		t.Errorf("offset 55: %v ± %v, %v", at, bound, known)
+	}
+	// A fall that does not come back is one.
+	table = Table{}
+	for i, v := range []int64{500, 600, 10, 20, 30, 40, 50, 60} {
+		table.Add(1000*int64(i), v)
+	}
+	if at, bound, known = table.TimeOf(45); !known || bound > 1000 || at < 5000 || at > 6000 {
+		t.Errorf("offset 45 of a topic made anew: %v ± %v, %v", at, bound, known)
+	}
 }
