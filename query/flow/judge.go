@@ -49,8 +49,11 @@ type Evidence struct {
 	// Interrupted is how many records of the window were deleted, passed over or lost before the stage, beyond what is usual: as
 	// many may have been taken twice without showing, when it crashed.
 	Interrupted int64
-	EndDelta    int64 // records the broker took in this window; −1 = not known
-	EndError    int64 // error of EndDelta
+	// Strangers: around this window more was taken in than known producers and redeliveries account for, so what is too many
+	// of need not be repetitions.
+	Strangers bool
+	EndDelta  int64 // records the broker took in this window; −1 = not known
+	EndError  int64 // error of EndDelta
 
 	Settled  bool
 	InTime   bool  // the grace period has passed and offsets have passed the barrier: what is out is late
@@ -101,6 +104,7 @@ func Judge(e Evidence) store.Verdict {
 	}
 	switch {
 	case e.Redelivered <= 0 && e.Interrupted <= 0:
+	case e.Kind == store.EdgeTransport && e.Strangers:
 	case e.Kind == store.EdgeTransport && v.Delta < 0:
 		v.Redeliver = min(e.Redelivered, negate(v.Delta))
 		v.Delta = add(v.Delta, v.Redeliver)
@@ -328,7 +332,7 @@ func repeated(e *Evidence, v *store.Verdict) {
 
 func surplus(e *Evidence, v *store.Verdict) {
 	v.Surplus = sub(negate(v.Delta), v.Epsilon)
-	if e.Kind == store.EdgeTransport && v.Surplus > v.Up/20 {
+	if e.Kind == store.EdgeTransport && (v.Surplus > v.Up/20 || e.Strangers) {
 		stranger(e, v)
 		return
 	}

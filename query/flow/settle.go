@@ -371,6 +371,7 @@ func (s *settler) evidence(v *view, ev *Evidence, needUp, needDown int64) {
 	}
 	if v.kind == store.EdgeTransport {
 		ev.EndDelta, ev.EndError = s.endDelta(v.edge.Destination)
+		ev.Strangers = ev.Settled && ev.Down.N > ev.Up.N && s.strangers(v.edge)
 	} else {
 		again, hidden := s.takenAgain(v.stage)
 		ev.Redelivered, ev.Interrupted = max(ev.Redelivered, again), max(ev.Interrupted, hidden)
@@ -425,6 +426,31 @@ func (s *settler) takenAgain(st Stage) (n, hidden int64) {
 		hidden = add(hidden, max(sub(negate(more), usualLess), 0))
 	}
 	return n, hidden
+}
+
+// strangers says whether in one of the windows around, or in all of them together, a twentieth more than was put in
+// was taken from an edge, redeliveries aside: each of them can explain but one surplus.
+func (s *settler) strangers(e Edge) bool {
+	var up, over, again int64
+	for i := int64(-3); i <= 3; i++ {
+		w := Window{add(s.w.Start, i*s.w.Width), s.w.Width}
+		if s.Now < add(w.endMS(), s.rules.Grace.Milliseconds()) {
+			break
+		}
+		more, ok := s.more(e.To, Input{e.Destination, e.Group}, w)
+		if !ok {
+			continue
+		}
+		n, known := num(s.Tally.At(Port{e.To, cell.In, e.Destination, e.Group}, w).N)-more, int64(0)
+		if s.Findings != nil {
+			known = max(s.Findings(e.Destination, e.Group, w).Redelivered, 0)
+		}
+		if sub(more, known) > n/20 {
+			return true
+		}
+		up, over, again = add(up, n), add(over, max(more, 0)), max(again, known)
+	}
+	return sub(over, again) > up/20
 }
 
 // more is how many more records of a window a stage took from an input than were put in; ok is false when nobody

@@ -61,7 +61,7 @@ func TestTruthOfOldSeeds(t *testing.T) {
 		seeds   []uint64
 		settled bool // every window has to be
 	}{
-		{"", []uint64{32, 103, 1008, 1065, 1144, 1255, 1269, 1285, 1398, 1437, 1514, 1640, 1722, 1915}, false},
+		{"", []uint64{32, 103, 1008, 1065, 1144, 1255, 1269, 1285, 1398, 1437, 1514, 1640, 1722, 1915, 10558, 20428, 20557}, false},
 		{"stall", []uint64{38, 50}, false},
 		{"application crash", []uint64{14, 32}, false},
 		{"uninstrumented producer", []uint64{9, 43}, false},
