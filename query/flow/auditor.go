@@ -85,14 +85,14 @@ func NewAudit(auditors []cell.Auditor, now int64, r Rules) *Audit {
 		for j < len(as) && as[j].Node == as[i].Node {
 			j++
 		}
-		a.node(as[i:j], now, int64(r.SilentFlushes))
+		a.node(as[i:j], sub(now, r.Apart.Milliseconds()), int64(r.SilentFlushes))
 		i = j
 	}
 	a.Known = len(a.heard)
 	return a
 }
 
-// node takes all epochs of one node, oldest first.
+// node takes all epochs of one node, oldest first. Only silence is judged by now, which allows for clocks that differ.
 func (a *Audit) node(epochs []cell.Auditor, now, silentFlushes int64) {
 	name := epochs[0].Node
 	heard := int64(-far)

@@ -88,6 +88,8 @@ type Rules struct {
 	MaxLatency time.Duration
 	// SilentFlushes is how many flush intervals an auditor may miss before it counts as silent.
 	SilentFlushes int
+	// Apart is how far the clocks of collectors and of this server are apart, as far as that is known.
+	Apart time.Duration
 }
 
 // DefaultRules are the figures of docs/pipeline-model.md.
@@ -99,6 +101,7 @@ func (r Rules) normal() Rules {
 	r.Grace = min(max(r.Grace, 0), 24*time.Hour)
 	r.Margin = min(max(r.Margin, 0), time.Hour)
 	r.MaxLatency = min(max(r.MaxLatency, 0), 24*time.Hour)
+	r.Apart = min(max(r.Apart, 0), time.Hour)
 	r.SilentFlushes = min(max(r.SilentFlushes, 1), 1000)
 	return r
 }

@@ -203,7 +203,9 @@ func (t *tenant) readCells(ctx context.Context, now int64) error {
 		return fmt.Errorf("cannot read auditors: %w", err)
 	}
 	c.apart.observe(auditors, now)
-	c.audit = flow.NewAudit(auditors, now, t.s.cfg.rules())
+	rules := t.s.cfg.rules()
+	rules.Apart = c.apart.spread()
+	c.audit = flow.NewAudit(auditors, now, rules)
 	c.audit.Lose(t.lostTelemetry())
 	c.clocks = flow.Clocks(auditors)
 	if c.sampled {

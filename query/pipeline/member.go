@@ -20,6 +20,9 @@ type member struct {
 	events   []flow.Event
 	told     int          // events already made into verdicts
 	again    []flow.Point // deliveries beyond positions, over time
+	between  []flow.Point // at a rewind: records that may have been read after the poll before it, and come again as well
+	fastest  int64        // most that was committed between two polls
+	before   int64        // committed at the poll before
 
 	// computed at the last poll
 	at                int64
@@ -102,12 +105,18 @@ func (m *member) repeated(at, v int64) {
 	}
 }
 
-// redeliveries since a time: positions that went back, and deliveries that were repeated.
+// redeliveries since a time, at most: positions that went back, what was read between the polls before, and deliveries
+// that were repeated.
 func (m *member) redeliveries(since int64) int64 {
 	var n int64
 	for _, e := range m.events {
 		if e.Kind == flow.EventRewind && e.T >= since {
 			n += e.N
+		}
+	}
+	for _, b := range m.between {
+		if b.T >= since {
+			n += b.V
 		}
 	}
 	for i := 1; i < len(m.again); i++ {
@@ -227,7 +236,15 @@ func (m *member) find(p *partition, o flow.Offsets, prevAt int64) {
 		if prevAt > 0 {
 			m.events = append(m.events, e)
 		}
+		if more := min(m.fastest, o.End-e.To); e.Kind == flow.EventRewind && more > 0 {
+			m.between = append(m.between, flow.Point{T: e.T, V: more})
+			m.between = m.between[max(0, len(m.between)-500):]
+		}
 	}
+	if m.before > 0 && o.Committed > m.before {
+		m.fastest = max(m.fastest, o.Committed-m.before)
+	}
+	m.before = o.Committed
 	if len(m.events) > 1000 {
 		m.events = slices.Delete(m.events, 0, 500)
 		m.told = max(0, m.told-500)

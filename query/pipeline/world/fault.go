@@ -338,6 +338,18 @@ func (w *World) halt(s *Stage) {
 	}
 }
 
+// Rewind sets the groups of a stage back by n records a partition; it is stopped for two seconds meanwhile.
+func (w *World) Rewind(s *Stage, n int64) {
+	w.halt(s)
+	for _, in := range s.In {
+		for _, p := range in.Queue.Parts {
+			in.Queue.rewind(p, in.Group, n)
+		}
+	}
+	w.Run(2)
+	w.resume(s)
+}
+
 func (w *World) resume(s *Stage) {
 	for i, in := range s.Instances {
 		if in.halted {

@@ -48,6 +48,8 @@ type World struct {
 	Evaluate int64 // milliseconds between evaluations
 	// Watching compares the lags of the pages with the truth at every evaluation.
 	Watching bool
+	// OnEvaluate is called after every evaluation.
+	OnEvaluate func()
 }
 
 // letter is something on its way to the server.
@@ -110,6 +112,9 @@ func (w *World) step() {
 	if w.Now >= w.asked+w.Evaluate {
 		w.asked = w.Now
 		w.Service.Evaluate(context.Background(), time.UnixMilli(w.Now))
+		if w.OnEvaluate != nil {
+			w.OnEvaluate()
+		}
 		if w.Watching {
 			w.lag.compare(w)
 		}
