@@ -75,9 +75,10 @@ type Counter struct {
 	shard [shards]shard
 
 	drops   atomic.Uint64
-	windows windowRange // of what is being counted now
-	mu      sync.Mutex  // guards the fields below
-	dropped span        // windows the drops may belong to
+	carried atomic.Uint64 // most records that one datagram of increments stood for
+	windows windowRange   // of what is being counted now
+	mu      sync.Mutex    // guards the fields below
+	dropped span          // windows the drops may belong to
 	auditor cell.Auditor
 	past    []run // runs before this one that are not yet reported
 	closed  atomic.Bool
@@ -225,6 +226,12 @@ func (c *Counter) Drops(n uint64) {
 	c.dropped = c.dropped.union(s)
 	c.mu.Unlock()
 	c.drops.Add(n)
+}
+
+// Carried says that the increments of one datagram stood for n records, so that a lost one may have held as many.
+func (c *Counter) Carried(n uint64) {
+	for old := c.carried.Load(); n > old && !c.carried.CompareAndSwap(old, n); old = c.carried.Load() {
+	}
 }
 
 // Lost says that a sender gave up the counts of n records of the event window that holds a time, Unix seconds; 0 = not known.

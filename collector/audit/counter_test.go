@@ -250,12 +250,14 @@ func TestDropsNameTheirWindows(t *testing.T) {
 			t.Errorf("no drops, but %+v", a)
 		}
 		c.Drops(7)
+		c.Carried(20)
+		c.Carried(3)
 		if err := stop(); err != nil {
 			t.Fatal(err)
 		}
 		// From the oldest window counted lately to the window of now.
-		if a := srv.last(); a.Drops != 7 || a.DropFrom != w-600 || a.DropTo != now+11+60 {
-			t.Errorf("drops %d in [%d, %d), want 7 in [%d, %d)", a.Drops, a.DropFrom, a.DropTo, w-600, now+71)
+		if a := srv.last(); a.Drops != 7 || a.DropMax != 20 || a.DropFrom != w-600 || a.DropTo != now+11+60 {
+			t.Errorf("drops %d of up to %d in [%d, %d), want 7 of 20 in [%d, %d)", a.Drops, a.DropMax, a.DropFrom, a.DropTo, w-600, now+71)
 		}
 	})
 }

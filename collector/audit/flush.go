@@ -94,7 +94,7 @@ func (c *Counter) flush(ctx context.Context, last bool) error {
 	// Drops are read before the cells: a drop that comes later belongs to the next snapshot.
 	next := c.nextAuditor(now, last)
 	before := c.auditor
-	before.Drops, before.DropFrom, before.DropTo = next.Drops, next.DropFrom, next.DropTo
+	before.Drops, before.DropMax, before.DropFrom, before.DropTo = next.Drops, next.DropMax, next.DropFrom, next.DropTo
 
 	w := writer{c: c, ctx: ctx, before: before}
 	for i := range c.shard {
@@ -147,7 +147,7 @@ func (c *Counter) nextAuditor(now time.Time, last bool) cell.Auditor {
 	a.Seq++
 	a.At = max(now.UnixMilli(), a.At)
 	a.Closed = last
-	a.Drops = c.drops.Load()
+	a.Drops, a.DropMax = c.drops.Load(), c.carried.Load()
 	a.ClockOffset, a.ClockError = 0, 0
 	if c.clock != nil {
 		if offset, bound, ok := c.clock(); ok {

@@ -30,6 +30,8 @@ type AuditSink interface {
 	Add(inc Increment) error
 	// Drops says that n audit lines are known to be lost.
 	Drops(n uint64)
+	// Carried says how many records the counts of one datagram stood for.
+	Carried(n uint64)
 	// Lost says that a sender gave up the counts of n records of the event window that holds a time, Unix seconds; 0 = not known.
 	Lost(at int64, n uint64)
 }
@@ -98,6 +100,7 @@ func (r *reader) auditLine(l *line, b []byte, from *sender) {
 		r.audit.Lost(inc.Key.Window, inc.Counts.N)
 		return
 	}
+	r.carries += inc.Counts.N
 	if inc.Service == "" {
 		inc.Service = from.tags.Service
 	}

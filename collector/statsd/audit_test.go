@@ -39,6 +39,16 @@ func TestAuditLines(t *testing.T) {
 	}
 }
 
+// What a datagram that is lost may have held is known from those that came.
+func TestRecordsPerDatagram(t *testing.T) {
+	fd := newFeeder(t, nil)
+	fd.feed("weir.audit.in:7|c|#p:a,st:b\nweir.audit.out:6|c|#p:a,st:b\nx:1|c")
+	fd.feed("weir.audit.in:9|c|#p:a,st:b")
+	if fd.sink.carried != 13 {
+		t.Errorf("the largest datagram stood for %d records, want 13", fd.sink.carried)
+	}
+}
+
 func TestBadAuditLines(t *testing.T) {
 	f := func(s, why string) {
 		t.Helper()

@@ -125,6 +125,8 @@ type sink struct {
 	drops uint64
 	err   error
 
+	carried uint64
+
 	lost   uint64
 	lostAt int64
 }
@@ -145,6 +147,12 @@ func (s *sink) Lost(at int64, n uint64) {
 	defer s.mu.Unlock()
 	s.lostAt = at
 	s.lost += n
+}
+
+func (s *sink) Carried(n uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.carried = max(s.carried, n)
 }
 
 func (s *sink) Drops(n uint64) {

@@ -79,6 +79,8 @@ type reader struct {
 	metrics    tally
 	audits     tally
 	auditLost  int
+	carries    uint64 // records that the audit lines of this datagram stand for
+	carried    uint64 // the most that any datagram did
 	clientLost uint64 // told by clients that send audit lines
 	badIDs     int    // id samples that make no sense; their counts stand
 	badID      error  // one of them
@@ -126,6 +128,10 @@ func (r *reader) report() {
 		}
 		r.auditLost = 0
 	}
+	if r.carried > 0 {
+		r.audit.Carried(r.carried)
+		r.carried = 0
+	}
 	if r.clientLost > 0 && r.audit != nil {
 		r.audit.Drops(r.clientLost)
 		r.auditDoor.clients.Add(int(min(r.clientLost, math.MaxInt32)))
@@ -167,6 +173,7 @@ func (r *reader) datagram(b []byte, from *sender) {
 		}
 		r.line(&l, from)
 	}
+	r.carried, r.carries = max(r.carried, r.carries), 0
 }
 
 func (r *reader) line(l *line, from *sender) {

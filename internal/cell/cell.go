@@ -114,6 +114,8 @@ type Auditor struct {
 	Previous int64  `json:"prev,omitempty"` // epoch of the run before on this node, when known
 	// PreviousOpen says the run before did not end in order: up to one flush interval of counts is unknown.
 	PreviousOpen bool `json:"prev_open,omitempty"`
+	// DropMax is the most records that the counts of one audit datagram stood for in this epoch: what one that was dropped may have held.
+	DropMax uint64 `json:"drop_max,omitempty"`
 	// DropWindows bounds which event windows the drops may belong to: [from, to) Unix seconds; zero when there are none.
 	DropFrom int64 `json:"drop_from,omitempty"`
 	DropTo   int64 `json:"drop_to,omitempty"`

@@ -31,6 +31,8 @@ type Gap struct {
 	From, To int64 // (From, To], Unix milliseconds of counting time
 	Flush    int64 // milliseconds
 	Drops    int64
+	// For GapDrops: the most records that one of them may have stood for, at least 1.
+	Each int64
 	// For GapDrops: the event windows the drops may belong to, [WFrom, WTo) Unix seconds.
 	WFrom, WTo int64
 }
@@ -101,7 +103,7 @@ func (a *Audit) node(epochs []cell.Auditor, now, silentFlushes int64) {
 		a.flush[name] = max(a.flush[name], flush)
 		at := min(e.At, int64(far))
 		if e.Drops > 0 {
-			g := Gap{Node: name, Kind: GapDrops, From: e.Epoch, To: at, Flush: flush, Drops: num(e.Drops), WFrom: e.DropFrom, WTo: e.DropTo}
+			g := Gap{Node: name, Kind: GapDrops, From: e.Epoch, To: at, Flush: flush, Drops: num(e.Drops), Each: max(1, num(e.DropMax)), WFrom: e.DropFrom, WTo: e.DropTo}
 			if g.WFrom == 0 && g.WTo == 0 {
 				g.WFrom, g.WTo = e.Epoch/1000-maxWidth, math.MaxInt64
 			}
@@ -201,7 +203,7 @@ func (a *Audit) doubts(w Window, contributors []contributor, need, slack, now in
 			}
 			if g.Kind == GapDrops {
 				if c.lossy && w.Start < g.WTo && w.End() > g.WFrom {
-					out = append(out, doubt{gap: g, bound: g.Drops})
+					out = append(out, doubt{gap: g, bound: product(g.Drops, g.Each)})
 				}
 				continue
 			}

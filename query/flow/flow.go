@@ -117,7 +117,14 @@ func num(u uint64) int64 {
 	return int64(u)
 }
 
-// add and sub saturate at the ends of int64.
+// product, of figures that are not negative, add and sub saturate.
+func product(a, b int64) int64 {
+	if a > 0 && b > far/a {
+		return far
+	}
+	return a * b
+}
+
 func add(a, b int64) int64 {
 	s := a + b
 	if a > 0 && b > 0 && s < 0 {

@@ -23,8 +23,6 @@ type Report struct {
 	// Reasons of what is UNKNOWN, by class.
 	Classes map[string]int
 	Still   []string // what is open
-	// Limits are verdicts that are wrong and that counts cannot get right (docs/pipeline-model.md, Limits).
-	Limits []string
 	// False are verdicts that should never have been said, Missed losses beyond a stated bound.
 	False, Missed []string
 	Lag           LagCheck
@@ -69,7 +67,7 @@ func (w *World) Compare() *Report {
 		if f == nil {
 			f = &Fate{}
 		}
-		if why := wrong(v, f); why != "" && why != limit {
+		if why := wrong(v, f); why != "" {
 			r.False = append(r.False, fmt.Sprintf("%s, said at t+%d", describe(v, f, why), (v.UpdatedAt-Begin)/1000))
 		}
 	}
@@ -101,10 +99,6 @@ func (r *Report) judge(k store.VerdictKey, v store.Verdict, said bool, f *Fate) 
 		return
 	}
 	why := wrong(v, f)
-	if why == limit {
-		r.Limits = append(r.Limits, describe(v, f, why))
-		return
-	}
 	if why != "" {
 		r.False = append(r.False, describe(v, f, why))
 		return
@@ -130,17 +124,10 @@ func (r *Report) judge(k store.VerdictKey, v store.Verdict, said bool, f *Fate) 
 	}
 }
 
-// limit is the answer of wrong for what counts cannot tell: records that a crashed reader took twice, in a window
-// in which as many or more were lost on the way to it.
-const limit = "read again by a crashed reader, and lost before it"
-
 // wrong says what is false about a verdict: a loss or duplicates that never were, or more than there were.
 func wrong(v store.Verdict, f *Fate) string {
 	switch v.State {
 	case flow.Loss, flow.RetentionLoss, flow.Skipped, flow.ProbableLoss:
-		if f.Lost+f.GaveUp == 0 && f.Missing > 0 && f.Before > 0 {
-			return limit
-		}
 		if f.Lost+f.GaveUp == 0 {
 			return "nothing was lost"
 		}
@@ -149,9 +136,6 @@ func wrong(v store.Verdict, f *Fate) string {
 			return "not mixed"
 		}
 	case flow.Duplicates:
-		if f.Foreign > 0 && f.Foreign == v.Surplus && v.Surplus <= v.Up/20 {
-			return "" // a limit: few strangers pass for repetitions
-		}
 		if f.Twice == 0 {
 			return "nothing was doubled"
 		}
@@ -173,9 +157,6 @@ func short(v store.Verdict, f *Fate) string {
 	net := f.Lost - f.Foreign - max(0, f.Twice-v.Redeliver)
 	switch {
 	case v.State == flow.Unknown:
-		if v.Class == "audit datagrams dropped" { // a limit: the bound counts datagrams
-			return ""
-		}
 		if max(net, -net) > v.Epsilon+v.Lost {
 			return "the bound is too small"
 		}

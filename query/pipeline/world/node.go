@@ -28,7 +28,7 @@ type Node struct {
 	next             int64
 	cells            map[countKey]*cell.Cell
 	sent             map[countKey]uint64
-	drops            uint64
+	drops, most      uint64
 	dropFrom, dropTo int64
 	dirty            map[countKey]bool
 	// Absurd: it sends cells that cannot be besides.
@@ -61,7 +61,7 @@ func (n *Node) begin(w *World) {
 	n.prev, n.open = n.epoch, n.epoch != 0 && !n.closed
 	n.epoch, n.seq, n.Down, n.closed = max(n.clock(w), n.epoch+1), 0, false, false
 	n.cells, n.sent, n.dirty = map[countKey]*cell.Cell{}, map[countKey]uint64{}, map[countKey]bool{}
-	n.drops, n.dropFrom, n.dropTo = 0, 0, 0
+	n.drops, n.most, n.dropFrom, n.dropTo = 0, 0, 0, 0
 }
 
 // count takes increments of an application; false when the collector is not there to take them.
@@ -87,6 +87,7 @@ func (n *Node) count(w *World, k cell.Key, instance string, epoch int64, c cell.
 		n.cells[id] = own
 	}
 	if n.Lossy {
+		n.most = max(n.most, c.N)
 		own.Epoch = n.epoch
 		own.Add(c)
 	} else {
@@ -109,7 +110,7 @@ func (n *Node) flush(w *World, closed bool) {
 	n.seq++
 	b := cell.Batch{Auditor: cell.Auditor{
 		Node: n.Name, Epoch: n.epoch, Seq: n.seq, At: n.clock(w), FlushMS: n.Every, Closed: closed,
-		Previous: n.prev, PreviousOpen: n.open, Drops: n.drops, DropFrom: n.dropFrom, DropTo: n.dropTo,
+		Previous: n.prev, PreviousOpen: n.open, Drops: n.drops, DropMax: n.most, DropFrom: n.dropFrom, DropTo: n.dropTo,
 	}}
 	for id := range n.dirty {
 		c := n.cells[id]

@@ -130,7 +130,6 @@ type Fate struct {
 	Again    int64 // of Twice, those that were handed out anew: rewinds, restarts
 	Foreign  int64 // of records nobody counted the origin of
 	GaveUp   int64 // by the stage, with a reason
-	Before   int64 // of a balance: lost on the way to the stage
 }
 
 func (f *Fate) net() int64 { return f.Missing - f.Twice }
@@ -199,11 +198,6 @@ func (t *Truth) balance(s *Stage, at func(store.VerdictKey, int) *Fate) {
 	for id := 1; id < len(t.ts); id++ {
 		n := x.ins.at(id)
 		if n == 0 {
-			for _, in := range s.In {
-				if t.edge(in.Queue).outs.at(id) > 0 {
-					at(key, id).Before++
-				}
-			}
 			continue
 		}
 		f := at(key, id)

@@ -154,7 +154,6 @@ func (r *Report) add(seed uint64, o *Report) {
 	r.Found += o.Found
 	r.FoundUnknown += o.FoundUnknown
 	r.False = append(r.False, o.False...)
-	r.Limits = append(r.Limits, o.Limits...)
 	r.Missed = append(r.Missed, o.Missed...)
 	for k, n := range o.Classes {
 		r.Classes[k] += n
