@@ -122,10 +122,10 @@ func (c KafkaConfig) mechanism() (sasl.Mechanism, error) {
 		if _, err := read(); err != nil {
 			return nil, err
 		}
-		return oauth.Oauth(func(context.Context) (oauth.Auth, error) {
+		return bearer{oauth.Oauth(func(context.Context) (oauth.Auth, error) {
 			t, err := read()
 			return oauth.Auth{Token: t}, err
-		}), nil
+		})}, nil
 	case SASLAWSMSKIAM:
 		if _, err := c.awsKeys(); err != nil {
 			return nil, err
@@ -177,4 +177,21 @@ func (c KafkaConfig) awsKeys() (aws.Auth, error) {
 		return a, fmt.Errorf("aws_credentials_file %q has no keys under [%s]; name the section in aws_profile", c.AWSCredentialsFile, profile)
 	}
 	return a, nil
+}
+
+// bearer is OAUTHBEARER that says why a token was refused: the broker's answer, which holds a status and no secret.
+type bearer struct{ sasl.Mechanism }
+
+func (m bearer) Authenticate(ctx context.Context, host string) (sasl.Session, []byte, error) {
+	s, first, err := m.Mechanism.Authenticate(ctx, host)
+	return bearerSession{s}, first, err
+}
+
+type bearerSession struct{ sasl.Session }
+
+func (s bearerSession) Challenge(answer []byte) (bool, []byte, error) {
+	if len(answer) > 0 {
+		return false, nil, fmt.Errorf("the broker refused the token: %.200q; put a valid one into token_file", answer)
+	}
+	return s.Session.Challenge(answer)
 }

@@ -21,6 +21,12 @@ import (
 // startKafka runs a real broker, its own controller, on free ports. WEIR_TEST_KAFKA names the folder of its jars.
 func startKafka(t *testing.T) string {
 	t.Helper()
+	return startKafkaWith(t, "", "")
+}
+
+// startKafkaWith adds listeners, each after a comma, and lines of configuration, and formats the log with more arguments.
+func startKafkaWith(t *testing.T, listeners, more string, format ...string) string {
+	t.Helper()
 	lib := os.Getenv("WEIR_TEST_KAFKA")
 	java, err := exec.LookPath("java")
 	if lib == "" || err != nil {
@@ -32,7 +38,7 @@ func startKafka(t *testing.T) string {
 	conf := fmt.Sprintf(`process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:%d
-listeners=PLAINTEXT://127.0.0.1:%d,CONTROLLER://127.0.0.1:%d
+listeners=PLAINTEXT://127.0.0.1:%d,CONTROLLER://127.0.0.1:%d%s
 controller.listener.names=CONTROLLER
 log.dirs=%s
 offsets.topic.replication.factor=1
@@ -44,13 +50,13 @@ share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 group.coordinator.rebalance.protocols=classic,consumer,share
 group.initial.rebalance.delay.ms=0
-`, controller, broker, controller, filepath.Join(dir, "data"))
+%s`, controller, broker, controller, listeners, filepath.Join(dir, "data"), more)
 	if err := os.WriteFile(file, []byte(conf), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	cp := filepath.Join(lib, "*")
-	format := exec.Command(java, "-cp", cp, "kafka.tools.StorageTool", "format", "-t", "4L6g3nShT-eMCtK--X86sw", "-c", file)
-	if out, err := format.CombinedOutput(); err != nil {
+	tool := exec.Command(java, append([]string{"-cp", cp, "kafka.tools.StorageTool", "format", "-t", "4L6g3nShT-eMCtK--X86sw", "-c", file}, format...)...)
+	if out, err := tool.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	start(t, nil, java, "-Xmx512m", "-cp", cp, "kafka.Kafka", file)
