@@ -20,6 +20,7 @@ import (
 
 	"github.com/weirhq/weir/collector"
 	"github.com/weirhq/weir/internal/access"
+	"github.com/weirhq/weir/internal/strictyaml"
 )
 
 var updateDocs = flag.Bool("update-docs", false, "write docs/configuration.md")
@@ -267,5 +268,57 @@ func TestMetricsReferenceIsComplete(t *testing.T) {
 	})
 	if len(missing) > 0 {
 		t.Errorf("docs/metrics.md does not name:\n%s", strings.Join(missing, "\n"))
+	}
+}
+
+// Every configuration that the documentation shows is one that weir takes.
+func TestDocumentedConfigurations(t *testing.T) {
+	keysOf := func(v any) map[string]bool {
+		keys := map[string]bool{}
+		for f := range reflect.TypeOf(v).Fields() {
+			key, _, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+			keys[key] = true
+		}
+		return keys
+	}
+	ofServer, ofCollector := keysOf(Config{}), keysOf(collector.Config{})
+	fence := regexp.MustCompile("(?s)```yaml\n(.*?)```")
+	first := regexp.MustCompile(`(?m)^([a-z_]+):`)
+	tried := 0
+	for _, pattern := range []string{"../../README.md", "../../docs/*.md", "../../docs/recipes/*.md"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, m := range fence.FindAllSubmatch(text, -1) {
+				key := first.FindSubmatch(m[1])
+				if key == nil {
+					continue
+				}
+				var into any
+				switch k := string(key[1]); {
+				case ofServer[k] && k != "server":
+					cfg := defaultConfig()
+					into = &cfg
+				case ofCollector[k]:
+					cfg := collector.DefaultConfig()
+					into = &cfg
+				default:
+					continue // of another program
+				}
+				tried++
+				if err := strictyaml.Decode(m[1], into); err != nil {
+					t.Errorf("%s: %v in\n%s", file, err, m[1])
+				}
+			}
+		}
+	}
+	if tried < 20 {
+		t.Errorf("only %d configurations found", tried)
 	}
 }
