@@ -145,7 +145,7 @@ bench-pipelines: ## P11, U2: evaluation and answers at 1,000 pipelines, 15,000 g
 bench-lag: ## T3: error of the stated time lag against the truth
 	$(RECORD) lag -- go run ./deploy/bench lagtruth
 bench-drain: ## T4: drain forecasts against the truth
-	$(RECORD) drain -- go run ./deploy/bench drain
+	$(RECORD) drain -- go run ./deploy/bench drain --seed 100000 # seeds that nothing was fitted on
 bench-kill: build ## R1: kill -9 of server and collector under load, then count what is missing or doubled
 	$(RECORD) kill -- bash -c 'set -o pipefail; $(BIN)/weir soak --mode kill --kills 20 --collector-bin $(BIN)/weir-collector --markdown'
 

@@ -103,7 +103,7 @@ var t90 = [...]float64{0, 3.078, 1.886, 1.638, 1.533, 1.476}
 // varies slowly does not average out. change is how far rates change for good within half an hour, as a share of
 // the flow: a calm past is no promise of a calm future.
 const (
-	wander = 0.6
+	wander = 0.7
 	change = 0.03
 )
 
