@@ -48,7 +48,9 @@ type kafkaSystem struct {
 
 	skipped                map[string]*metrics.Counter
 	reads, readFailures    *metrics.Counter
-	noNewest, shareUnknown bool // the cluster is too old to tell
+	noNewest, shareUnknown bool      // the cluster is too old to tell
+	noSizes                bool      // the same
+	sized                  time.Time // when the bytes kept were asked for
 }
 
 // kafkaPoll is what belongs to the poll under way.
@@ -84,6 +86,7 @@ type kafkaPart struct {
 
 	oldestFor, oldest int64 // start whose record time (Unix ms, 0 = none) is known
 	newestFor, newest int64 // end whose youngest record's time is known
+	bytes             int64 // kept; -1: not known
 }
 
 // kafkaSkips are the reasons of weir_broker_skipped_total.
@@ -142,6 +145,7 @@ func (k *kafkaSystem) poll(ctx context.Context) (snapshot, error) {
 	}
 	k.describe(ctx)
 	k.readSettings(ctx)
+	k.readSizes(ctx)
 	k.readTimes(ctx)
 	k.fill()
 	return k.snap, p.trouble.err()
@@ -224,6 +228,9 @@ func (k *kafkaSystem) partition(t *kafkaTopic, q *kafkaPart, i int) partitionSta
 	}
 	if q.stable >= 0 && q.stable <= q.end {
 		s.stable, s.stableSet = uint64(q.stable), true
+	}
+	if q.bytes >= 0 {
+		s.tells, s.bytes = s.tells|toldBytes, uint64(q.bytes)
 	}
 	if q.oldestFor == q.start && q.oldest > 0 && q.start < q.end {
 		s.oldestAt = time.UnixMilli(q.oldest)

@@ -143,11 +143,11 @@ func (b *kbench) skipped(reason string) int {
 	return b.counter("skipped_total", fmt.Sprintf(",reason=%q", reason))
 }
 
-// on are the figures of one partition, of a group or without one.
+// on are the figures of one partition, of a group or without one; but for its size on disk (TestKafkaSizes).
 func on(poll []sample, topic, partition, group string) map[string]float64 {
 	var of []sample
 	for _, s := range poll {
-		if s.labels["partition"] == partition {
+		if s.labels["partition"] == partition && s.name != "weir_broker_bytes" {
 			of = append(of, s)
 		}
 	}

@@ -101,7 +101,7 @@ func (k *kafkaSystem) topic(name string, m *kmsg.MetadataResponseTopic) *kafkaTo
 		}
 	}
 	for len(t.parts) < n {
-		t.parts = append(t.parts, kafkaPart{leader: -1, start: -1, end: -1, stable: -1, lastEnd: -1, oldestFor: -1, newestFor: -1})
+		t.parts = append(t.parts, kafkaPart{leader: -1, start: -1, end: -1, stable: -1, lastEnd: -1, oldestFor: -1, newestFor: -1, bytes: -1})
 	}
 	t.parts = t.parts[:n]
 	for i := range t.parts {

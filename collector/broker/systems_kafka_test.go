@@ -149,6 +149,9 @@ func TestSystemKafka(t *testing.T) {
 		got := map[string]string{}
 		for i := range s.partitions {
 			p := &s.partitions[i]
+			if p.tells&toldBytes == 0 || p.end > 0 && p.bytes == 0 {
+				return fmt.Errorf("%s/%s: no bytes: %+v", p.destination, p.partition, *p)
+			}
 			got[p.destination+"/"+p.partition] = fmt.Sprintf("%d-%d stable %d retention %s", p.start, p.end, p.stable, p.maxAge)
 		}
 		note := func(g *groupState) {

@@ -133,8 +133,12 @@ func (p *partition) kept() flow.Kept {
 	if p.present(p.keptRecords) {
 		k.Records = p.keptRecords.v
 	}
-	if p.present(p.keptBytes) && p.messages.v > 0 && p.bytes.v > 0 {
-		k.Bytes, k.Size = p.keptBytes.v, p.bytes.v/p.messages.v
+	messages := p.messages.v
+	if p.messages.at == 0 { // Kafka tells offsets
+		messages = p.end.v - p.start.v
+	}
+	if p.present(p.keptBytes) && messages > 0 && p.bytes.v > 0 {
+		k.Bytes, k.Size = p.keptBytes.v, p.bytes.v/messages
 	}
 	return k
 }

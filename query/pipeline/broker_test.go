@@ -175,6 +175,24 @@ func TestOffsetsThatAreNoCount(t *testing.T) {
 	}
 }
 
+// Kafka tells offsets and bytes: the mean record and the limit in bytes say when unread records are deleted.
+func TestRetentionBySize(t *testing.T) {
+	w := newWorld(t)
+	at := []string{"destination", "orders", "partition", "0"}
+	w.run(130, func(i int) {
+		end := 100 * float64(i)
+		start := math.Max(0, end-10_000)
+		w.lane("orders", 0, start, end, end/2)
+		w.put("bytes", (end-start)*100, at...)
+		w.put("retention_bytes", 1e6, at...)
+	})
+	// 10,000 records are kept; 6,450 are unread, and 50 more each second.
+	p := w.page("orders")
+	if p.LossIn == nil || math.Abs(*p.LossIn-71) > 3 {
+		t.Errorf("loss in %v", p.LossIn)
+	}
+}
+
 // Another id of the topic: deleted and created again, no truncation.
 func TestTopicMadeAnew(t *testing.T) {
 	w := newWorld(t)
