@@ -76,7 +76,7 @@ func explain(file string, cfg Config, declared int) string {
 	line("statsd", "UDP %s, Unix %s, every %s", off(k.Statsd.UDP), off(k.Statsd.Unix), short(k.Statsd.Interval))
 	line("OTLP", "gRPC %s, HTTP %s", off(k.OTLP.GRPC), off(k.OTLP.HTTP))
 	line("scrape", "%d jobs", len(k.Scrape.Targets))
-	line("brokers", "%d NATS", len(k.Broker.NATS))
+	line("brokers", "%s", cmp.Or(strings.Join(k.Broker.Names(), ", "), "none is asked for offsets"))
 	line("ships to", "%s", k.Server.URL)
 	return b.String()
 }

@@ -464,9 +464,9 @@ func TestDeepDataFolder(t *testing.T) {
 func TestCommandLine(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	good := writeConfig(t, dir, "127.0.0.1:0", "127.0.0.1:8125", "", "", "alerts: {late_for: 3m}\n")
+	good := writeConfig(t, dir, "127.0.0.1:0", "127.0.0.1:8125", "", "", "  broker:\n    kafka: [{cluster: prod, brokers: [\"b:9092\"]}]\n    redis: [{cluster: cache, addrs: [\"r:6379\"]}]\nalerts: {late_for: 3m}\n")
 	out, stderr, code := runs(t, "check", good)
-	for _, want := range []string{good + " is good", "UDP 127.0.0.1:8125, Unix " + filepath.Join(dir, "data", "statsd.sock") + ", every 1s", "gRPC off", "late after 3m,"} {
+	for _, want := range []string{good + " is good", "UDP 127.0.0.1:8125, Unix " + filepath.Join(dir, "data", "statsd.sock") + ", every 1s", "gRPC off", "late after 3m,", "Kafka prod, Redis cache"} {
 		if code != 0 || !strings.Contains(out, want) {
 			t.Errorf("check: %d, without %q:\n%s%s", code, want, out, stderr)
 		}

@@ -31,6 +31,24 @@ type Config struct {
 // DefaultConfig returns a configuration that asks nobody.
 func DefaultConfig() Config { return Config{} }
 
+// Names tells which brokers are asked, as system and cluster.
+func (c Config) Names() []string {
+	var all []string
+	for _, b := range c.NATS {
+		all = append(all, "NATS "+b.Cluster)
+	}
+	for _, b := range c.Kafka {
+		all = append(all, "Kafka "+b.Cluster)
+	}
+	for _, b := range c.RabbitMQ {
+		all = append(all, "RabbitMQ "+b.Cluster)
+	}
+	for _, b := range c.Redis {
+		all = append(all, "Redis "+b.Cluster)
+	}
+	return all
+}
+
 // Validate names the first broker that cannot be asked, and all further ones.
 func (c Config) Validate() error {
 	var errs []error
