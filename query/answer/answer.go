@@ -244,6 +244,16 @@ type LossWindow struct {
 	Epsilon    int64   `json:"epsilon"`
 	Revision   int     `json:"revision"`
 	Confidence float64 `json:"confidence"`
+	// Of a row's detail only, and of its 100 newest windows in which something is wrong.
+	Why *WindowWhy `json:"why,omitempty" doc:"what this window's verdict rests on; left out where nothing is wrong"`
+}
+
+// WindowWhy is what the verdict of one window rests on.
+type WindowWhy struct {
+	Class    string   `json:"class"`
+	Level    string   `json:"level"`
+	Reasons  []string `json:"reasons"`
+	Examples []string `json:"examples" doc:"message or trace ids"`
 }
 
 // Now answers GET /api/v1/now.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -84,6 +85,32 @@ func (d *direct) verdict(w int64) store.Verdict {
 	return vs[0]
 }
 
+// whys wants that each window tells what its own verdict rests on.
+func (d *direct) whys(w int64, row string) {
+	d.t.Helper()
+	det, err := d.s.LossDetail(context.Background(), store.DefaultTenant, row, time.Unix(d.start, 0), time.Unix(d.now, 0))
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	told := 0
+	for _, x := range det.Windows {
+		want := map[int64]string{w: "100 (", w + 60: "50 ("}[x.Window]
+		switch {
+		case x.Verdict == flow.OK || x.Verdict == flow.InFlight:
+			if x.Why != nil {
+				d.t.Errorf("window %d is %s because of %+v", x.Window, x.Verdict, x.Why)
+			}
+		case x.Why == nil || !strings.Contains(strings.Join(x.Why.Reasons, " "), want):
+			d.t.Errorf("window %d: %+v, want %q", x.Window, x.Why, want)
+		default:
+			told++
+		}
+	}
+	if told != 2 {
+		d.t.Errorf("%d windows say why", told)
+	}
+}
+
 // Counts that come hours later revise the verdict, lower the loss and end the incident; after a restart as well.
 func TestLateCountsReviseVerdicts(t *testing.T) {
 	engines := map[string]func(t *testing.T) store.Engine{
@@ -116,6 +143,7 @@ func TestLateCountsReviseVerdicts(t *testing.T) {
 					t.Fatalf("%+v %v", l, err)
 				}
 				id := l.Incidents[0].ID
+				d.whys(w, l.Incidents[0].Row.ID)
 				for range 60 { // an hour goes by
 					d.minute(0)
 				}

@@ -389,6 +389,9 @@ func ribbon(vs []store.Verdict, from, to int64) []answer.RibbonCell {
 	return out
 }
 
+// maxWhys bounds for how many windows of a row the reasons are told.
+const maxWhys = 100
+
 // LossDetail answers one row with its windows, newest first; store.ErrNotFound for an unknown id.
 func (s *Service) LossDetail(ctx context.Context, id store.Tenant, row string, from, to time.Time) (answer.LossDetail, error) {
 	k, ok := idKey(row)
@@ -407,8 +410,14 @@ func (s *Service) LossDetail(ctx context.Context, id store.Tenant, row string, f
 		return answer.LossDetail{}, fmt.Errorf("cannot find the balance %q: %w", row, store.ErrNotFound)
 	}
 	d := answer.LossDetail{Row: lossRow(k, list, from.Unix(), to.Unix()), Windows: make([]answer.LossWindow, 0, len(list)), Reasons: []string{}, Examples: []string{}}
+	whys := 0
 	for _, v := range slices.Backward(list) {
-		d.Windows = append(d.Windows, lossWindow(&v))
+		w := lossWindow(&v)
+		if v.State != flow.OK && v.State != flow.InFlight && whys < maxWhys {
+			whys++
+			w.Why = &answer.WindowWhy{Class: v.Class, Level: v.Level, Reasons: append([]string{}, v.Reasons...), Examples: append([]string{}, v.Examples...)}
+		}
+		d.Windows = append(d.Windows, w)
 		// Reasons of the newest windows that say what the row says.
 		if v.State == d.Row.Verdict && len(d.Reasons) < 10 {
 			for _, r := range v.Reasons {

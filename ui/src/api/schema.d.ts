@@ -973,6 +973,8 @@ export interface components {
             /** Format: int64 */
             up: number;
             verdict: string;
+            /** @description what this window's verdict rests on; left out where nothing is wrong */
+            why?: components["schemas"]["WindowWhy"];
             /** Format: int64 */
             width: number;
             /** Format: int64 */
@@ -1624,6 +1626,13 @@ export interface components {
              * @description seconds from now
              */
             in: number;
+        };
+        WindowWhy: {
+            class: string;
+            /** @description message or trace ids */
+            examples: string[] | null;
+            level: string;
+            reasons: string[] | null;
         };
     };
     responses: never;

@@ -35,8 +35,13 @@ function Panels({ data, row, incident }: { data: LossDetail; row: LossRow; incid
   const shown = named ?? windows.find((w) => w.settled && w.lost > 0) ?? windows.find((w) => w.settled) ?? windows[0];
   // Windows of less than a minute are told apart by their seconds.
   const fine = windows.some((w) => w.window % 60 !== 0);
-  const reasons = list(data.reasons);
-  const examples = list(data.examples);
+  // What the window shown rests on; where it says nothing of its own, what the row does.
+  const why = shown?.why;
+  const reasons = list(why?.reasons ?? (named ? [] : data.reasons));
+  const examples = list(why?.examples ?? (named ? [] : data.examples));
+  const level = why?.level ?? row.level;
+  const kind = why ? why.class : named ? '' : row.class;
+  const sure = shown?.confidence ?? row.confidence;
   return (
     <div className="loss-detail">
       <section className="card pad" aria-label="Balance">
@@ -82,12 +87,12 @@ function Panels({ data, row, incident }: { data: LossDetail; row: LossRow; incid
             ))}
           </ul>
         ) : (
-          <p className="mut">No reason is recorded.</p>
+          <p className="mut">{shown?.verdict === 'OK' ? 'What came in went out.' : 'No reason is recorded.'}</p>
         )}
         <p className="mut">
-          Evidence: {evidence(row.level)}
-          {row.confidence > 0 ? `, confidence ${percent(row.confidence)}` : ''}
-          {row.class ? `, class ${row.class}` : ''}.
+          Evidence: {evidence(level)}
+          {sure > 0 ? `, confidence ${percent(sure)}` : ''}
+          {kind ? `, class ${kind}` : ''}.
         </p>
         {examples.length > 0 ? <Examples ids={examples} /> : null}
         <div className="row">
