@@ -206,6 +206,13 @@ func (h *Hub) evaluator(t store.Tenant, q request) (evaluator, string, time.Dura
 		return ask(func(ctx context.Context) (any, error) { return s.Pipelines(ctx, t) })
 	case "pipeline":
 		return ask(func(ctx context.Context) (any, error) { return s.Pipeline(ctx, t, q.Key) })
+	case "groups":
+		g, err := groupQuery(q.Query)
+		if err != nil {
+			return nil, "", 0, err
+		}
+		key = strings.Join([]string{string(t), q.Topic, fmt.Sprintf("%#v", g)}, "\x00")
+		return ask(func(ctx context.Context) (any, error) { return s.Groups(ctx, t, g) })
 	case "loss":
 		return ask(func(ctx context.Context) (any, error) {
 			now := time.Now()
@@ -236,7 +243,7 @@ func (h *Hub) evaluator(t store.Tenant, q request) (evaluator, string, time.Dura
 		key = strings.Join([]string{string(t), "query", q.Query, step.String(), window.String()}, "\x00")
 		return &queryEval{engine: h.engine, expr: q.Query, window: window, each: step, maxSeries: h.cfg.MaxSeries}, key, step, nil
 	default:
-		return nil, "", 0, fmt.Errorf("topic is %q: must be now, pipelines, pipeline, stage, loss, incidents, incident, self, alerts or query", q.Topic)
+		return nil, "", 0, fmt.Errorf("topic is %q: must be now, pipelines, pipeline, stage, groups, loss, incidents, incident, self, alerts or query", q.Topic)
 	}
 }
 

@@ -36,6 +36,14 @@ func (f *fakeSource) Pipelines(context.Context, store.Tenant) (answer.Pipelines,
 	return answer.Pipelines{Pipelines: []answer.PipelineRow{{ID: "orders", State: answer.OK, In: &in}, {ID: "still", State: answer.Idle}}}, nil
 }
 
+// Groups repeats the question, so that a test sees what was asked.
+func (f *fakeSource) Groups(_ context.Context, _ store.Tenant, q answer.GroupQuery) (answer.Groups, error) {
+	f.calls.Add(1)
+	n := float64(f.n.Load())
+	rows := []answer.GroupRow{{ID: fmt.Sprintf("%+v", q), Lag: answer.Lag{Messages: &n}}, {ID: "still"}}
+	return answer.Groups{Total: 2, Groups: rows, Counts: map[string]int{"OK": 2}}, nil
+}
+
 type said struct {
 	ID   uint32          `json:"id"`
 	Seq  uint32          `json:"seq"`
@@ -138,6 +146,37 @@ func TestSnapshotThenNumberedDeltas(t *testing.T) {
 	}
 }
 
+// A page of groups is followed with its question; the same question in other words is the same feed.
+func TestGroupsAreFollowedByTheirQuestion(t *testing.T) {
+	src := &fakeSource{}
+	cfg := DefaultConfig()
+	cfg.Step = 100 * time.Millisecond
+	dial, h := start(t, src, cfg)
+	ws := dial()
+	ask(t, ws, request{Op: "sub", ID: 1, Topic: "groups", Query: "q=a+b&state=LATE&system=kafka&sort=name&limit=50&offset=100"})
+	want := fmt.Sprintf("%+v", answer.GroupQuery{Text: "a b", State: "LATE", System: "kafka", Sort: "name", Limit: 50, Offset: 100})
+	if m := next(t, ws); m.Kind != "snapshot" || !strings.Contains(string(m.Data), want) {
+		t.Fatalf("snapshot %s %s %s, want %s", m.Kind, m.Data, m.Err, want)
+	}
+	src.n.Add(1)
+	if m := next(t, ws); m.Kind != "delta" || strings.Contains(string(m.Data), "still") || !strings.Contains(string(m.Data), `"messages":1`) {
+		t.Errorf("delta %s %s", m.Kind, m.Data)
+	}
+	ask(t, ws, request{Op: "unsub", ID: 1})
+	ask(t, ws, request{Op: "sub", ID: 2, Topic: "groups"})
+	ask(t, ws, request{Op: "sub", ID: 3, Topic: "groups", Query: "sort=lag&limit=100"})
+	for heard := 0; heard < 2; {
+		if m := next(t, ws); m.ID > 1 && m.Kind == "snapshot" {
+			heard++
+		}
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.feeds) != 1 {
+		t.Errorf("%d feeds for one question", len(h.feeds))
+	}
+}
+
 func TestEqualSubscriptionsAreEvaluatedOnce(t *testing.T) {
 	src := &fakeSource{}
 	cfg := DefaultConfig()
@@ -230,6 +269,11 @@ func TestBadRequestsAreAnswered(t *testing.T) {
 		{`{"op":"fly","id":3}`, "must be sub or unsub"},
 		{`{"op":"sub","id":3,"topic":"weather"}`, "topic is \\\"weather\\\""},
 		{`{"op":"sub","id":3,"topic":"query","query":"up","step":1}`, "step must be at least 1000"},
+		{`{"op":"sub","id":3,"topic":"groups","query":"sort=size"}`, "must be lag, messages or name"},
+		{`{"op":"sub","id":3,"topic":"groups","query":"limit=501"}`, "limit must be 1 to 500"},
+		{`{"op":"sub","id":3,"topic":"groups","query":"limit=x"}`, "must be a whole number"},
+		{`{"op":"sub","id":3,"topic":"groups","query":"offset=-1"}`, "offset at least 0"},
+		{`{"op":"sub","id":3,"topic":"groups","query":"q=%zz"}`, "must be URL-encoded"},
 	} {
 		if err := ws.WriteMessage(websocket.TextMessage, []byte(c.send)); err != nil {
 			t.Fatal(err)

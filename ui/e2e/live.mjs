@@ -34,6 +34,43 @@ export function tests({ base, browser, control }) {
       'mock',
     ],
     [
+      'live: the groups in sight move without asking again, also after scrolling and searching',
+      async () => {
+        const { page, complaints } = await openPage(browser.context, base);
+        const lag = 'table[aria-label="Consumer groups"] tr:has(a.name)';
+        const still = async (what) => {
+          await page.waitForSelector(lag);
+          await page.waitForTimeout(1500);
+          const asked = control.requests;
+          const before = await page.$$eval(lag, (tds) => tds.map((td) => td.textContent).join());
+          await page.waitForFunction(
+            ([sel, old]) => [...document.querySelectorAll(sel)].map((td) => td.textContent).join() !== old,
+            [lag, before],
+            { timeout: 6000 },
+          );
+          assert.equal(control.requests, asked, `${what}: no request while the line carries the answer`);
+        };
+        await page.goto(`${base}/groups?f=clicks`);
+        await chip(page, 'Live');
+        await still('of a link');
+        await page.fill('[data-filter]', '');
+        await page.waitForSelector('table[aria-rowcount="15006"] tr[data-row="2"] a.name');
+        await page.evaluate(() => {
+          document.querySelector('.tall-list').scrollTop = 42 * 250;
+        });
+        await page.waitForSelector('tr[data-row="255"] a.name');
+        await page.waitForTimeout(1500);
+        const asked = control.requests;
+        await page.waitForTimeout(6000);
+        assert.equal(control.requests, asked, 'further down: nothing is polled');
+        await page.fill('[data-filter]', 'click');
+        await still('after a search');
+        assert.deepEqual(complaints, []);
+        await page.close();
+      },
+      'mock',
+    ],
+    [
       'live: a hole in the sequence is noticed and mended',
       async () => {
         const { page } = await openPage(browser.context, base);

@@ -3,7 +3,7 @@ import { WebSocketServer } from 'ws';
 import * as answers from './answers.mjs';
 import { incident1, incidents } from './incidents.mjs';
 import { queryRange, seriesAt } from './prometheus.mjs';
-import { stage } from './stages.mjs';
+import { groups, stage } from './stages.mjs';
 
 const STEP = 1000;
 
@@ -62,6 +62,8 @@ function answer(m, t) {
       return answers.loss(t - 24 * 3600e3, t, m.key ?? '', t);
     case 'stage':
       return stage(...(m.key ?? '').split('\u001f'), t);
+    case 'groups':
+      return groups(new URLSearchParams(m.query), t);
     case 'incidents':
       return incidents(t - 24 * 3600e3, t, m.key ?? '', 100, t);
     case 'incident':

@@ -1,6 +1,13 @@
 // One hook per answer: the HTTP snapshot first, then the live line, and polling when there is none.
-import { keepPreviousData, QueryClient, type UseQueryResult, useQuery, useQueryClient } from '@tanstack/react-query';
-import { useEffect, useState, useSyncExternalStore } from 'react';
+import {
+  keepPreviousData,
+  QueryClient,
+  type UseQueryResult,
+  useQueries,
+  useQuery,
+  useQueryClient,
+} from '@tanstack/react-query';
+import { useEffect, useRef, useState, useSyncExternalStore } from 'react';
 import { ApiError, http, take } from './client';
 import { LiveClient, type Status, type Topic } from './live';
 import type {
@@ -65,33 +72,70 @@ interface Question<T> {
   keep?: boolean;
 }
 
-function useAnswer<T>(q: Question<T>): UseQueryResult<T, Error> {
+/** Follows the topics of questions on the live line; says of each question whether the line carries its answer. */
+function useCarried(questions: readonly Question<unknown>[]): (q: Question<unknown>) => boolean {
   const client = useQueryClient();
-  const carried = useSyncExternalStore(live.watch, () => live.getStatus().phase === 'open') && q.topic !== undefined;
-  const [refused, setRefused] = useState(false);
-  const enabled = q.enabled ?? true;
-  const topic = q.live && enabled && q.topic ? JSON.stringify(q.topic) : '';
-  const key = JSON.stringify(q.key);
+  const open = useSyncExternalStore(live.watch, () => live.getStatus().phase === 'open');
+  const [refused, setRefused] = useState<readonly string[]>([]);
+  const follows = useRef(new Map<string, () => void>());
+  const wanted = JSON.stringify(
+    questions.flatMap((q) => (q.live && (q.enabled ?? true) && q.topic ? [[q.topic, q.key]] : [])),
+  );
   useEffect(() => {
-    setRefused(false);
-    if (!topic) return;
-    return live.subscribe(JSON.parse(topic) as Topic, {
-      data: (answer) => {
-        setRefused(false);
-        client.setQueryData(JSON.parse(key), answer);
-      },
-      gap: () => void client.invalidateQueries({ queryKey: JSON.parse(key) }),
-      // The line says no to this topic: the answer goes on by polling.
-      error: () => setRefused(true),
-    });
-  }, [topic, key, client]);
-  return useQuery<T, Error>({
+    const now = new Map<string, () => void>();
+    const pairs = JSON.parse(wanted) as [Topic, unknown[]][];
+    // The new ones first: what goes on is not asked for again, and the line is never left without a topic.
+    for (const [topic, key] of pairs) {
+      const name = JSON.stringify([topic, key]);
+      const had = follows.current.get(name);
+      follows.current.delete(name);
+      now.set(
+        name,
+        had ??
+          live.subscribe(topic, {
+            data: (answer) => {
+              setRefused((r) => (r.includes(name) ? r.filter((x) => x !== name) : r));
+              client.setQueryData(key, answer);
+            },
+            gap: () => void client.invalidateQueries({ queryKey: key }),
+            // The line says no to this topic: the answer goes on by polling.
+            error: () => setRefused((r) => (r.includes(name) ? r : [...r, name])),
+          }),
+      );
+    }
+    for (const stop of follows.current.values()) stop();
+    follows.current = now;
+    setRefused((r) => (r.some((x) => !now.has(x)) ? r.filter((x) => now.has(x)) : r));
+  }, [wanted, client]);
+  useEffect(
+    () => () => {
+      for (const stop of follows.current.values()) stop();
+      follows.current = new Map();
+    },
+    [],
+  );
+  return (q) => open && q.topic !== undefined && !refused.includes(JSON.stringify([q.topic, q.key]));
+}
+
+function optionsOf<T>(q: Question<T>, carried: boolean) {
+  return {
     queryKey: q.key,
-    queryFn: ({ signal }) => q.fetch(signal),
-    enabled,
-    refetchInterval: q.live && (!carried || refused) ? (q.poll ?? POLL) : false,
+    queryFn: ({ signal }: { signal: AbortSignal }) => q.fetch(signal),
+    enabled: q.enabled ?? true,
+    refetchInterval: q.live && !carried ? (q.poll ?? POLL) : (false as const),
     placeholderData: q.keep ? keepPreviousData : undefined,
-  });
+  };
+}
+
+function useAnswer<T>(q: Question<T>): UseQueryResult<T, Error> {
+  const carried = useCarried([q]);
+  return useQuery<T, Error>(optionsOf(q, carried(q)));
+}
+
+/** Answers to several questions of one kind, such as the pages of a list, made into one by `combine`. */
+export function useAnswers<T, C>(questions: readonly Question<T>[], combine: (a: UseQueryResult<T, Error>[]) => C): C {
+  const carried = useCarried(questions);
+  return useQueries({ queries: questions.map((q) => optionsOf(q, carried(q))), combine }) as C;
 }
 
 export const useNow = (on: boolean) =>

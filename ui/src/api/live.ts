@@ -5,8 +5,20 @@ import { decodeFrame, type Frame } from './frames';
 import { mergePatch } from './merge';
 
 export interface Topic {
-  topic: 'now' | 'pipelines' | 'pipeline' | 'stage' | 'loss' | 'incidents' | 'incident' | 'self' | 'alerts' | 'query';
+  topic:
+    | 'now'
+    | 'pipelines'
+    | 'pipeline'
+    | 'stage'
+    | 'groups'
+    | 'loss'
+    | 'incidents'
+    | 'incident'
+    | 'self'
+    | 'alerts'
+    | 'query';
   key?: string;
+  /** PromQL of topic `query`; of others the parameters of their HTTP route, URL-encoded. */
   query?: string;
   step?: number;
   window?: number;

@@ -1,7 +1,9 @@
-// The list of groups, fetched page by page as it is scrolled.
-import { keepPreviousData, useQueries } from '@tanstack/react-query';
+// The list of groups, fetched page by page as it is scrolled; what is in sight is live.
 import { http, take } from '../../api/client';
+import { useAnswers } from '../../api/hooks';
+import type { Topic } from '../../api/live';
 import { type GroupRow, type Groups, list } from '../../api/types';
+import { useSettled } from '../../components/settled';
 
 export const PAGE = 100;
 const POLL = 5000;
@@ -30,30 +32,34 @@ export interface Found {
   at: (index: number) => GroupRow | undefined;
 }
 
+const params = (question: Question, page: number) => ({
+  q: question.q || undefined,
+  state: question.state || undefined,
+  system: question.system || undefined,
+  sort: question.sort,
+  limit: PAGE,
+  offset: page * PAGE,
+});
+
+/** What the live line is asked for one page. */
+export function topicOf(question: Question, page: number): Topic {
+  const set = Object.entries(params(question, page)).flatMap(([k, v]) => (v === undefined ? [] : [[k, String(v)]]));
+  return { topic: 'groups', query: new URLSearchParams(set).toString() };
+}
+
 export function useGroups(question: Question, pages: readonly number[], live: boolean): Found {
-  return useQueries({
-    queries: pages.map((page) => ({
-      queryKey: ['groups', question, page],
-      queryFn: ({ signal }: { signal: AbortSignal }) =>
-        take(
-          http.GET('/api/v1/groups', {
-            params: {
-              query: {
-                q: question.q || undefined,
-                state: question.state || undefined,
-                system: question.system || undefined,
-                sort: question.sort,
-                limit: PAGE,
-                offset: page * PAGE,
-              },
-            },
-            signal,
-          }),
-        ),
-      refetchInterval: live ? POLL : (false as const),
-      placeholderData: page === 0 ? keepPreviousData : undefined,
+  // What is only scrolled past is not followed.
+  const rested = useSettled(pages.join(), 300).split(',').map(Number);
+  return useAnswers<Groups, Found>(
+    pages.map((page) => ({
+      key: ['groups', question, page],
+      fetch: (signal) => take(http.GET('/api/v1/groups', { params: { query: params(question, page) }, signal })),
+      topic: rested.includes(page) ? topicOf(question, page) : undefined,
+      poll: POLL,
+      live,
+      keep: page === 0,
     })),
-    combine: (answers) => {
+    (answers) => {
       const first = answers[0];
       const byPage = new Map(pages.map((p, i) => [p, list(answers[i]?.data?.groups)]));
       return {
@@ -65,5 +71,5 @@ export function useGroups(question: Question, pages: readonly number[], live: bo
         at: (i: number) => byPage.get(Math.floor(i / PAGE))?.[i % PAGE],
       };
     },
-  });
+  );
 }
