@@ -151,6 +151,36 @@ const (
 	StatusError
 )
 
+// String is the kind as searches and answers write it.
+func (k SpanKind) String() string {
+	switch k {
+	case KindInternal:
+		return "internal"
+	case KindServer:
+		return "server"
+	case KindClient:
+		return "client"
+	case KindProducer:
+		return "producer"
+	case KindConsumer:
+		return "consumer"
+	case KindUnspecified:
+	}
+	return "unspecified"
+}
+
+// String is the state as searches and answers write it.
+func (s SpanStatus) String() string {
+	switch s {
+	case StatusOK:
+		return "ok"
+	case StatusError:
+		return "error"
+	case StatusUnset:
+	}
+	return "unset"
+}
+
 // Span is one stored span. Service, Node and Container are taken out of the resource because every view asks for them.
 type Span struct {
 	Trace      TraceID

@@ -10,6 +10,14 @@ type figure struct {
 	unit string
 }
 
+func gauge(name, help, unit string) figure {
+	return figure{name, model.MetricTypeGauge, help, unit}
+}
+
+func counter(name, help string) figure {
+	return figure{name, model.MetricTypeCounter, help, ""}
+}
+
 // Places in partitionFigures.
 const (
 	figStart = iota
@@ -27,18 +35,18 @@ const (
 )
 
 var partitionFigures = [...]figure{
-	figStart:             {"weir_broker_start_offset", model.MetricTypeGauge, "Oldest offset that can still be read.", ""},
-	figEnd:               {"weir_broker_end_offset", model.MetricTypeGauge, "Offset the next record will get.", ""},
-	figMessages:          {"weir_broker_messages", model.MetricTypeGauge, "Records kept.", ""},
-	figBytes:             {"weir_broker_bytes", model.MetricTypeGauge, "Bytes kept.", "bytes"},
-	figRetentionSeconds:  {"weir_broker_retention_seconds", model.MetricTypeGauge, "Age at which records are deleted.", "seconds"},
-	figRetentionMessages: {"weir_broker_retention_messages", model.MetricTypeGauge, "Number of records kept at most.", ""},
-	figRetentionBytes:    {"weir_broker_retention_bytes", model.MetricTypeGauge, "Bytes kept at most.", "bytes"},
-	figStable:            {"weir_broker_stable_offset", model.MetricTypeGauge, "Last stable offset: what readers of committed transactions can see.", ""},
-	figCompacted:         {"weir_broker_compacted", model.MetricTypeGauge, "1 when records are replaced by newer ones of their key, so offsets do not count records.", ""},
-	figStartTime:         {"weir_broker_start_timestamp_seconds", model.MetricTypeGauge, "Time of the oldest record.", "seconds"},
-	figEndTime:           {"weir_broker_end_timestamp_seconds", model.MetricTypeGauge, "Time of the youngest record, once no record came between two polls.", "seconds"},
-	figSynthetic:         {"weir_broker_synthetic", model.MetricTypeGauge, "1 when positions were made out of counters, so no rule about offsets applies.", ""},
+	figStart:             gauge("weir_broker_start_offset", "Oldest offset that can still be read.", ""),
+	figEnd:               gauge("weir_broker_end_offset", "Offset the next record will get.", ""),
+	figMessages:          gauge("weir_broker_messages", "Records kept.", ""),
+	figBytes:             gauge("weir_broker_bytes", "Bytes kept.", "bytes"),
+	figRetentionSeconds:  gauge("weir_broker_retention_seconds", "Age at which records are deleted.", "seconds"),
+	figRetentionMessages: gauge("weir_broker_retention_messages", "Number of records kept at most.", ""),
+	figRetentionBytes:    gauge("weir_broker_retention_bytes", "Bytes kept at most.", "bytes"),
+	figStable:            gauge("weir_broker_stable_offset", "Last stable offset: what readers of committed transactions can see.", ""),
+	figCompacted:         gauge("weir_broker_compacted", "1 when records are replaced by newer ones of their key, so offsets do not count records.", ""),
+	figStartTime:         gauge("weir_broker_start_timestamp_seconds", "Time of the oldest record.", "seconds"),
+	figEndTime:           gauge("weir_broker_end_timestamp_seconds", "Time of the youngest record, once no record came between two polls.", "seconds"),
+	figSynthetic:         gauge("weir_broker_synthetic", "1 when positions were made out of counters, so no rule about offsets applies.", ""),
 }
 
 // Places in groupFigures.
@@ -55,15 +63,15 @@ const (
 )
 
 var groupFigures = [...]figure{
-	figCommitted:      {"weir_broker_committed_offset", model.MetricTypeGauge, "Next offset the group has not acknowledged.", ""},
-	figDelivered:      {"weir_broker_delivered_offset", model.MetricTypeGauge, "Next offset not yet handed out.", ""},
-	figDeliveredTotal: {"weir_broker_delivered_total", model.MetricTypeCounter, "Deliveries with repetitions.", ""},
-	figPending:        {"weir_broker_pending_messages", model.MetricTypeGauge, "Records not yet delivered.", ""},
-	figUnacked:        {"weir_broker_unacked_messages", model.MetricTypeGauge, "Records delivered, not yet acknowledged.", ""},
-	figRedelivered:    {"weir_broker_redelivered_messages", model.MetricTypeGauge, "Records delivered again, as the broker says.", ""},
-	figCommittedTime:  {"weir_broker_committed_timestamp_seconds", model.MetricTypeGauge, "Time of the record at the committed offset.", "seconds"},
-	figFiltered:       {"weir_broker_filtered", model.MetricTypeGauge, "1 when the group reads only some records of the destination, so offsets are not backlog.", ""},
-	figUncommitted:    {"weir_broker_uncommitted", model.MetricTypeGauge, "1 when the group never committed here.", ""},
+	figCommitted:      gauge("weir_broker_committed_offset", "Next offset the group has not acknowledged.", ""),
+	figDelivered:      gauge("weir_broker_delivered_offset", "Next offset not yet handed out.", ""),
+	figDeliveredTotal: counter("weir_broker_delivered_total", "Deliveries with repetitions."),
+	figPending:        gauge("weir_broker_pending_messages", "Records not yet delivered.", ""),
+	figUnacked:        gauge("weir_broker_unacked_messages", "Records delivered, not yet acknowledged.", ""),
+	figRedelivered:    gauge("weir_broker_redelivered_messages", "Records delivered again, as the broker says.", ""),
+	figCommittedTime:  gauge("weir_broker_committed_timestamp_seconds", "Time of the record at the committed offset.", "seconds"),
+	figFiltered:       gauge("weir_broker_filtered", "1 when the group reads only some records of the destination, so offsets are not backlog.", ""),
+	figUncommitted:    gauge("weir_broker_uncommitted", "1 when the group never committed here.", ""),
 }
 
 // Places in destinationFigures; the discarded ones have a series for each reason.
@@ -75,13 +83,13 @@ const (
 )
 
 var destinationFigures = [...]figure{
-	figInfo:      {"weir_broker_destination_info", model.MetricTypeGauge, "1; id is the broker's own id of the destination.", ""},
-	figPublished: {"weir_broker_published_total", model.MetricTypeCounter, "Records taken in since the broker counts.", ""},
-	figConsumed:  {"weir_broker_consumed_total", model.MetricTypeCounter, "Records acknowledged since the broker counts.", ""},
-	figRepeated:  {"weir_broker_redelivered_total", model.MetricTypeCounter, "Records delivered again since the broker counts.", ""},
+	figInfo:      gauge("weir_broker_destination_info", "1; id is the broker's own id of the destination.", ""),
+	figPublished: counter("weir_broker_published_total", "Records taken in since the broker counts."),
+	figConsumed:  counter("weir_broker_consumed_total", "Records acknowledged since the broker counts."),
+	figRepeated:  counter("weir_broker_redelivered_total", "Records delivered again since the broker counts."),
 }
 
-var figDiscarded = figure{"weir_broker_discarded_total", model.MetricTypeCounter, "Records the broker gave up, by reason.", ""}
+var figDiscarded = counter("weir_broker_discarded_total", "Records the broker gave up, by reason.")
 
 // Places in memberFigures.
 const (
@@ -91,16 +99,16 @@ const (
 )
 
 var memberFigures = [...]figure{
-	figGroupInfo: {"weir_broker_group_info", model.MetricTypeGauge, "1; type and state as the broker writes them.", ""},
-	figMembers:   {"weir_broker_group_members", model.MetricTypeGauge, "Members of the group.", ""},
-	figEpoch:     {"weir_broker_group_epoch", model.MetricTypeGauge, "Generation of the group; each rebalance makes it grow.", ""},
+	figGroupInfo: gauge("weir_broker_group_info", "1; type and state as the broker writes them.", ""),
+	figMembers:   gauge("weir_broker_group_members", "Members of the group.", ""),
+	figEpoch:     gauge("weir_broker_group_epoch", "Generation of the group; each rebalance makes it grow.", ""),
 }
 
 // What is said about a broker as a whole.
 var (
-	figUp      = figure{"weir_broker_up", model.MetricTypeGauge, "1 when the last poll worked, at least in part.", ""}
-	figPartial = figure{"weir_broker_partial", model.MetricTypeGauge, "1 when the last poll could not read everything.", ""}
-	figOwner   = figure{"weir_broker_owner", model.MetricTypeGauge, "1 when this collector polls the broker, 0 when another one does.", ""}
+	figUp      = gauge("weir_broker_up", "1 when the last poll worked, at least in part.", "")
+	figPartial = gauge("weir_broker_partial", "1 when the last poll could not read everything.", "")
+	figOwner   = gauge("weir_broker_owner", "1 when this collector polls the broker, 0 when another one does.", "")
 )
 
 func (p *partitionState) value(i int) (float64, bool) {

@@ -203,7 +203,7 @@ func (a *assembler) row(i int32, first int64) answer.SpanRow {
 	s, p := &a.spans[i], &a.places[i]
 	r := answer.SpanRow{
 		ID: hex.EncodeToString(s.ID[:]), Trace: a.out.ID, Service: s.Service, Node: s.Node, Container: s.Container,
-		Name: s.Name, Kind: kindName(s.Kind), Status: statusName(s.Status),
+		Name: s.Name, Kind: s.Kind.String(), Status: s.Status.String(),
 		Start: seconds(a.start(i) - first), Duration: seconds(s.Duration), Wait: seconds(a.wait(i)), Depth: int(p.depth),
 		Links: make([]string, 0, len(s.Links)), Events: make([]answer.SpanEvent, 0, len(s.Events)),
 		Attrs: make(map[string]string, len(s.Attrs)+len(s.Resource)+2),

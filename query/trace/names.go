@@ -20,31 +20,3 @@ func text(a *store.Attr) string {
 	}
 	return a.Str
 }
-
-func kindName(k store.SpanKind) string {
-	switch k {
-	case store.KindInternal:
-		return "internal"
-	case store.KindServer:
-		return "server"
-	case store.KindClient:
-		return "client"
-	case store.KindProducer:
-		return "producer"
-	case store.KindConsumer:
-		return "consumer"
-	case store.KindUnspecified:
-	}
-	return "unspecified"
-}
-
-func statusName(s store.SpanStatus) string {
-	switch s {
-	case store.StatusOK:
-		return "ok"
-	case store.StatusError:
-		return "error"
-	case store.StatusUnset:
-	}
-	return "unset"
-}

@@ -233,9 +233,9 @@ func (sc *scan) field(c *attrCond, or func(int, bool)) error {
 	case tagContainer:
 		return sc.each(colContainer, text, or)
 	case tagStatus:
-		return sc.each(colStatus, func(v parquet.Value) bool { return statusText(store.SpanStatus(v.Int32())) == c.value }, or)
+		return sc.each(colStatus, func(v parquet.Value) bool { return store.SpanStatus(v.Int32()).String() == c.value }, or)
 	case tagKind:
-		return sc.each(colKind, func(v parquet.Value) bool { return kindText(store.SpanKind(v.Int32())) == c.value }, or)
+		return sc.each(colKind, func(v parquet.Value) bool { return store.SpanKind(v.Int32()).String() == c.value }, or)
 	}
 	return nil
 }

@@ -117,9 +117,9 @@ func (c *attrCond) matchField(s *store.Span) bool {
 	case tagContainer:
 		return s.Container == c.value
 	case tagStatus:
-		return statusText(s.Status) == c.value
+		return s.Status.String() == c.value
 	case tagKind:
-		return kindText(s.Kind) == c.value
+		return s.Kind.String() == c.value
 	}
 	return false
 }

@@ -119,9 +119,9 @@ func valuesOf(s *store.Span, tag, field string, put func(string)) {
 	case tagContainer:
 		put(s.Container)
 	case tagStatus:
-		put(statusText(s.Status))
+		put(s.Status.String())
 	case tagKind:
-		put(kindText(s.Kind))
+		put(s.Kind.String())
 	}
 	for _, as := range [...][]store.Attr{s.Attrs, s.Resource} {
 		for i := range as {

@@ -89,31 +89,3 @@ func (t tagSet) values() map[string][]string {
 	}
 	return out
 }
-
-func statusText(s store.SpanStatus) string {
-	switch s {
-	case store.StatusOK:
-		return "ok"
-	case store.StatusError:
-		return "error"
-	case store.StatusUnset:
-	}
-	return "unset"
-}
-
-func kindText(k store.SpanKind) string {
-	switch k {
-	case store.KindInternal:
-		return "internal"
-	case store.KindServer:
-		return "server"
-	case store.KindClient:
-		return "client"
-	case store.KindProducer:
-		return "producer"
-	case store.KindConsumer:
-		return "consumer"
-	case store.KindUnspecified:
-	}
-	return "unspecified"
-}
