@@ -68,9 +68,10 @@ func binary(t *testing.T) string {
 // runs ends a command that is expected to end by itself, within ten seconds.
 func runs(t *testing.T, args ...string) (stdout, stderr string, code int) {
 	t.Helper()
+	bin := binary(t) // built before the clock starts
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	c := exec.CommandContext(ctx, binary(t), args...)
+	c := exec.CommandContext(ctx, bin, args...)
 	c.Dir = t.TempDir()
 	var out, errOut bytes.Buffer
 	c.Stdout, c.Stderr = &out, &errOut
