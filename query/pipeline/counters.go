@@ -238,7 +238,7 @@ func (t *tenant) showCounters(page *answer.Pipeline, p *pipe, now int64) {
 		for _, b := range t.ledger.byPipe[p.id] {
 			if b.key.Destination == "" && b.key.To == l[1] && b.key.From != b.key.To && slices.Contains(strings.Split(b.key.From, ","), l[0]) {
 				e.Lost, _ = b.lost24h(now)
-				if n, _, _ := b.recentLoss(now, t.s.cfg.Losing.Milliseconds()); n > 0 {
+				if b.losing(now, t.s.cfg.Losing.Milliseconds()) {
 					e.State = answer.Losing
 				}
 			}

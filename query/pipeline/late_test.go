@@ -24,6 +24,7 @@ type direct struct {
 	now   int64
 	start int64
 	seq   uint64
+	late  int64 // how long after their window the last records came, milliseconds
 }
 
 func newDirect(t *testing.T, e store.Engine) *direct {
@@ -46,7 +47,7 @@ func (d *direct) count(w int64, stage string, dir cell.Dir, group string, n uint
 	b := cell.Batch{Auditor: d.auditor()}
 	b.Cells = append(b.Cells, cell.Cell{
 		Key:      cell.Key{Pipeline: "p", Stage: stage, Dir: dir, Destination: "d", Group: group, Window: w, Width: 60},
-		Instance: "n/" + instance, Node: "n", Epoch: d.start * 1000, Seq: d.seq, Counts: cell.Counts{N: n, MaxTS: w*1000 + 59_000},
+		Instance: "n/" + instance, Node: "n", Epoch: d.start * 1000, Seq: d.seq, Counts: cell.Counts{N: n, MaxTS: w*1000 + 59_000, LateMax: d.late},
 	})
 	if err := d.e.Ledger().PutCells(context.Background(), store.DefaultTenant, b); err != nil {
 		d.t.Fatal(err)

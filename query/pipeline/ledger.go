@@ -361,12 +361,13 @@ func (b *book) lost24h(now int64) (lost, bound int64) {
 
 // recentLoss returns the whole run of losses whose newest window was settled no longer than hold ago, at least
 // two windows: what was lost in it, of how many records where that is still known, and the first window. A
-// run goes on over gaps no longer than that, as the state does. Nothing lost recently: lost is 0.
+// run goes on over gaps no longer than that, as the state does. Windows that lost as many as came twice (MIXED) belong to
+// it, how many that were is not known. Nothing lost recently: since is 0.
 func (b *book) recentLoss(now, hold int64) (lost, up, since int64) {
 	recent, width := false, int64(0)
 	var run []int64
 	for w, x := range b.bad {
-		if x.lost <= 0 || !flow.IsLoss(x.state) && x.state != flow.Unknown {
+		if (x.lost <= 0 || !flow.IsLoss(x.state) && x.state != flow.Unknown) && x.state != flow.Mixed {
 			continue
 		}
 		run = append(run, w)
@@ -384,7 +385,7 @@ func (b *book) recentLoss(now, hold int64) (lost, up, since int64) {
 			break
 		}
 		lost += b.bad[w].lost
-		if h := b.hour[w].up; h > 0 {
+		if h := b.hour[w].up; h > 0 && b.bad[w].lost > 0 {
 			known += b.bad[w].lost
 			up += h
 		}
@@ -394,6 +395,15 @@ func (b *book) recentLoss(now, hold int64) (lost, up, since int64) {
 		up = int64(float64(up) * float64(lost) / float64(known))
 	}
 	return lost, up, since
+}
+
+// loses says whether a window is one of loss: MIXED ones are, although nobody can say of how many.
+func loses(state string, lost int64) bool { return lost > 0 || state == flow.Mixed }
+
+// losing says whether a settled loss is recent.
+func (b *book) losing(now, hold int64) bool {
+	_, _, since := b.recentLoss(now, hold)
+	return since > 0
 }
 
 // losingSince tells the first window of the run of losses that ends with the newest settled window.
@@ -406,7 +416,7 @@ func (b *book) losingSince(width int64) (since int64, still bool) {
 		return 0, false
 	}
 	for w := newest; ; w -= width {
-		if b.bad[w].lost <= 0 {
+		if !loses(b.bad[w].state, b.bad[w].lost) {
 			return since, since != 0
 		}
 		since = w

@@ -247,6 +247,8 @@ func (b *book) dayRow(from, to int64) answer.LossRow {
 		r.Lost, r.Bound = r.Lost+x.lost, r.Bound+x.bound
 		if x.lost > 0 {
 			lostUp += x.up
+		}
+		if loses(x.state, x.lost) {
 			last = max(last, w)
 			width = max(x.width, 1)
 		}
@@ -267,7 +269,7 @@ func (b *book) dayRow(from, to int64) answer.LossRow {
 	}
 	if last > 0 {
 		since := last
-		for b.bad[since-width].lost > 0 {
+		for loses(b.bad[since-width].state, b.bad[since-width].lost) {
 			since -= width
 		}
 		r.Since, r.Still = &since, b.newestSettled() <= last
@@ -347,10 +349,10 @@ func lossRow(k store.VerdictKey, vs []store.Verdict, from, to int64) answer.Loss
 		}
 		if v.Settled {
 			switch {
-			case v.Lost > 0 && (r.Since == nil || !r.Still):
+			case loses(v.State, v.Lost) && (r.Since == nil || !r.Still):
 				w := v.Window
 				r.Since, r.Still = &w, true
-			case v.Lost == 0:
+			case !loses(v.State, v.Lost):
 				r.Still = false
 			}
 		}
@@ -442,7 +444,7 @@ func (t *tenant) recentLosses(now int64) []answer.LossRow {
 	for k, b := range t.ledger.books {
 		var vs []store.Verdict
 		for w, x := range b.bad {
-			if w < from || x.lost == 0 {
+			if w < from || !loses(x.state, x.lost) {
 				continue
 			}
 			v, ok := b.verdicts[w]

@@ -186,7 +186,7 @@ func (t *tenant) readEdge(p *pipe, l *stageLook, in flow.Input, slo float64) ans
 	for _, b := range t.ledger.byPipe[p.id] {
 		if b.key.Kind == store.EdgeTransport && b.key.To == l.Name && b.key.Destination == in.Destination && b.key.Group == in.Group {
 			e.Lost, _ = b.lost24h(t.broker.until)
-			if n, _, _ := b.recentLoss(t.broker.until, t.s.cfg.Losing.Milliseconds()); n > 0 {
+			if b.losing(t.broker.until, t.s.cfg.Losing.Milliseconds()) {
 				e.State = answer.Losing
 			}
 		}

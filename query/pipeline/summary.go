@@ -16,7 +16,7 @@ func (t *tenant) losing(p *pipe, now int64) (bool, string) {
 	var most, ofUp, from int64
 	for _, b := range t.ledger.byPipe[p.id] {
 		lost, up, since := b.recentLoss(now, t.s.cfg.Losing.Milliseconds())
-		if lost > most {
+		if since > 0 && (worst == nil || lost > most) {
 			worst, most, ofUp, from = b, lost, up, since
 		}
 	}
@@ -24,6 +24,9 @@ func (t *tenant) losing(p *pipe, now int64) (bool, string) {
 		return false, ""
 	}
 	what := flow.Count(most) + " records"
+	if most == 0 {
+		what = "records, as many as came twice,"
+	}
 	if ofUp > 0 {
 		what = flow.Percent(float64(most)/float64(ofUp)) + ", " + what
 	}

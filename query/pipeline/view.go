@@ -132,8 +132,7 @@ func (t *tenant) looks(p *pipe, now int64) []stageLook {
 		}
 		if b := t.ledger.books[flow.BalanceKey(p.id, st.Name, flow.Window{})]; b != nil {
 			l.lost, _ = b.lost24h(now)
-			n, _, _ := b.recentLoss(now, hold)
-			l.losing = n > 0
+			l.losing = b.losing(now, hold)
 		}
 		out = append(out, l)
 	}
