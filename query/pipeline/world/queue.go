@@ -28,7 +28,9 @@ type Queue struct {
 	Stamps bool  // the time of the record at the committed offset can be read
 	Away   bool  // the broker does not answer
 	Keep   int64 // records kept per partition; 0 = all
-	System string
+	// Markers of ended transactions lie behind the last record of each partition: offsets that nobody ever commits.
+	Markers int64
+	System  string
 	// Absurd is the share of polls whose figures are nonsense; NoGroups: offsets of groups are not told.
 	Absurd   float64
 	NoGroups bool
@@ -152,7 +154,10 @@ func (q *Queue) step(w *World) {
 			}
 		}
 		take(p, i, "weir_broker_start_offset", float64(p.Start), "")
-		take(p, i, "weir_broker_end_offset", float64(p.End()), "")
+		take(p, i, "weir_broker_end_offset", float64(p.End()+q.Markers), "")
+		if q.Markers > 0 {
+			take(p, i, "weir_broker_stable_offset", float64(p.End()+q.Markers), "")
+		}
 	}
 	w.post(w.between(0, q.Delay), func() {
 		for _, v := range vs {
