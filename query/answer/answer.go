@@ -214,8 +214,18 @@ type Loss struct {
 	From         int64        `json:"from"`
 	To           int64        `json:"to"`
 	Rows         []LossRow    `json:"rows" doc:"worst first"`
-	Left         int          `json:"left" doc:"rows left out: the 500 worst are shown; ask for one pipeline to see its others"`
+	Left         int          `json:"left" doc:"rows found and left out: the 500 worst are shown; search, or ask for one pipeline, to see others"`
+	Found        LossCounts   `json:"found" doc:"of the rows that the words of the search are found in"`
+	Watched      int          `json:"watched" doc:"edges and stages in the range, whatever was searched"`
+	Lost         int64        `json:"lost" doc:"records lost in all of them"`
 	Completeness Completeness `json:"completeness"`
+}
+
+// LossCounts are the rows of a search by their worst verdict.
+type LossCounts struct {
+	All     int `json:"all"`
+	Loss    int `json:"loss"`
+	Unknown int `json:"unknown"`
 }
 
 // LossDetail answers GET /api/v1/loss/{id}: the balance of one window, or of the whole range, and why we say so.

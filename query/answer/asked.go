@@ -20,3 +20,12 @@ type GroupQuery struct {
 	Sort          string // lag, messages, name; worst first
 	Limit, Offset int
 }
+
+// LossQuery selects rows of the ledger or incidents.
+type LossQuery struct {
+	From, To time.Time
+	Pipeline string // empty: all
+	Text     string // words that must all be found in names, class, evidence or reasons, any case
+	Verdict  string // loss, unknown; empty: all
+	Limit    int    // of incidents; 0 = no limit
+}

@@ -23,7 +23,7 @@ type Source interface {
 	Pipelines(ctx context.Context, t store.Tenant) (answer.Pipelines, error)
 	Pipeline(ctx context.Context, t store.Tenant, id string) (answer.Pipeline, error)
 	PipelineHistory(ctx context.Context, t store.Tenant, id string, from, to time.Time, step time.Duration) (answer.PipelineHistory, error)
-	Loss(ctx context.Context, t store.Tenant, from, to time.Time, pipeline string) (answer.Loss, error)
+	Losses(ctx context.Context, t store.Tenant, q answer.LossQuery) (answer.Loss, error)
 	LossDetail(ctx context.Context, t store.Tenant, id string, from, to time.Time) (answer.LossDetail, error)
 	Self(ctx context.Context, t store.Tenant) (answer.Self, error)
 	Traces(ctx context.Context, t store.Tenant, q store.SpanQuery) (answer.Traces, error)
@@ -59,6 +59,17 @@ func (r RangeParams) times(def time.Duration) (from, to time.Time) {
 		from = time.UnixMilli(r.From)
 	}
 	return from, to
+}
+
+// LossParams choose rows of the ledger or incidents.
+type LossParams struct {
+	Pipeline string `query:"pipeline" maxLength:"200"`
+	Text     string `query:"q" maxLength:"200" doc:"words that must all be found in pipeline, stage, edge, class, evidence or reasons"`
+	Verdict  string `query:"verdict" enum:"loss,unknown" doc:"only rows whose worst verdict is that; left out = all"`
+}
+
+func (p LossParams) query(from, to time.Time) answer.LossQuery {
+	return answer.LossQuery{From: from, To: to, Pipeline: p.Pipeline, Text: p.Text, Verdict: p.Verdict}
 }
 
 // Config is huma's configuration for weir.
@@ -103,11 +114,11 @@ func Register(a huma.API, s Source, tenant TenantOf, name NameOf) {
 	})
 	get(a, "loss", "/api/v1/loss", "Loss ledger", func(ctx context.Context, in *struct {
 		RangeParams
-		Pipeline string `query:"pipeline" maxLength:"200"`
+		LossParams
 	},
 	) (answer.Loss, error) {
 		from, to := in.times(24 * time.Hour)
-		return s.Loss(ctx, tenant(ctx), from, to, in.Pipeline)
+		return s.Losses(ctx, tenant(ctx), in.query(from, to))
 	})
 	get(a, "loss-detail", "/api/v1/loss/{id}", "One row of the ledger with its windows and reasons", func(ctx context.Context, in *struct {
 		ID string `path:"id" maxLength:"1000"`

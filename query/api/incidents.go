@@ -13,7 +13,7 @@ import (
 
 // Incidents answers questions about losses as runs of windows.
 type Incidents interface {
-	Incidents(ctx context.Context, t store.Tenant, from, to time.Time, pipeline string, limit int) (answer.Incidents, error)
+	FindIncidents(ctx context.Context, t store.Tenant, q answer.LossQuery) (answer.Incidents, error)
 	Incident(ctx context.Context, t store.Tenant, id string) (answer.IncidentDetail, error)
 }
 
@@ -28,12 +28,14 @@ type Annotations interface {
 func registerIncidents(a huma.API, s Source, tenant TenantOf) {
 	get(a, "incidents", "/api/v1/incidents", "Runs of windows with loss, newest first", func(ctx context.Context, in *struct {
 		RangeParams
-		Pipeline string `query:"pipeline" maxLength:"200"`
-		Limit    int    `query:"limit" default:"100" minimum:"1" maximum:"2000"`
+		LossParams
+		Limit int `query:"limit" default:"100" minimum:"1" maximum:"2000"`
 	},
 	) (answer.Incidents, error) {
 		from, to := in.times(24 * time.Hour)
-		return s.Incidents(ctx, tenant(ctx), from, to, in.Pipeline, in.Limit)
+		q := in.query(from, to)
+		q.Limit = in.Limit
+		return s.FindIncidents(ctx, tenant(ctx), q)
 	})
 	get(a, "incident", "/api/v1/incidents/{id}", "One incident: proof, examples, changes around it", func(ctx context.Context, in *struct {
 		ID string `path:"id" maxLength:"1000"`

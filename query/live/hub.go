@@ -213,10 +213,21 @@ func (h *Hub) evaluator(t store.Tenant, q request) (evaluator, string, time.Dura
 		}
 		key = strings.Join([]string{string(t), q.Topic, fmt.Sprintf("%#v", g)}, "\x00")
 		return ask(func(ctx context.Context) (any, error) { return s.Groups(ctx, t, g) })
-	case "loss":
+	case "loss", "incidents":
+		l, err := lossQuery(q.Key, q.Query)
+		if err != nil {
+			return nil, "", 0, err
+		}
+		key = strings.Join([]string{string(t), q.Topic, fmt.Sprintf("%#v", l)}, "\x00")
 		return ask(func(ctx context.Context) (any, error) {
-			now := time.Now()
-			return s.Loss(ctx, t, now.Add(-24*time.Hour), now, q.Key)
+			l := l
+			l.To = time.Now()
+			l.From = l.To.Add(-24 * time.Hour)
+			if q.Topic == "loss" {
+				return s.Losses(ctx, t, l)
+			}
+			l.Limit = 200
+			return s.FindIncidents(ctx, t, l)
 		})
 	case "stage":
 		id, stage, ok := strings.Cut(q.Key, "\x1f")
@@ -224,11 +235,6 @@ func (h *Hub) evaluator(t store.Tenant, q request) (evaluator, string, time.Dura
 			return nil, "", 0, fmt.Errorf("key is %q: must be the pipeline and the stage, with U+001F between", q.Key)
 		}
 		return ask(func(ctx context.Context) (any, error) { return s.Stage(ctx, t, id, stage) })
-	case "incidents":
-		return ask(func(ctx context.Context) (any, error) {
-			now := time.Now()
-			return s.Incidents(ctx, t, now.Add(-24*time.Hour), now, q.Key, 200)
-		})
 	case "incident":
 		return ask(func(ctx context.Context) (any, error) { return s.Incident(ctx, t, q.Key) })
 	case "self":

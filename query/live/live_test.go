@@ -274,6 +274,9 @@ func TestBadRequestsAreAnswered(t *testing.T) {
 		{`{"op":"sub","id":3,"topic":"groups","query":"limit=x"}`, "must be a whole number"},
 		{`{"op":"sub","id":3,"topic":"groups","query":"offset=-1"}`, "offset at least 0"},
 		{`{"op":"sub","id":3,"topic":"groups","query":"q=%zz"}`, "must be URL-encoded"},
+		{`{"op":"sub","id":3,"topic":"loss","query":"verdict=bad"}`, "must be loss or unknown"},
+		{`{"op":"sub","id":3,"topic":"incidents","query":"q=%zz"}`, "must be URL-encoded"},
+		{`{"op":"sub","id":3,"topic":"loss","query":"q=` + strings.Repeat("x", 201) + `"}`, "q has 201 characters"},
 	} {
 		if err := ws.WriteMessage(websocket.TextMessage, []byte(c.send)); err != nil {
 			t.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"unicode/utf8"
 
 	"github.com/weirhq/weir/query/answer"
 )
@@ -37,4 +38,24 @@ func groupQuery(params string) (g answer.GroupQuery, err error) {
 		return g, fmt.Errorf("limit is %d and offset %d: limit must be 1 to %d, offset at least 0", g.Limit, g.Offset, maxGroups)
 	}
 	return g, nil
+}
+
+// maxText bounds the words of a search, in characters, as the HTTP route does.
+const maxText = 200
+
+// lossQuery reads what topics loss and incidents are asked for: key names a pipeline, params are those of
+// GET /api/v1/loss without the range, URL-encoded.
+func lossQuery(key, params string) (l answer.LossQuery, err error) {
+	v, err := url.ParseQuery(params)
+	if err != nil {
+		return l, fmt.Errorf("query is %q: must be URL-encoded parameters of /api/v1/loss: %w", params, err)
+	}
+	l = answer.LossQuery{Pipeline: key, Text: v.Get("q"), Verdict: v.Get("verdict")}
+	if !slices.Contains([]string{"", "loss", "unknown"}, l.Verdict) {
+		return l, fmt.Errorf("verdict is %q: must be loss or unknown, or left out", l.Verdict)
+	}
+	if n := utf8.RuneCountInString(l.Text); n > maxText {
+		return l, fmt.Errorf("q has %d characters: at most %d", n, maxText)
+	}
+	return l, nil
 }

@@ -193,6 +193,12 @@ func sortIncidents(list []answer.Incident) {
 
 // Incidents answers what was lost in [from, to] as runs of windows, newest first.
 func (s *Service) Incidents(ctx context.Context, id store.Tenant, from, to time.Time, pipeline string, limit int) (answer.Incidents, error) {
+	return s.FindIncidents(ctx, id, answer.LossQuery{From: from, To: to, Pipeline: pipeline, Limit: limit})
+}
+
+// FindIncidents answers the incidents that are looked for, newest first.
+func (s *Service) FindIncidents(ctx context.Context, id store.Tenant, q answer.LossQuery) (answer.Incidents, error) {
+	from, to, words := q.From, q.To, newSearch(q.Text)
 	v, err := s.viewOf(ctx, id)
 	if err != nil {
 		return answer.Incidents{}, err
@@ -204,15 +210,15 @@ func (s *Service) Incidents(ctx context.Context, id store.Tenant, from, to time.
 		t.mu.Lock()
 		list = t.incidentsOfDay(v.at)
 		t.mu.Unlock()
-	} else if list, err = s.storedIncidents(ctx, t, from, to, pipeline, v.at); err != nil {
+	} else if list, err = s.storedIncidents(ctx, t, from, to, q.Pipeline, v.at); err != nil {
 		return out, err
 	}
 	for i := range list {
 		in := list[i]
-		if pipeline != "" && in.Pipeline != pipeline || in.To <= from.Unix() || in.From >= to.Unix() {
+		if q.Pipeline != "" && in.Pipeline != q.Pipeline || in.To <= from.Unix() || in.From >= to.Unix() || !picks(q.Verdict, in.Verdict) || !words.incident(&in) {
 			continue
 		}
-		if limit > 0 && len(out.Incidents) >= limit {
+		if q.Limit > 0 && len(out.Incidents) >= q.Limit {
 			out.Left++
 			continue
 		}

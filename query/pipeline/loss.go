@@ -107,28 +107,48 @@ func (t *tenant) many(from, to time.Time, pipeline string) bool {
 
 // Loss answers the ledger of [from, to], worst first.
 func (s *Service) Loss(ctx context.Context, id store.Tenant, from, to time.Time, pipeline string) (answer.Loss, error) {
+	return s.Losses(ctx, id, answer.LossQuery{From: from, To: to, Pipeline: pipeline})
+}
+
+// Losses answers the rows of the ledger that are looked for, worst first.
+func (s *Service) Losses(ctx context.Context, id store.Tenant, q answer.LossQuery) (answer.Loss, error) {
 	v, err := s.viewOf(ctx, id)
 	if err != nil {
 		return answer.Loss{}, err
 	}
 	t := s.tenant(id)
-	l := answer.Loss{At: v.at, From: from.UnixMilli(), To: to.UnixMilli(), Completeness: v.completeness}
-	if from.UnixMilli() >= v.at-86400_000-60_000 && t.many(from, to, pipeline) {
-		l.Rows, l.Left = t.lossOfDay(from.Unix(), to.Unix(), pipeline)
+	l := answer.Loss{At: v.at, From: q.From.UnixMilli(), To: q.To.UnixMilli(), Completeness: v.completeness}
+	if q.From.UnixMilli() >= v.at-86400_000-60_000 && t.many(q.From, q.To, q.Pipeline) {
+		var reasons map[string][]string
+		if len(newSearch(q.Text)) > 0 {
+			if reasons, err = s.reasons(ctx, t, q, v.at); err != nil {
+				return answer.Loss{}, err
+			}
+		}
+		t.lossOfDay(&l, q, reasons)
 		return l, nil
 	}
-	vs, err := s.verdicts(ctx, t, from, to, pipeline)
+	vs, err := s.verdicts(ctx, t, q.From, q.To, q.Pipeline)
 	if err != nil {
 		return answer.Loss{}, err
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	l.Rows = make([]answer.LossRow, 0, len(vs))
+	keys := make(map[string]store.VerdictKey, len(vs))
 	for k, list := range vs {
-		r := lossRow(k, list, from.Unix(), to.Unix())
+		r := lossRow(k, list, q.From.Unix(), q.To.Unix())
 		r.Incident = t.incidentOf(k)
 		l.Rows = append(l.Rows, r)
+		keys[r.ID] = k
 	}
+	l.Rows = choose(&l, l.Rows, q, func(id string) (out []string) {
+		for _, v := range vs[keys[id]] {
+			out = append(out, v.Class)
+			out = append(out, v.Reasons...)
+		}
+		return out
+	})
 	l.Rows, l.Left = worstRows(l.Rows)
 	return l, nil
 }
@@ -189,11 +209,12 @@ func (t *tenant) incidentOf(k store.VerdictKey) string {
 
 // lossOfDay answers a part of the last day from memory: sums by quarters of an hour, ribbons by five minutes, losses
 // exactly.
-func (t *tenant) lossOfDay(from, to int64, pipeline string) ([]answer.LossRow, int) {
+func (t *tenant) lossOfDay(l *answer.Loss, q answer.LossQuery, reasons map[string][]string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	books := t.ledger.byPipe[pipeline]
-	if pipeline == "" {
+	from, to := q.From.Unix(), q.To.Unix()
+	books := t.ledger.byPipe[q.Pipeline]
+	if q.Pipeline == "" {
 		books = make([]*book, 0, len(t.ledger.books))
 		for _, b := range t.ledger.books {
 			books = append(books, b)
@@ -205,16 +226,16 @@ func (t *tenant) lossOfDay(from, to int64, pipeline string) ([]answer.LossRow, i
 		rows[i] = b.dayRow(from, to)
 		at[rows[i].ID] = b
 	}
-	rows, left := worstRows(rows)
-	for i := range rows {
-		b := at[rows[i].ID]
-		rows[i].Ribbon = b.dayRibbon(from, to)
-		if len(rows) > fewRows {
-			rows[i].Ribbon = coarser(rows[i].Ribbon)
+	rows = choose(l, rows, q, func(id string) []string { return reasons[id] })
+	l.Rows, l.Left = worstRows(rows)
+	for i := range l.Rows {
+		b := at[l.Rows[i].ID]
+		l.Rows[i].Ribbon = b.dayRibbon(from, to)
+		if len(l.Rows) > fewRows {
+			l.Rows[i].Ribbon = coarser(l.Rows[i].Ribbon)
 		}
-		rows[i].Incident = t.incidentOf(b.key)
+		l.Rows[i].Incident = t.incidentOf(b.key)
 	}
-	return rows, left
 }
 
 // dayRow is the row of a balance without its ribbon.

@@ -256,6 +256,7 @@ type tenant struct {
 	hooks     hooks
 	declared  declaredBook
 	incidents incidentBook
+	reasons   reasonBook
 	late      lateBook
 
 	annotations annotationBook

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 
+	"github.com/weirhq/weir/query/answer"
 	"github.com/weirhq/weir/query/flow"
 	"github.com/weirhq/weir/store"
 )
@@ -133,7 +134,10 @@ func TestDayIsWhatTheVerdictsSay(t *testing.T) {
 	d.s = New(demoConfig(), d.e, slog.New(slog.DiscardHandler), metrics.NewSet(), Extras{})
 	d.run(8)
 	check("after a start")
-	r, _ := d.s.tenant(store.DefaultTenant).lossOfDay(d.now-86400, d.now, "")
+	q := answer.LossQuery{From: time.Unix(d.now-86400, 0), To: time.Unix(d.now, 0)}
+	var day answer.Loss
+	d.s.tenant(store.DefaultTenant).lossOfDay(&day, q, nil)
+	r := day.Rows
 	if len(r) != 4 || r[0].Where != "enrich" || r[0].Lost != total(d.dropped) || r[0].Class != "dropped in stage" || r[0].Verdict != flow.Loss || r[0].Share == nil || r[0].Incident == "" || len(r[0].Ribbon) < 2 {
 		t.Errorf("%+v", r)
 	}

@@ -275,6 +275,41 @@ export function tests({ base, browser, control, print }) {
       'mock',
     ],
     [
+      'flow: the ledger is searched on the server, by keyboard, and the link shows the same',
+      on(async (page) => {
+        await page.goto(`${base}/loss`);
+        const rows = 'table[aria-label="Loss ledger"] tbody tr';
+        await page.waitForSelector(rows);
+        const all = (await page.$$(rows)).length;
+        await page.keyboard.press('/');
+        await page.keyboard.type('clicks fingerprints');
+        await page.waitForFunction(([s, n]) => document.querySelectorAll(s).length < n, [rows, all]);
+        assert.equal(param(page, 'f'), 'clicks fingerprints');
+        assert.match(await page.innerText(rows), /clicks/);
+        await page.waitForSelector('main :text("watched")');
+        const href = page.url();
+        await page.keyboard.press('Enter');
+        await page.keyboard.press('j');
+        const fresh = await page.context().newPage();
+        await fresh.goto(href);
+        await fresh.waitForSelector(rows);
+        assert.match(await fresh.innerText(rows), /clicks/);
+        assert.ok((await fresh.$$(rows)).length < all);
+        await fresh.close();
+        await page.click('#tab-Incidents');
+        await page.waitForSelector('main :text("Nothing matches")');
+        await page.keyboard.press('/');
+        await page.keyboard.press('Control+a');
+        await page.keyboard.type('429');
+        await page.waitForSelector('table[aria-label="Incidents"] tbody tr');
+        await page.click('#tab-Ledger');
+        await page.keyboard.press('Escape');
+        await page.waitForFunction(([s, n]) => document.querySelectorAll(s).length === n, [rows, all]);
+        assert.deepEqual(await axe(page), []);
+      }),
+      'mock',
+    ],
+    [
       'flow: stage and incident move with the live line, without asking again',
       on(async (page) => {
         for (const [path, ready] of [

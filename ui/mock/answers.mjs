@@ -386,11 +386,45 @@ function lossRow(e, from, to, t) {
 /** The ledger of one pipeline over the last 24 h. */
 export const lossRowsOf = (id, t) => loss(t - 24 * HOUR, t, id, t).rows;
 
-export function loss(from, to, pipeline, t) {
-  const rows = ledger()
+const reasonsOf = (e) =>
+  e.p.lossShare
+    ? [
+        'All 24 partitions passed the barrier of this window: nothing is in flight.',
+        'Fingerprints differ on both sides; 1,139 of 48,750 sampled ids are missing downstream (2.34 %, 2.20 to 2.48).',
+        'Elasticsearch answered 429 to 311 bulk requests; the sink did not retry.',
+      ]
+    : e.unknown
+      ? [
+          'The auditor of settle on node-03 has sent nothing for 6 minutes.',
+          'Without its counts nobody can say whether records are lost; at most 10,000 are concerned.',
+        ]
+      : ['Both sides counted the same records and their fingerprints are equal.'];
+
+const LOSSES = ['LOSS', 'MIXED', 'PROBABLE_LOSS', 'RETENTION_LOSS', 'SKIPPED'];
+const PICKS = { loss: (r) => LOSSES.includes(r.verdict), unknown: (r) => !r.verdict || r.verdict === 'UNKNOWN' };
+const words = (text) => text.toLowerCase().split(/\s+/).filter(Boolean);
+const has = (texts, text) => words(text).every((w) => texts.join('\n').toLowerCase().includes(w));
+/** Whether an incident has the words of a search. */
+export const incidentHas = (i, text) => has([i.pipeline, i.stage, i.row.where, i.class, i.verdict, i.sentence], text);
+
+export function loss(from, to, pipeline, t, { q = '', verdict = '' } = {}) {
+  const all = ledger()
     .filter((e) => !pipeline || e.p.id === pipeline)
-    .map((e) => lossRow(e, from, to, t));
-  return { at: t, from, to, rows, completeness };
+    .map((e) => ({ e, r: lossRow(e, from, to, t) }));
+  const found = all
+    .filter(({ e, r }) => has([r.pipeline, r.where, r.kind, r.verdict, r.class, r.level, ...reasonsOf(e)], q))
+    .map((x) => x.r);
+  return {
+    at: t,
+    from,
+    to,
+    rows: found.filter(PICKS[verdict] ?? (() => true)),
+    left: 0,
+    found: { all: found.length, loss: found.filter(PICKS.loss).length, unknown: found.filter(PICKS.unknown).length },
+    watched: all.length,
+    lost: all.reduce((n, { r }) => n + r.lost, 0),
+    completeness,
+  };
 }
 
 export function lossDetail(id, from, to, t) {
@@ -424,18 +458,7 @@ export function lossDetail(id, from, to, t) {
       confidence: settled ? 0.999 : 0.5,
     });
   }
-  const reasons = e.p.lossShare
-    ? [
-        'All 24 partitions passed the barrier of this window: nothing is in flight.',
-        'Fingerprints differ on both sides; 1,139 of 48,750 sampled ids are missing downstream (2.34 %, 2.20 to 2.48).',
-        'Elasticsearch answered 429 to 311 bulk requests; the sink did not retry.',
-      ]
-    : e.unknown
-      ? [
-          'The auditor of settle on node-03 has sent nothing for 6 minutes.',
-          'Without its counts nobody can say whether records are lost; at most 10,000 are concerned.',
-        ]
-      : ['Both sides counted the same records and their fingerprints are equal.'];
+  const reasons = reasonsOf(e);
   return {
     row: lossRow(e, from, to, t),
     windows,

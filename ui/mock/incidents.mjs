@@ -1,5 +1,5 @@
 // Incidents and annotations of the simulated world.
-import { changes, loss, lossDetail } from './answers.mjs';
+import { changes, incidentHas, loss, lossDetail } from './answers.mjs';
 import { search } from './traces.mjs';
 import { find, START } from './world.mjs';
 
@@ -107,9 +107,9 @@ function all(t) {
   return out.sort((a, b) => b.from - a.from);
 }
 
-export function incidents(from, to, pipeline, limit, t) {
+export function incidents(from, to, pipeline, limit, t, q = '') {
   const found = all(t).filter(
-    (i) => i.to * 1000 >= from && i.from * 1000 <= to && (!pipeline || i.pipeline === pipeline),
+    (i) => i.to * 1000 >= from && i.from * 1000 <= to && (!pipeline || i.pipeline === pipeline) && incidentHas(i, q),
   );
   return { at: t, from, to, incidents: found.slice(0, limit), left: Math.max(0, found.length - limit) };
 }

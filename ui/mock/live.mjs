@@ -59,13 +59,13 @@ function answer(m, t) {
     case 'pipeline':
       return answers.pipeline(m.key, t);
     case 'loss':
-      return answers.loss(t - 24 * 3600e3, t, m.key ?? '', t);
+      return answers.loss(t - 24 * 3600e3, t, m.key ?? '', t, Object.fromEntries(new URLSearchParams(m.query)));
     case 'stage':
       return stage(...(m.key ?? '').split('\u001f'), t);
     case 'groups':
       return groups(new URLSearchParams(m.query), t);
     case 'incidents':
-      return incidents(t - 24 * 3600e3, t, m.key ?? '', 100, t);
+      return incidents(t - 24 * 3600e3, t, m.key ?? '', 100, t, new URLSearchParams(m.query).get('q') ?? '');
     case 'incident':
       return incident1(m.key, t);
     case 'self':

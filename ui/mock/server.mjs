@@ -99,10 +99,16 @@ function api(path, q, control) {
   if (a === 'pipelines') return must(answers.pipeline(b, t, control.wide), `pipeline "${b}"`);
   if (a === 'groups') return groups(q, t);
   if (a === 'incidents' && !b)
-    return incidents(...range(24 * 3600e3), q.get('pipeline') ?? '', Number(q.get('limit')) || 100, t);
+    return incidents(
+      ...range(24 * 3600e3),
+      q.get('pipeline') ?? '',
+      Number(q.get('limit')) || 100,
+      t,
+      q.get('q') ?? '',
+    );
   if (a === 'incidents') return must(incident1(b, t), `incident "${b}"`);
   if (a === 'annotations') return annotations(...range(24 * 3600e3), q.get('pipeline') ?? '', t);
-  if (a === 'loss' && !b) return answers.loss(...range(24 * 3600e3), q.get('pipeline') ?? '', t);
+  if (a === 'loss' && !b) return answers.loss(...range(24 * 3600e3), q.get('pipeline') ?? '', t, Object.fromEntries(q));
   if (a === 'loss')
     return must(answers.lossDetail(parts.slice(1).join('/'), ...range(24 * 3600e3), t), `ledger row "${b}"`);
   if (a === 'self') return answers.self(t);

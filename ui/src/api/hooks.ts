@@ -239,18 +239,26 @@ export const useConfig = (id: string) =>
     live: false,
   });
 
+/** Which rows of the ledger or incidents are looked for; what is left out does not choose. */
+export interface LossSearch {
+  pipeline?: string;
+  /** Words that must all be found. */
+  q?: string;
+  verdict?: 'loss' | 'unknown';
+}
+
+function lossTopic(topic: 'loss' | 'incidents', { pipeline, q, verdict }: LossSearch): Topic {
+  const query = new URLSearchParams({ ...(q ? { q } : {}), ...(verdict ? { verdict } : {}) }).toString();
+  return { topic, ...(pipeline ? { key: pipeline } : {}), ...(query ? { query } : {}) };
+}
+
 /** The live line carries the last 24 hours of incidents; other ranges are polled. */
-export const useIncidents = (rangeKey: string, range: RangeNow, pipeline: string, on: boolean, isDefault: boolean) =>
+export const useIncidents = (rangeKey: string, range: RangeNow, search: LossSearch, on: boolean, isDefault: boolean) =>
   useAnswer<Incidents>({
-    key: ['incidents', rangeKey, pipeline],
+    key: ['incidents', rangeKey, search],
     fetch: (signal) =>
-      take(
-        http.GET('/api/v1/incidents', {
-          params: { query: { ...whole(range()), pipeline: pipeline || undefined } },
-          signal,
-        }),
-      ),
-    topic: isDefault ? { topic: 'incidents', ...(pipeline ? { key: pipeline } : {}) } : undefined,
+      take(http.GET('/api/v1/incidents', { params: { query: { ...whole(range()), ...search } }, signal })),
+    topic: isDefault ? lossTopic('incidents', search) : undefined,
     poll: 10_000,
     live: on,
     keep: true,
@@ -280,14 +288,11 @@ export const useAnnotations = (rangeKey: string, range: RangeNow, pipeline: stri
   });
 
 /** The live line carries only the default range of the ledger; others are polled. */
-export const useLoss = (rangeKey: string, range: RangeNow, pipeline: string, on: boolean, isDefault: boolean) =>
+export const useLoss = (rangeKey: string, range: RangeNow, search: LossSearch, on: boolean, isDefault: boolean) =>
   useAnswer<Loss>({
-    key: ['loss', rangeKey, pipeline],
-    fetch: (signal) =>
-      take(
-        http.GET('/api/v1/loss', { params: { query: { ...whole(range()), pipeline: pipeline || undefined } }, signal }),
-      ),
-    topic: isDefault ? { topic: 'loss', ...(pipeline ? { key: pipeline } : {}) } : undefined,
+    key: ['loss', rangeKey, search],
+    fetch: (signal) => take(http.GET('/api/v1/loss', { params: { query: { ...whole(range()), ...search } }, signal })),
+    topic: isDefault ? lossTopic('loss', search) : undefined,
     poll: 10_000,
     live: on,
     keep: true,

@@ -884,17 +884,37 @@ export interface components {
             /** Format: int64 */
             at: number;
             completeness: components["schemas"]["Completeness"];
+            /** @description of the rows that the words of the search are found in */
+            found: components["schemas"]["LossCounts"];
             /** Format: int64 */
             from: number;
             /**
              * Format: int64
-             * @description rows left out: the 500 worst are shown; ask for one pipeline to see its others
+             * @description rows found and left out: the 500 worst are shown; search, or ask for one pipeline, to see others
              */
             left: number;
+            /**
+             * Format: int64
+             * @description records lost in all of them
+             */
+            lost: number;
             /** @description worst first */
             rows: components["schemas"]["LossRow"][] | null;
             /** Format: int64 */
             to: number;
+            /**
+             * Format: int64
+             * @description edges and stages in the range, whatever was searched
+             */
+            watched: number;
+        };
+        LossCounts: {
+            /** Format: int64 */
+            all: number;
+            /** Format: int64 */
+            loss: number;
+            /** Format: int64 */
+            unknown: number;
         };
         LossDetail: {
             /** @description message or trace ids */
@@ -2122,6 +2142,10 @@ export interface operations {
                 /** @description end, Unix ms; default now */
                 to?: number;
                 pipeline?: string;
+                /** @description words that must all be found in pipeline, stage, edge, class, evidence or reasons */
+                q?: string;
+                /** @description only rows whose worst verdict is that; left out = all */
+                verdict?: "loss" | "unknown";
                 limit?: number;
             };
             header?: never;
@@ -2315,6 +2339,10 @@ export interface operations {
                 /** @description end, Unix ms; default now */
                 to?: number;
                 pipeline?: string;
+                /** @description words that must all be found in pipeline, stage, edge, class, evidence or reasons */
+                q?: string;
+                /** @description only rows whose worst verdict is that; left out = all */
+                verdict?: "loss" | "unknown";
             };
             header?: never;
             path?: never;

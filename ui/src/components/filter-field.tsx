@@ -1,7 +1,7 @@
 import { useView } from '../state/use-view';
 
 /** The text filter of a list; it lives in the URL, and `/` goes to it. */
-export function FilterField({ label }: { label: string }) {
+export function FilterField({ label, placeholder = 'Filter' }: { label: string; placeholder?: string }) {
   const [view, set] = useView();
   return (
     <label className="field">
@@ -9,7 +9,8 @@ export function FilterField({ label }: { label: string }) {
       <input
         data-filter
         value={view.f}
-        placeholder="Filter"
+        placeholder={placeholder}
+        title={label}
         spellCheck={false}
         onChange={(e) => set({ f: e.target.value })}
         onKeyDown={(e) => {

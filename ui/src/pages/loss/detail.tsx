@@ -1,7 +1,7 @@
 // One row of the ledger: the balance of a window (or of the whole range), why we say so, examples.
 import { useId } from 'react';
 import { useLossDetail } from '../../api/hooks';
-import { type Incident, type LossDetail, type LossRow, type LossWindow, list } from '../../api/types';
+import { type LossDetail, type LossRow, type LossWindow, list } from '../../api/types';
 import { Balances, Revised } from '../../components/balances';
 import { Examples } from '../../components/examples';
 import { incidentPath } from '../../components/incident-list';
@@ -16,7 +16,7 @@ import { evidence } from '../../lib/words';
 import { useRange, useView } from '../../state/use-view';
 import './loss.css';
 
-export function Detail({ row, incident }: { row: LossRow; incident?: Incident }) {
+export function Detail({ row, incident }: { row: LossRow; incident?: string }) {
   const [view] = useView();
   const range = useRange(view, 'now-24h');
   const answer = useLossDetail(row.id, range.key, range.now, view.live && range.relative);
@@ -27,7 +27,7 @@ export function Detail({ row, incident }: { row: LossRow; incident?: Incident })
   );
 }
 
-function Panels({ data, row, incident }: { data: LossDetail; row: LossRow; incident?: Incident }) {
+function Panels({ data, row, incident }: { data: LossDetail; row: LossRow; incident?: string }) {
   const [view, set] = useView();
   const windows = list(data.windows);
   const named = windows.find((w) => String(w.window) === view.w);
@@ -100,7 +100,7 @@ function Panels({ data, row, incident }: { data: LossDetail; row: LossRow; incid
             Open the pipeline
           </Go>
           {incident ? (
-            <Go to={incidentPath(incident.id)} className="btn p">
+            <Go to={incidentPath(incident)} className="btn p">
               Open the incident
             </Go>
           ) : null}

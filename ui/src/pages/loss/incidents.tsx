@@ -3,12 +3,12 @@ import type { useIncidents } from '../../api/hooks';
 import { list } from '../../api/types';
 import { IncidentTable, incidentPath } from '../../components/incident-list';
 import { useRows } from '../../components/rows';
-import { Screen } from '../../components/screen';
+import { NothingMatches, Screen } from '../../components/screen';
 import { plural } from '../../lib/format';
 import { useGo, useView } from '../../state/use-view';
 
 export function Incidents({ answer }: { answer: ReturnType<typeof useIncidents> }) {
-  const [view] = useView();
+  const [view, set] = useView();
   const go = useGo();
   const rows = list(answer.data?.incidents);
   const [cursor] = useRows(rows.length, (i) => rows[i] && go(incidentPath(rows[i].id)));
@@ -16,7 +16,9 @@ export function Incidents({ answer }: { answer: ReturnType<typeof useIncidents> 
     <Screen answer={answer} what="incidents" bones={[300]}>
       {(data) => (
         <div className="card">
-          {rows.length > 0 ? (
+          {rows.length === 0 && view.f ? (
+            <NothingMatches what={`“${view.f}”`} clear={() => set({ f: '' })} />
+          ) : rows.length > 0 ? (
             <IncidentTable rows={rows} zone={view.tz} cursor={cursor} open={(i) => go(incidentPath(i.id))} />
           ) : (
             <p className="pad mut">

@@ -8,13 +8,12 @@ import { count, plural } from '../../lib/format';
 import { rangeLabel } from '../../lib/time';
 import { useRange, useView } from '../../state/use-view';
 import { Detail } from './detail';
-import { filterRows, incidentOf } from './rows';
+import { incidentOf } from './rows';
 
 export function Ledger({ data, runs }: { data: Loss; runs: readonly Incident[] }) {
   const [view, set] = useView();
   const range = useRange(view, 'now-24h');
-  const all = list(data.rows);
-  const rows = filterRows(all, view.state, view.f);
+  const rows = list(data.rows);
   const chosen = Math.max(
     0,
     rows.findIndex((r) => r.id === view.sel),
@@ -45,13 +44,21 @@ export function Ledger({ data, runs }: { data: Loss; runs: readonly Incident[] }
             }}
           />
         ) : (
-          <NothingMatches what={view.state || view.f} clear={() => set({ f: '', state: '' })} />
+          <NothingMatches
+            what={[view.state, view.f && `“${view.f}”`].filter(Boolean).join(' and ')}
+            clear={() => set({ f: '', state: '' })}
+          />
         )}
       </div>
-      {row ? <Detail key={row.id} row={row} incident={incidentOf(row, runs)} /> : null}
+      {data.left > 0 ? (
+        <p className="mut">
+          The {count(rows.length)} worst are shown; search to see others of the {count(data.left)} left out.
+        </p>
+      ) : null}
+      {row ? <Detail key={row.id} row={row} incident={incidentOf(row, runs)?.id || row.incident} /> : null}
       <p className="mut">
-        {plural(all.length, 'edge or stage', 'edges and stages')} watched, {count(all.reduce((n, r) => n + r.lost, 0))}{' '}
-        records lost in this range.
+        {plural(data.watched, 'edge or stage', 'edges and stages')} watched, {count(data.lost)} records lost in this
+        range.
       </p>
     </>
   );

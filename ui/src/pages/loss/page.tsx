@@ -1,15 +1,16 @@
 // What was lost, where, since when? The ledger of edges and stages, and the incidents in it.
 import { useIncidents, useLoss } from '../../api/hooks';
 import { type Incident, type Loss, list } from '../../api/types';
+import { FilterField } from '../../components/filter-field';
 import { NothingYet, Partial, Screen } from '../../components/screen';
 import { Segmented } from '../../components/segmented';
-import { toneOf } from '../../components/state';
+import { useSettled } from '../../components/settled';
 import { Tabs } from '../../components/tabs';
 import { useTitle } from '../../components/title';
+import { count } from '../../lib/format';
 import { useRange, useView } from '../../state/use-view';
 import { Incidents } from './incidents';
 import { Ledger } from './ledger';
-import { isUnknown } from './rows';
 
 const SNIPPET = `# a stage counts what it takes and what it hands on, per minute of event time
 weir.audit.in:5000|c|#p:orders,st:enrich,dst:orders,g:enrich,ew:1764100800
@@ -21,6 +22,8 @@ const RANGES = [
   { value: 'now-24h', label: '24 h' },
   { value: 'now-7d', label: '7 d' },
 ];
+/** Characters of a search that the server takes. */
+const MOST = 200;
 const VIEWS = ['Ledger', 'Incidents'];
 
 export function LossPage() {
@@ -28,8 +31,10 @@ export function LossPage() {
   const range = useRange(view, 'now-24h');
   const isDefault = range.from === 'now-24h' && range.to === 'now';
   const on = view.live && range.relative;
-  const answer = useLoss(range.key, range.now, '', on, isDefault);
-  const incidents = useIncidents(range.key, range.now, '', on, isDefault);
+  const q = useSettled(view.f.trim().slice(0, MOST)) || undefined;
+  const verdict = view.state === 'loss' || view.state === 'unknown' ? view.state : undefined;
+  const answer = useLoss(range.key, range.now, { q, verdict }, on, isDefault);
+  const incidents = useIncidents(range.key, range.now, { q }, on, isDefault);
   useTitle('Loss');
   return (
     <Screen answer={answer} what="the loss ledger" bones={[30, 300, 320]}>
@@ -49,10 +54,8 @@ function Content({
 }) {
   const [view, set] = useView();
   const range = useRange(view, 'now-24h');
-  const all = list(data.rows);
   const tab = view.tab === 'incidents' ? 'Incidents' : 'Ledger';
-  const losing = all.filter((r) => toneOf(r.verdict) === 'lose').length;
-  const unknown = all.filter((r) => isUnknown(r.verdict)).length;
+  const { found } = data;
   return (
     <>
       <div className="row base">
@@ -67,12 +70,13 @@ function Content({
             value={view.state}
             onChange={(state) => set({ state })}
             choices={[
-              { value: '', label: `All ${all.length}` },
-              { value: 'loss', label: `Loss ${losing}` },
-              { value: 'unknown', label: `Unknown ${unknown}` },
+              { value: '', label: `All ${count(found.all)}` },
+              { value: 'loss', label: `Loss ${count(found.loss)}` },
+              { value: 'unknown', label: `Unknown ${count(found.unknown)}` },
             ]}
           />
         ) : null}
+        <FilterField label="Search the ledger: pipeline, stage, edge, class or reason" placeholder="Search" />
         <Segmented
           label="Range"
           value={range.to === 'now' ? range.from : ''}
@@ -83,7 +87,7 @@ function Content({
         />
       </div>
       <Partial completeness={data.completeness} />
-      {all.length === 0 && runs.length === 0 ? (
+      {data.watched === 0 && runs.length === 0 && !view.f ? (
         <NothingYet title="Nothing is counted yet in this range" snippet={SNIPPET}>
           Loss is found where both sides of an edge are counted. Brokers are watched by themselves; stages count with
           one line each:

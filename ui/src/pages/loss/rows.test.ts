@@ -1,23 +1,11 @@
 import { expect, it } from 'vitest';
 import type { Incident, LossRow } from '../../api/types';
-import { filterRows, incidentOf } from './rows';
+import { incidentOf } from './rows';
 
 const row = (id: string, verdict: string) =>
   ({ id, pipeline: id, where: 'enrich', class: '', verdict }) as unknown as LossRow;
 const incident = (id: string, edge: string, still: boolean) =>
   ({ id, still, row: { id: edge } }) as unknown as Incident;
-
-it('counts every kind of loss as loss, and no verdict as unknown', () => {
-  const rows = [
-    row('a', 'LOSS'),
-    row('b', 'RETENTION_LOSS'),
-    row('c', 'OK'),
-    row('d', ''),
-    row('e', 'UNKNOWN(silent)'),
-  ];
-  expect(filterRows(rows, 'loss', '').map((r) => r.id)).toEqual(['a', 'b']);
-  expect(filterRows(rows, 'unknown', '').map((r) => r.id)).toEqual(['d', 'e']);
-});
 
 it('leads to the incident that goes on, else to the newest', () => {
   const all = [

@@ -101,7 +101,7 @@ function Alerts({ alerts, zone }: { alerts: readonly Alert[]; zone: string }) {
 /** Incidents of the last day, those that go on first; the ledger's rows where no incidents are told. */
 function Losses({ losses, zone, live }: { losses: readonly LossRow[]; zone: string; live: boolean }) {
   const range = () => resolve('now-24h', 'now', Date.now());
-  const answer = useIncidents('now-24h..now', range, '', live, true);
+  const answer = useIncidents('now-24h..now', range, {}, live, true);
   const all = list(answer.data?.incidents);
   const rank = (i: Incident) => (i.still ? 0 : 2) + (i.lost > 0 ? 0 : 1);
   const incidents = [...all].sort((a, b) => rank(a) - rank(b)).slice(0, 5);

@@ -66,7 +66,7 @@ function Content({ data, id }: { data: Pipeline; id: string }) {
   const stages = list(data.stages);
   const partitions = list(data.partitions);
   const dayRange = () => resolve('now-24h', 'now', Date.now());
-  const loss = useLoss('now-24h..now', dayRange, id, view.live, true);
+  const loss = useLoss('now-24h..now', dayRange, { pipeline: id }, view.live, true);
   const alerts = list(useAlerts(view.live).data?.alerts).filter((a) => a.pipeline === id);
   const lossRows = list(loss.data?.rows);
   const empty: Partial<Record<(typeof TABS)[number], boolean>> = {
