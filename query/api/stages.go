@@ -16,6 +16,7 @@ type Stages interface {
 	WhatIf(ctx context.Context, t store.Tenant, pipeline string, q answer.WhatIfQuery) (answer.WhatIf, error)
 	Heat(ctx context.Context, t store.Tenant, pipeline, destination, group string, from, to time.Time, step time.Duration) (answer.PartitionHeat, error)
 	Groups(ctx context.Context, t store.Tenant, q answer.GroupQuery) (answer.Groups, error)
+	Find(ctx context.Context, t store.Tenant, text string, limit int) (answer.Hits, error)
 }
 
 func registerStages(a huma.API, s Source, tenant TenantOf) {
@@ -70,5 +71,12 @@ func registerStages(a huma.API, s Source, tenant TenantOf) {
 	},
 	) (answer.Groups, error) {
 		return s.Groups(ctx, tenant(ctx), answer.GroupQuery(*in))
+	})
+	get(a, "find", "/api/v1/find", "Pipelines, stages and groups by name, best first", func(ctx context.Context, in *struct {
+		Text  string `query:"q" maxLength:"200" doc:"words that must all be part of a name or of what it belongs to; empty: the worst pipelines"`
+		Limit int    `query:"limit" default:"12" minimum:"1" maximum:"100"`
+	},
+	) (answer.Hits, error) {
+		return s.Find(ctx, tenant(ctx), in.Text, in.Limit)
 	})
 }

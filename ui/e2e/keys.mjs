@@ -127,6 +127,23 @@ export function tests({ base, browser, isMock }) {
         await page.waitForSelector('dialog[open] [role=option]');
         await page.keyboard.press('Enter');
         await path(page, isMock ? '/p/billing' : '/pipelines');
+        if (isMock)
+          for (const [text, option, want] of [
+            ['enrich orders', 'stage of orders', '/p/orders/stage/enrich'],
+            ['enrich orders', 'group on orders', '/p/orders'],
+            ['risk-reader-75', 'group on', '/explore'],
+          ]) {
+            await page.keyboard.press('Control+k');
+            await page.keyboard.type(text);
+            const found = `dialog[open] [role=option]:has-text("${option}")`;
+            await page.waitForSelector(found);
+            for (let i = 0; (await page.getAttribute(found, 'aria-selected')) !== 'true'; i++) {
+              assert.ok(i < 14, `${option} is not reached by arrows`);
+              await page.keyboard.press('ArrowDown');
+            }
+            await page.keyboard.press('Enter');
+            await path(page, want);
+          }
         await page.keyboard.press('Control+k');
         await page.keyboard.type('4bf92f3577b34da6a3ce929d0e0e4736');
         await page.waitForSelector('text=Open trace');

@@ -10,7 +10,7 @@ import { heat, whatif } from './forecast.mjs';
 import { annotate, annotations, incident1, incidents, unannotate } from './incidents.mjs';
 import { serveLive } from './live.mjs';
 import * as prometheus from './prometheus.mjs';
-import { groups, stage } from './stages.mjs';
+import { groups, hits, stage } from './stages.mjs';
 import { search, trace } from './traces.mjs';
 
 const DIST = fileURLToPath(new URL('../dist/app', import.meta.url));
@@ -98,6 +98,7 @@ function api(path, q, control) {
   if (a === 'pipelines' && c === 'config') return must(declared.config(b), `pipeline "${b}"`);
   if (a === 'pipelines') return must(answers.pipeline(b, t, control.wide), `pipeline "${b}"`);
   if (a === 'groups') return groups(q, t);
+  if (a === 'find') return hits(q.get('q') ?? '', Number(q.get('limit')) || 12, t);
   if (a === 'incidents' && !b)
     return incidents(
       ...range(24 * 3600e3),

@@ -1,5 +1,5 @@
 // Answers about stages and consumer groups of the simulated world.
-import { changes, lossRowsOf, pipeline, row } from './answers.mjs';
+import { changes, lossRowsOf, pipeline, pipelines, row } from './answers.mjs';
 import { forecasts } from './forecast.mjs';
 import { find, noise, START } from './world.mjs';
 
@@ -262,4 +262,45 @@ export function groups(q, t) {
   const offset = Number(q.get('offset')) || 0;
   const limit = Number(q.get('limit')) || 100;
   return { at: t, total: found.length, groups: found.slice(offset, offset + limit).map(groupRow), counts };
+}
+
+const KINDS = ['pipeline', 'stage', 'group'];
+
+/** Pipelines, stages and groups by name; a third of the limit for each kind. */
+export function hits(text, limit, t) {
+  const q = text.trim().toLowerCase();
+  const words = q.split(/\s+/).filter(Boolean);
+  const rows = pipelines(t).pipelines;
+  const all = rows.map((p) => ({
+    id: `pipeline~${p.id}`,
+    kind: 'pipeline',
+    name: p.id,
+    state: p.state,
+    pipeline: p.id,
+  }));
+  if (q) {
+    for (const p of rows)
+      for (const s of find(p.id).chain.flat())
+        if (s.kind === 'stage')
+          all.push({
+            id: `stage~${p.id}~${s.id}`,
+            kind: 'stage',
+            name: s.name,
+            state: 'OK',
+            pipeline: p.id,
+            stage: s.name,
+          });
+    for (const g of [...mine(t), ...everybody()]) all.push({ ...g, id: `group~${g.id}`, kind: 'group', name: g.group });
+  }
+  const texts = (h) => `${h.name} ${h.pipeline} ${h.destination ?? ''}`.toLowerCase();
+  const found = all.filter((h) => words.every((w) => texts(h).includes(w)));
+  const first = (h) => (h.name.toLowerCase().startsWith(q) ? 0 : 1);
+  found.sort((a, b) => first(a) - first(b));
+  const chosen = KINDS.flatMap((k) => found.filter((h) => h.kind === k).slice(0, q ? Math.floor(limit / 3) : limit));
+  return {
+    hits: chosen.map(({ id, kind, name, state, pipeline, stage = '', system = '', destination = '' }) => ({
+      ...{ id, kind, name, state, pipeline, stage, system, destination },
+    })),
+    left: found.length - chosen.length,
+  };
 }

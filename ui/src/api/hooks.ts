@@ -13,6 +13,7 @@ import { LiveClient, type Status, type Topic } from './live';
 import type {
   Alerts,
   Annotations,
+  Hits,
   IncidentDetail,
   Incidents,
   Loss,
@@ -230,6 +231,15 @@ export const useHeat = (
     live: on,
     keep: true,
     enabled: destination !== '' && group !== '',
+  });
+
+/** Pipelines, stages and groups by name. */
+export const useFind = (q: string) =>
+  useAnswer<Hits>({
+    key: ['find', q],
+    fetch: (signal) => take(http.GET('/api/v1/find', { params: { query: { q: q || undefined } }, signal })),
+    live: false,
+    keep: true,
   });
 
 export const useConfig = (id: string) =>

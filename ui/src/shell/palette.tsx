@@ -1,7 +1,9 @@
 import { useId, useState } from 'react';
-import { usePipelines } from '../api/hooks';
-import { list } from '../api/types';
+import { useFind } from '../api/hooks';
+import { type Hit, list } from '../api/types';
+import { target } from '../components/group-target';
 import { Modal } from '../components/modal';
+import { useSettled } from '../components/settled';
 import { State } from '../components/state';
 import { useGo } from '../state/use-view';
 import { PAGES } from './pages';
@@ -14,9 +16,27 @@ interface Command {
   run: () => void;
 }
 
-const MOST = 12;
+const MOST = 14;
 
-/** Ctrl+K: pages, pipelines, actions, a trace by its id, or a PromQL query. */
+/** A pipeline, stage or group that the server found. */
+function commandOf(h: Hit, go: ReturnType<typeof useGo>): Command {
+  const pipeline = `/p/${encodeURIComponent(h.pipeline)}`;
+  const base = { id: h.id, text: h.name, state: h.state };
+  if (h.kind === 'stage')
+    return {
+      ...base,
+      hint: `stage of ${h.pipeline}`,
+      run: () => go(`${pipeline}/stage/${encodeURIComponent(h.stage)}`),
+    };
+  if (h.kind === 'group') {
+    const { to, view } = target({ pipeline: h.pipeline, destination: h.destination, group: h.name });
+    const of = h.pipeline ? `, ${h.pipeline}` : '';
+    return { ...base, hint: `group on ${h.destination}, ${h.system}${of}`, run: () => go(to, view) };
+  }
+  return { ...base, hint: 'pipeline', run: () => go(pipeline) };
+}
+
+/** Ctrl+K: pages, pipelines, stages, groups, actions, a trace by its id, or a PromQL query. */
 export function Palette({
   close,
   actions,
@@ -28,19 +48,10 @@ export function Palette({
   const [at, setAt] = useState(0);
   const go = useGo();
   const id = useId();
-  const pipelines = list(usePipelines(false).data?.pipelines);
-  const all: Command[] = [
-    ...pipelines.map((p) => ({
-      id: `p:${p.id}`,
-      text: p.id,
-      hint: p.slowest,
-      state: p.state,
-      run: () => go(`/p/${encodeURIComponent(p.id)}`),
-    })),
-    ...PAGES.map((p) => ({ id: p.path, text: p.name, hint: p.says, run: () => go(p.path) })),
-    ...actions.map((a) => ({ id: a.text, ...a })),
-  ];
-  const found = search(all, text);
+  const hits = list(useFind(useSettled(text.trim().slice(0, 200), 120)).data?.hits).map((h) => commandOf(h, go));
+  const pages = PAGES.map((p) => ({ id: p.path, text: p.name, hint: p.says, run: () => go(p.path) }));
+  const acts = actions.map((a) => ({ id: a.text, ...a }));
+  const found = search(text.trim() ? [...pages, ...hits, ...acts] : [...hits, ...pages, ...acts], text);
   const query = text.trim();
   if (/^[0-9a-f]{16,32}$/i.test(query))
     found.unshift({ id: 'trace', text: `Open trace ${query}`, hint: '', run: () => go(`/t/${query.toLowerCase()}`) });
@@ -61,7 +72,7 @@ export function Palette({
         aria-expanded="true"
         aria-controls={id}
         aria-activedescendant={cursor >= 0 ? `${id}-${cursor}` : undefined}
-        placeholder="A pipeline, a page, an action, a trace id, PromQL"
+        placeholder="A pipeline, stage, group, page, action, trace id, PromQL"
         value={text}
         spellCheck={false}
         onChange={(e) => {
@@ -98,19 +109,21 @@ export function Palette({
   );
 }
 
-/** Whole prefix first, then a word's prefix, then anywhere; order within stays. */
+/** Whole prefix first, then a word's prefix, then anywhere, then all words in name and hint; order within stays. */
 function search(all: Command[], text: string): Command[] {
   const t = text.trim().toLowerCase();
   if (!t) return [...all];
   const rank = (c: Command) => {
     const name = c.text.toLowerCase();
     if (name.startsWith(t)) return 0;
-    if (name.split(/[\s\-_./]/).some((w) => w.startsWith(t))) return 1;
-    return name.includes(t) || c.hint.toLowerCase().includes(t) ? 2 : 3;
+    if (name.split(/[\s\-_./:]/).some((w) => w.startsWith(t))) return 1;
+    if (name.includes(t)) return 2;
+    const both = `${name} ${c.hint.toLowerCase()}`;
+    return t.split(/\s+/).every((w) => both.includes(w)) ? 3 : 4;
   };
   return all
     .map((c) => ({ c, r: rank(c) }))
-    .filter((x) => x.r < 3)
+    .filter((x) => x.r < 4)
     .sort((a, b) => a.r - b.r)
     .map((x) => x.c);
 }

@@ -2,6 +2,7 @@
 import { useState } from 'react';
 import type { GroupRow, Groups } from '../../api/types';
 import { FilterField } from '../../components/filter-field';
+import { target } from '../../components/group-target';
 import { useKeys } from '../../components/keys';
 import { RowKeys } from '../../components/row-keys';
 import { useRows } from '../../components/rows';
@@ -15,7 +16,7 @@ import { count, plural } from '../../lib/format';
 import { useGo, useView } from '../../state/use-view';
 import { stateChoices } from '../pipelines/rows';
 import { type Found, pagesOf, type Question, useGroups } from './pages';
-import { COLUMNS, EmptyRow, Row, type Sort, target } from './row';
+import { COLUMNS, EmptyRow, Row, type Sort } from './row';
 
 const SNIPPET = `# weir-collector.yaml: the offsets are read, applications stay as they are
 broker:

@@ -1,12 +1,12 @@
 import { memo } from 'react';
 import { type GroupRow, list } from '../../api/types';
 import { DrainCell } from '../../components/drain';
+import { target } from '../../components/group-target';
 import { Go } from '../../components/link';
 import type { Column } from '../../components/sort-head';
 import { Sparkline } from '../../components/sparkline';
 import { State } from '../../components/state';
 import { bound, count, DASH, duration, rate } from '../../lib/format';
-import type { View } from '../../state/view';
 
 export type Sort = 'lag' | 'messages' | 'name';
 
@@ -22,18 +22,6 @@ export const COLUMNS: readonly Column<Sort>[] = [
   { name: 'Partitions' },
   { name: 'Pipeline', left: true },
 ];
-
-/** Where a group leads: to its partitions, or to its offsets where no pipeline holds it. */
-export function target(g: GroupRow): { to: string; view: Partial<View> } {
-  return g.pipeline
-    ? { to: `/p/${encodeURIComponent(g.pipeline)}`, view: { tab: 'partitions', grp: `${g.destination}~${g.group}` } }
-    : {
-        to: '/explore',
-        view: {
-          q: `weir_broker_committed_offset{destination=${JSON.stringify(g.destination)}, group=${JSON.stringify(g.group)}}`,
-        },
-      };
-}
 
 /** A row whose page is on its way: its place is kept. */
 export function EmptyRow({ index }: { index: number }) {

@@ -1,0 +1,54 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/weirhq/weir/query/answer"
+	"github.com/weirhq/weir/store"
+)
+
+func TestFind(t *testing.T) {
+	d := newDemo(t, demoConfig())
+	d.run(20)
+	for text, want := range map[string]string{
+		"":              "pipeline orders",
+		"ORD":           "pipeline orders, stage enrich, stage producer, stage sink, group enrich, group sink",
+		"enr":           "stage enrich, group enrich, group sink",
+		"enrich orders": "stage enrich, group enrich, group sink",
+		"nowhere":       "",
+	} {
+		got, err := d.s.Find(context.Background(), store.DefaultTenant, text, 12)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var names []string
+		for _, h := range got.Hits {
+			names = append(names, h.Kind+" "+h.Name)
+			if h.Pipeline != "orders" || h.Kind == "group" && (h.Destination == "" || h.System == "") || h.State == "" {
+				t.Errorf("%q: %+v", text, h)
+			}
+		}
+		if s := strings.Join(names, ", "); s != want || got.Left != 0 {
+			t.Errorf("%q found %s and left %d; want %s", text, s, got.Left, want)
+		}
+	}
+}
+
+// A crowd of groups hides neither the pipeline nor the stage, and what others leave is used.
+func TestNoKindCrowdsOutAnother(t *testing.T) {
+	found := map[string][]ranked{
+		"pipeline": {{answer.Hit{Kind: "pipeline", Name: "x", State: answer.OK}, 2}},
+		"stage":    {{answer.Hit{Kind: "stage", Name: "x", State: answer.OK}, 3}},
+	}
+	for i := range 100 {
+		found["group"] = append(found["group"], ranked{answer.Hit{Kind: "group", Name: fmt.Sprint("x", i), State: answer.OK}, 0})
+	}
+	found["group"][70].State = answer.Late
+	got := cutHits(found, 12)
+	if len(got.Hits) != 12 || got.Left != 90 || got.Hits[0].Name != "x70" || got.Hits[10].Kind != "pipeline" || got.Hits[11].Kind != "stage" {
+		t.Errorf("%+v", got)
+	}
+}
