@@ -18,7 +18,13 @@ import (
 	"github.com/weirhq/weir/store"
 )
 
+// lateAndLosing stands for a pipeline whose state says that it loses while it is late as well.
+const lateAndLosing answer.State = "LATE AND LOSING"
+
 func row(s answer.State) []answer.PipelineRow {
+	if s == lateAndLosing {
+		return []answer.PipelineRow{{ID: "orders", State: answer.Losing, Late: true, Slowest: "enrich", Sentence: "enrich loses 1 %. Late as well: enrich takes 6.9 k/s of 8.1 k/s."}}
+	}
 	return []answer.PipelineRow{{ID: "orders", State: s, Slowest: "enrich", Sentence: "enrich takes 6.9 k/s of 8.1 k/s."}}
 }
 
@@ -63,7 +69,8 @@ func TestRulesFollowTheStateOfThePipeline(t *testing.T) {
 			{answer.Late, "late:pending", ""},
 			{answer.Late, "late:pending", ""},
 			{answer.Late, "late:firing", "late:firing"},
-			{answer.Losing, "losing:firing late:firing", "losing:firing"},
+			{lateAndLosing, "losing:firing late:firing", "losing:firing"},
+			{answer.Losing, "losing:firing late:resolved", "late:resolved"}, // it caught up and goes on losing
 		},
 		"idle is quiet": {
 			{answer.Idle, "", ""},
@@ -97,6 +104,19 @@ func words(as []answer.Alert) string {
 		out = append(out, a.Rule+":"+a.State)
 	}
 	return strings.Join(out, " ")
+}
+
+// An alert says what it is about, whatever else is wrong.
+func TestLateAlertOfALosingPipelineTellsTheLateness(t *testing.T) {
+	cfg := DefaultConfig()
+	cfg.LateFor = 0
+	b := &book{}
+	b.step(cfg, row(lateAndLosing), time.Unix(1_700_000_000, 0))
+	for _, a := range b.list() {
+		if late := a.Rule == "late"; late != (a.Summary == "enrich takes 6.9 k/s of 8.1 k/s.") || a.State != firing {
+			t.Errorf("%s %s: %s", a.Rule, a.State, a.Summary)
+		}
+	}
 }
 
 func TestResolvedAlertsAreForgottenAndTheBookIsBounded(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/weirhq/weir/query/answer"
@@ -40,10 +41,14 @@ func builtin() []rule {
 			name: "late", severity: "warning",
 			// A losing pipeline may be late as well; its state then says the worse of the two.
 			holds: func(p answer.PipelineRow) (bool, bool) {
-				return p.State == answer.Late || p.State == answer.Draining, p.State != answer.Unknown && p.State != answer.Losing
+				return p.State == answer.Late || p.State == answer.Draining || p.Late, p.State != answer.Unknown
 			},
 			summary: func(p answer.PipelineRow) string {
-				if p.Sentence != "" {
+				if p.State == answer.Losing { // its sentence tells the loss first
+					if _, late, ok := strings.Cut(p.Sentence, "Late as well: "); ok {
+						return late
+					}
+				} else if p.Sentence != "" {
 					return p.Sentence
 				}
 				if p.Freshness != nil {

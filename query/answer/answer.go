@@ -41,6 +41,7 @@ type PipelineRow struct {
 	ID        string   `json:"id"`
 	State     State    `json:"state"`
 	Since     int64    `json:"since" doc:"Unix ms of the last change of state"`
+	Late      bool     `json:"late" doc:"later than its objectives allow, also where its state says something worse"`
 	Sentence  string   `json:"sentence" doc:"what is wrong, where; empty when nothing is"`
 	Freshness *float64 `json:"freshness" doc:"age of the newest data at the sink, seconds"`
 	Slowest   string   `json:"slowest" doc:"stage with the largest lag"`
@@ -193,7 +194,7 @@ type LossRow struct {
 	Kind       string       `json:"kind" enum:"transport,balance"`
 	Where      string       `json:"where" doc:"enrich, or producer → orders → enrich"`
 	Verdict    string       `json:"verdict" doc:"worst verdict in the range"`
-	Since      *int64       `json:"since" doc:"Unix s of the first window of the latest run of loss"`
+	Since      *int64       `json:"since" doc:"Unix s of the first window of the latest run of loss; where nothing is lost, of the latest run of its verdict"`
 	Still      bool         `json:"still" doc:"the newest settled window still loses"`
 	Lost       int64        `json:"lost"`
 	Bound      int64        `json:"bound" doc:"records whose fate is unknown"`

@@ -106,6 +106,9 @@ func TestGroupsAreSearchedAndSorted(t *testing.T) {
 		}
 		for _, r := range g.Groups {
 			names = append(names, r.Destination)
+			if len(r.Lag.History) == 0 || r.Lag.History[len(r.Lag.History)-1] < 0 {
+				t.Errorf("%s has no lag of the last hour: %v", r.ID, r.Lag.History)
+			}
 			if r.Pipeline != r.Destination || r.Stage != "g" || r.ID != "kafka~c~"+r.Destination+"~g" {
 				t.Errorf("%+v", r)
 			}

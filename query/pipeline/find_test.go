@@ -52,3 +52,21 @@ func TestNoKindCrowdsOutAnother(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+// A source has no balance; what it handed on is what the edges from it count.
+func TestStagesTellWhatTheSourceHandedOn(t *testing.T) {
+	d := newDemo(t, demoConfig())
+	d.run(65)
+	var source, next int64
+	for _, s := range d.page().Stages {
+		switch s.Stage {
+		case "producer":
+			source = s.Out
+		case "enrich":
+			next = s.In
+		}
+	}
+	if source == 0 || source < next {
+		t.Errorf("the source handed on %d, the stage behind it took %d", source, next)
+	}
+}

@@ -117,5 +117,16 @@ func (s *Service) Groups(ctx context.Context, id store.Tenant, q answer.GroupQue
 	for _, r := range found[from:to] {
 		out.Groups = append(out.Groups, *r)
 	}
+	t := s.tenant(id)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for i := range out.Groups { // only of those that are shown: the list is long
+		r := &out.Groups[i]
+		if p := t.pipes[r.Pipeline]; p != nil {
+			if sp := p.sparks[flow.Input{Destination: r.Destination, Group: r.Group}]; sp != nil {
+				r.Lag.History = sp.values()
+			}
+		}
+	}
 	return out, nil
 }

@@ -294,6 +294,12 @@ func (b *book) dayRow(from, to int64) answer.LossRow {
 			since -= width
 		}
 		r.Since, r.Still = &since, b.newestSettled() <= last
+	} else if x, ok := b.bad[worst]; ok && x.state == r.Verdict {
+		since := worst
+		for x.width > 0 && b.bad[since-x.width].state == x.state {
+			since -= x.width
+		}
+		r.Since = &since
 	}
 	return r
 }
@@ -380,6 +386,9 @@ func lossRow(k store.VerdictKey, vs []store.Verdict, from, to int64) answer.Loss
 	}
 	if worst.State != "" {
 		r.Class, r.Confidence = worst.Class, worst.Confidence
+		if r.Since == nil {
+			r.Since = sinceOf(vs, worst.Window)
+		}
 	}
 	if lostUp > 0 {
 		share := float64(r.Lost) / float64(lostUp)
@@ -387,6 +396,15 @@ func lossRow(k store.VerdictKey, vs []store.Verdict, from, to int64) answer.Loss
 	}
 	r.Ribbon = ribbon(vs, from, to)
 	return r
+}
+
+// sinceOf is the first window of the run of equal verdicts that ends with a window; vs are oldest first.
+func sinceOf(vs []store.Verdict, last int64) *int64 {
+	i := slices.IndexFunc(vs, func(v store.Verdict) bool { return v.Window == last })
+	for i > 0 && vs[i-1].State == vs[i].State && vs[i-1].Window+max(vs[i-1].Width, 1) >= vs[i].Window {
+		i--
+	}
+	return &vs[i].Window
 }
 
 func ribbon(vs []store.Verdict, from, to int64) []answer.RibbonCell {

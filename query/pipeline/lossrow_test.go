@@ -19,11 +19,12 @@ func TestRowShowsSettledWindowsBeforeThoseInFlight(t *testing.T) {
 		since      int64
 		still      bool
 	}{
-		"good, then in flight":        {[]store.Verdict{v(0, flow.OK, true, 0, .99), v(60, flow.InFlight, false, 0, .5)}, flow.OK, .99, 0, false},
-		"only in flight":              {[]store.Verdict{v(0, flow.InFlight, false, 0, .5)}, flow.InFlight, .5, 0, false},
-		"lost, then in flight":        {[]store.Verdict{v(60, flow.Loss, true, 3, .9), v(120, flow.InFlight, false, 0, .5)}, flow.Loss, .9, 60, true},
-		"lost, then good":             {[]store.Verdict{v(60, flow.Loss, true, 3, .9), v(120, flow.OK, true, 0, .99)}, flow.Loss, .9, 60, false},
-		"unknown outweighs in flight": {[]store.Verdict{v(0, flow.OK, true, 0, .99), v(60, flow.Unknown, true, 0, .7), v(120, flow.InFlight, false, 0, .5)}, flow.Unknown, .7, 0, false},
+		"good, then in flight":         {[]store.Verdict{v(0, flow.OK, true, 0, .99), v(60, flow.InFlight, false, 0, .5)}, flow.OK, .99, 0, false},
+		"only in flight":               {[]store.Verdict{v(0, flow.InFlight, false, 0, .5)}, flow.InFlight, .5, 0, false},
+		"lost, then in flight":         {[]store.Verdict{v(60, flow.Loss, true, 3, .9), v(120, flow.InFlight, false, 0, .5)}, flow.Loss, .9, 60, true},
+		"lost, then good":              {[]store.Verdict{v(60, flow.Loss, true, 3, .9), v(120, flow.OK, true, 0, .99)}, flow.Loss, .9, 60, false},
+		"unknown outweighs in flight":  {[]store.Verdict{v(0, flow.OK, true, 0, .99), v(60, flow.Unknown, true, 0, .7), v(120, flow.InFlight, false, 0, .5)}, flow.Unknown, .7, 60, false},
+		"unknown since the latest run": {[]store.Verdict{v(0, flow.Unknown, true, 0, .7), v(60, flow.OK, true, 0, .9), v(120, flow.Unknown, true, 0, .7), v(180, flow.Unknown, true, 0, .6), v(240, flow.OK, true, 0, .9)}, flow.Unknown, .6, 120, false},
 	} {
 		r := lossRow(store.VerdictKey{}, c.vs, 0, 180)
 		if r.Verdict != c.verdict || r.Confidence != c.confidence || r.Still != c.still {

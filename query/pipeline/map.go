@@ -227,6 +227,9 @@ func (t *tenant) stageRows(page *answer.Pipeline, p *pipe, looks []stageLook, no
 				r.Surplus += s.surplus
 			}
 		}
+		if len(l.In) == 0 && r.Out == 0 {
+			r.Out = t.handedOn(p.id, l.Name, now)
+		}
 		t.fillFlow(p, &r)
 		for j := range page.Nodes { // as the map shows it
 			if page.Nodes[j].ID == stageID(l.Name) {
@@ -236,6 +239,28 @@ func (t *tenant) stageRows(page *answer.Pipeline, p *pipe, looks []stageLook, no
 		out = append(out, r)
 	}
 	return out
+}
+
+// handedOn is what a source put out in the settled windows of the last hour, as the edges from it count it: it has no
+// balance of its own. A destination that several groups read is counted once.
+func (t *tenant) handedOn(pipeline, stage string, now int64) (n int64) {
+	by := map[string]int64{}
+	for _, b := range t.ledger.byPipe[pipeline] {
+		if b.key.Kind != store.EdgeTransport || b.key.From != stage {
+			continue
+		}
+		var up int64
+		for w, s := range b.hour {
+			if w >= now/1000-3600 {
+				up += s.up
+			}
+		}
+		by[b.key.Destination] = max(by[b.key.Destination], up)
+	}
+	for _, up := range by {
+		n += up
+	}
+	return n
 }
 
 // partitionRows joins the rows of all inputs and judges them by the objective.

@@ -258,6 +258,7 @@ func (t *tenant) page(p *pipe, now int64) *answer.Pipeline {
 	default:
 		row.State = answer.OK
 	}
+	row.Late = late || behind != nil && *behind > sloLag
 	if p.state != row.State {
 		if p.state != "" {
 			p.note(now, changeState, fmt.Sprintf("%s: %s, was %s.", p.id, row.State, p.state))

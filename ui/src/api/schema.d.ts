@@ -991,7 +991,7 @@ export interface components {
             share: number | null;
             /**
              * Format: int64
-             * @description Unix s of the first window of the latest run of loss
+             * @description Unix s of the first window of the latest run of loss; where nothing is lost, of the latest run of its verdict
              */
             since: number | null;
             /** @description the newest settled window still loses */
@@ -1199,6 +1199,8 @@ export interface components {
              */
             in: number | null;
             lag: components["schemas"]["Lag"];
+            /** @description later than its objectives allow, also where its state says something worse */
+            late: boolean;
             /** @description from the origin to each stage, last hour */
             latency: components["schemas"]["PathLatency"][] | null;
             /** @description best evidence: L0, L1, L2, L3, T */
@@ -1293,6 +1295,8 @@ export interface components {
              */
             in: number | null;
             lag: components["schemas"]["Lag"];
+            /** @description later than its objectives allow, also where its state says something worse */
+            late: boolean;
             /** @description best evidence: L0, L1, L2, L3, T */
             level: string;
             /**

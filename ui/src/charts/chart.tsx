@@ -193,6 +193,12 @@ function data({ times, lines }: Props): uPlot.AlignedData {
   ] as uPlot.AlignedData;
 }
 
+// Steps of the time axis in seconds: those of a clock, with the even ones that a short range needs.
+const TIME_STEPS = [
+  1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400, 172_800, 604_800,
+  2_592_000,
+];
+
 // Steps of a clock: 3 m 20 s on an axis helps nobody.
 const CLOCK_STEPS = [
   0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200,
@@ -225,6 +231,7 @@ function options(latest: { current: Props }, width: number, height: number, zone
         grid: { show: false },
         size: 26,
         space: 70,
+        incrs: TIME_STEPS,
         values: (u, ticks) => {
           const fine = ticks.length > 1 && (ticks[1] as number) - (ticks[0] as number) < 60;
           // A label that would be cut off at the right edge is left out.

@@ -3,6 +3,7 @@ import type { ReactNode } from 'react';
 import { type Cause, list } from '../api/types';
 import { duration } from '../lib/format';
 import { when } from '../lib/time';
+import { told } from '../lib/told';
 import { causeWord } from '../lib/words';
 import { useView } from '../state/use-view';
 import { CauseIcon } from './cause-icon';
@@ -43,7 +44,8 @@ export function CauseCard({
   since?: number;
   more?: ReactNode;
 }) {
-  const [first, rest] = split(cause?.sentence || sentence);
+  const [view] = useView();
+  const [first, rest] = split(told(cause?.sentence || sentence, view.tz, Date.now()));
   if (!first) return null;
   const facts = list(cause?.facts);
   return (

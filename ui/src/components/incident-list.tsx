@@ -1,6 +1,6 @@
 // Runs of windows with loss: what, where, since when, until when, how many, how sure.
 import type { Incident } from '../api/types';
-import { count, DASH, duration, percent, plural } from '../lib/format';
+import { count, DASH, duration, percent } from '../lib/format';
 import { when } from '../lib/time';
 import { evidence, howSure } from '../lib/words';
 import { Revised } from './balances';
@@ -103,7 +103,7 @@ export function LostOf({ i }: { i: Incident }) {
     return (
       <>
         <span className="bad">{count(i.lost)}</span>
-        {i.bound > 0 ? <span className="mut"> ± {count(i.bound)}</span> : null}
+        {i.bound > 0 ? <span className="mut"> + ≤ {count(i.bound)} unknown</span> : null}
       </>
     );
   return <span className="mut">≤ {count(i.bound)}</span>;
@@ -136,7 +136,7 @@ export function IncidentLines({ rows, zone }: { rows: readonly Incident[]; zone:
           </span>
           <span className="line-num">
             <LostOf i={i} />
-            <span className="mut">{i.share == null ? plural(i.windows, 'minute') : percent(i.share)}</span>
+            <span className="mut">{i.share == null ? duration(i.to - i.from) : percent(i.share)}</span>
           </span>
         </li>
       ))}

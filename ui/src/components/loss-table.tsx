@@ -68,6 +68,9 @@ export function LossTable({ rows, from, to, zone, cursor, open, span, short }: P
                 <button type="button" className="where" onClick={() => open(r)}>
                   {short ? null : <b>{r.pipeline}</b>}
                   <span className={short ? undefined : 'mut'}>{r.where}</span>
+                  <span className="narrow">
+                    <Brief row={r} zone={zone} now={now} />
+                  </span>
                 </button>
               </td>
               <td className="l">
@@ -92,12 +95,24 @@ export function LossTable({ rows, from, to, zone, cursor, open, span, short }: P
   );
 }
 
+/** What a narrow screen shows without scrolling: how many, since when. */
+function Brief({ row, zone, now }: { row: LossRow; zone: string; now: number }) {
+  if (row.lost === 0 && row.bound === 0 && row.surplus === 0) return null;
+  return (
+    <>
+      <Lost row={row} />
+      {row.since == null ? null : ` since ${when(row.since * 1000, zone, now)}`}
+      {row.still ? ', still' : ''}
+    </>
+  );
+}
+
 function Lost({ row }: { row: LossRow }) {
   if (row.lost > 0)
     return (
       <>
         <span className="bad">{count(row.lost)}</span>
-        {row.bound > 0 ? <div className="mut">± {count(row.bound)}</div> : null}
+        {row.bound > 0 ? <div className="mut">≤ {count(row.bound)} unknown</div> : null}
       </>
     );
   if (row.bound > 0) return <span className="mut">≤ {count(row.bound)}</span>;

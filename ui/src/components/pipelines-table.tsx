@@ -88,7 +88,8 @@ const Row = memo(function Row({
         <Origin declared={row.declared} />
       </td>
       <td>
-        <b>{duration(lag?.seconds)}</b>
+        {/* What was last seen is not what is. */}
+        <b className={row.state === 'UNKNOWN' ? 'mut' : undefined}>{duration(lag?.seconds)}</b>
         <span className="mut bound">{lag?.seconds != null ? bound(lag.bound) : ''}</span>
       </td>
       <td className="l">

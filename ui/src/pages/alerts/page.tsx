@@ -11,6 +11,7 @@ import { State } from '../../components/state';
 import { useTitle } from '../../components/title';
 import { DASH, duration } from '../../lib/format';
 import { when } from '../../lib/time';
+import { told } from '../../lib/told';
 import { useGo, useView } from '../../state/use-view';
 
 export function AlertsPage() {
@@ -107,7 +108,7 @@ function Table({ alerts, cursor, open }: { alerts: readonly Alert[]; cursor: num
                   {a.pipeline}
                 </Go>
               </td>
-              <td className="l wrap">{a.summary}</td>
+              <td className="l wrap">{told(a.summary, view.tz, Date.now())}</td>
               <td className="l">{a.stage || DASH}</td>
               <td className="l num">{when(a.since, view.tz, now)}</td>
               <td>{duration(((a.ended_at || now) - a.since) / 1000)}</td>

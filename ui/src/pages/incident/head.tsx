@@ -9,6 +9,7 @@ import { Go } from '../../components/link';
 import { State, toneOf } from '../../components/state';
 import { count, DASH, duration, percent, plural } from '../../lib/format';
 import { when } from '../../lib/time';
+import { told } from '../../lib/told';
 import { evidence, howSure } from '../../lib/words';
 import { useView } from '../../state/use-view';
 
@@ -55,7 +56,7 @@ function HowMany({ data }: { data: IncidentDetail }) {
     return (
       <p className="big">
         <b className="bad">{count(data.lost)}</b> {data.lost === 1 ? 'record' : 'records'} lost
-        {data.bound > 0 ? <span className="mut"> ± {count(data.bound)}</span> : null}
+        {data.bound > 0 ? <span className="mut"> and ≤ {count(data.bound)} whose fate is not known</span> : null}
       </p>
     );
   return (
@@ -66,7 +67,8 @@ function HowMany({ data }: { data: IncidentDetail }) {
 }
 
 function Sentence({ text }: { text: string }) {
-  const [first, rest] = split(text);
+  const [view] = useView();
+  const [first, rest] = split(told(text, view.tz, Date.now()));
   if (!first) return null;
   return (
     <p>

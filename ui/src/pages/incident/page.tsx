@@ -1,7 +1,7 @@
 // One incident: what was lost, where, since when, is it over, and how sure are we.
 import { useParams } from '@tanstack/react-router';
 import { ApiError } from '../../api/client';
-import { useIncident } from '../../api/hooks';
+import { useIncident, useLossDetail } from '../../api/hooks';
 import { type IncidentDetail, list } from '../../api/types';
 import { Balances } from '../../components/balances';
 import { ChangeList } from '../../components/changes';
@@ -53,7 +53,11 @@ function Content({ data }: { data: IncidentDetail }) {
   const around = list(data.around);
   // An hour at least, so that a short loss has surroundings.
   const from = Math.min(data.from * 1000 - 10 * 60_000, data.to * 1000 - HOUR);
-  const to = data.to * 1000 + 5 * 60_000;
+  const to = Math.ceil(data.to / 60) * 60_000 + 5 * 60_000;
+  // The incident's own windows at once, those around it as soon as they come: what was well is shown as well.
+  const range = `incident ${from} ${to}`;
+  const surroundings = useLossDetail(data.row.id, range, () => ({ from, to }), view.live && data.still);
+  const ribbon = list((surroundings.data?.row ?? data.row).ribbon);
   return (
     <>
       <Head data={data} />
@@ -61,9 +65,9 @@ function Content({ data }: { data: IncidentDetail }) {
       <section className="card pad incident-time" aria-label="Event time">
         <div className="row base">
           <h2>Event time</h2>
-          <span className="mut">hatched: lost; dashed: not known</span>
+          <span className="mut">hatched: lost; dashed: not known; thin line: no window</span>
         </div>
-        <Ribbon cells={list(data.row.ribbon)} from={from} to={to} zone={view.tz} width={1100} height={26} fill />
+        <Ribbon cells={ribbon} from={from} to={to} zone={view.tz} width={1100} height={26} fill />
         <Equation b={sum(inside.length > 0 ? inside : balances)} known={data.lost > 0 || !isUnknown(data.verdict)} />
         <p className="mut">
           Summed over {plural(inside.length > 0 ? inside.length : balances.length, 'window')} of the incident

@@ -1,5 +1,6 @@
 import { type IncidentDetail, list } from '../../api/types';
 import { Examples } from '../../components/examples';
+import { Reasons } from '../../components/reasons';
 import { percent } from '../../lib/format';
 import { howSure, restsOn } from '../../lib/words';
 
@@ -12,15 +13,7 @@ export function Why({ data }: { data: IncidentDetail }) {
     <div className="cols">
       <section className="card pad why" aria-label="Why we say so">
         <h2>Why we say so</h2>
-        {reasons.length > 0 ? (
-          <ul>
-            {reasons.map((r) => (
-              <li key={r}>{r}</li>
-            ))}
-          </ul>
-        ) : (
-          <p className="mut">No reason is recorded.</p>
-        )}
+        {reasons.length > 0 ? <Reasons reasons={reasons} /> : <p className="mut">No reason is recorded.</p>}
         <p className="mut">
           {confidence > 0 ? `Confidence ${percent(confidence)}, ${howSure(confidence)}: it` : 'It'} rests on{' '}
           {restsOn(data.level)}.
@@ -28,7 +21,7 @@ export function Why({ data }: { data: IncidentDetail }) {
       </section>
       <section className="card pad why" aria-label="Missing records">
         {examples.length > 0 ? (
-          <Examples ids={examples} />
+          <Examples ids={examples} known={data.lost > 0} />
         ) : (
           <>
             <h2>Missing records</h2>

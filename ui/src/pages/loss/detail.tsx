@@ -7,9 +7,10 @@ import { Examples } from '../../components/examples';
 import { incidentPath } from '../../components/incident-list';
 import { Go } from '../../components/link';
 
+import { Reasons } from '../../components/reasons';
 import { Hatch } from '../../components/ribbon';
 import { Screen } from '../../components/screen';
-import { State } from '../../components/state';
+import { State, toneOf } from '../../components/state';
 import { count, percent } from '../../lib/format';
 import { clock, clockSeconds } from '../../lib/time';
 import { evidence } from '../../lib/words';
@@ -81,11 +82,7 @@ function Panels({ data, row, incident }: { data: LossDetail; row: LossRow; incid
       <section className="card pad why" aria-label="Why we say so">
         <h2>Why we say so</h2>
         {reasons.length > 0 ? (
-          <ul>
-            {reasons.map((r) => (
-              <li key={r}>{r}</li>
-            ))}
-          </ul>
+          <Reasons reasons={reasons} />
         ) : (
           <p className="mut">{shown?.verdict === 'OK' ? 'What came in went out.' : 'No reason is recorded.'}</p>
         )}
@@ -94,7 +91,9 @@ function Panels({ data, row, incident }: { data: LossDetail; row: LossRow; incid
           {sure > 0 ? `, confidence ${percent(sure)}` : ''}
           {kind ? `, class ${kind}` : ''}.
         </p>
-        {examples.length > 0 ? <Examples ids={examples} /> : null}
+        {examples.length > 0 ? (
+          <Examples ids={examples} known={toneOf(shown?.verdict ?? row.verdict) !== 'unk'} />
+        ) : null}
         <div className="row">
           <Go to={`/p/${encodeURIComponent(row.pipeline)}`} className="btn">
             Open the pipeline

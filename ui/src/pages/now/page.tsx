@@ -15,6 +15,7 @@ import { State, toneOf } from '../../components/state';
 import { useTitle } from '../../components/title';
 import { duration } from '../../lib/format';
 import { resolve, when } from '../../lib/time';
+import { told } from '../../lib/told';
 import { useGo, useView } from '../../state/use-view';
 
 export function NowPage() {
@@ -44,7 +45,7 @@ function Content({ data }: { data: Now }) {
       </div>
       <div className={`card pad banner ${toneOf(data.state)}`}>
         <b>
-          {data.sentence ||
+          {told(data.sentence, view.tz, Date.now()) ||
             (data.state === 'OK' ? 'Everything weir sees flows.' : 'Nothing is known yet: no pipeline has been seen.')}
         </b>
       </div>
@@ -86,7 +87,7 @@ function Alerts({ alerts, zone }: { alerts: readonly Alert[]; zone: string }) {
           <li key={a.id}>
             <State state={a.state === 'pending' ? 'PENDING' : a.severity === 'critical' ? 'CRITICAL' : 'WARNING'} />
             <span className="line-text">
-              <Go to={`/p/${encodeURIComponent(a.pipeline)}`}>{a.summary}</Go>
+              <Go to={`/p/${encodeURIComponent(a.pipeline)}`}>{told(a.summary, zone, now)}</Go>
               <span className="mut">
                 since {when(a.since, zone, now)}, {duration((now - a.since) / 1000)}
               </span>

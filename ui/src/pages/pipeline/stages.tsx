@@ -9,7 +9,18 @@ import { State } from '../../components/state';
 import { bytes, count, DASH, duration, rate, spanDuration } from '../../lib/format';
 import { useGo } from '../../state/use-view';
 
-const COLUMNS = ['In', 'Out', 'Out / in', 'Filtered', 'Dead letters', 'Dropped', 'Lost', 'Watermark', 'p50', 'p99'];
+const COLUMNS = [
+  'In',
+  'Out',
+  'Out / in, volume',
+  'Filtered',
+  'Dead letters',
+  'Dropped',
+  'Lost',
+  'Watermark',
+  'p50',
+  'p99',
+];
 
 const pathOf = (pipeline: string, stage: string) =>
   `/p/${encodeURIComponent(pipeline)}/stage/${encodeURIComponent(stage)}`;
@@ -91,11 +102,11 @@ function Row({ s, id, index, on, open }: { s: StageRow; id: string; index: numbe
         ) : null}
       </td>
       <td>
-        {count(s.in)}
+        {s.in === 0 && s.rate_in == null ? DASH : count(s.in)}
         <div className="mut">{s.rate_in == null ? '' : `${rate(s.rate_in)}/s`}</div>
       </td>
       <td>
-        {count(s.out)}
+        {s.out === 0 && (s.rate_out ?? 0) > 0 ? DASH : count(s.out)}
         <div className="mut">{s.rate_out == null ? '' : `${rate(s.rate_out)}/s`}</div>
       </td>
       <td>

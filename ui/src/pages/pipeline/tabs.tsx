@@ -4,6 +4,7 @@ import { LossTable } from '../../components/loss-table';
 import { State } from '../../components/state';
 import { duration } from '../../lib/format';
 import { when } from '../../lib/time';
+import { told } from '../../lib/told';
 import { useGo, useView } from '../../state/use-view';
 
 export function LossTab({ rows, from, to }: { rows: readonly LossRow[]; from: number; to: number }) {
@@ -34,7 +35,7 @@ export function AlertsTab({ rows }: { rows: readonly Alert[] }) {
         <li key={a.id}>
           <State state={a.state === 'firing' ? a.severity.toUpperCase() : a.state.toUpperCase()} />
           <span className="line-text">
-            {a.summary}
+            {told(a.summary, view.tz, Date.now())}
             <span className="mut">
               since {when(a.since, view.tz, now)}, {duration(((a.ended_at || now) - a.since) / 1000)}
               {a.notified ? ` · ${a.notified}` : ''}
