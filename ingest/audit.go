@@ -131,11 +131,11 @@ func (in *Ingest) checkCell(c *cell.Cell, now time.Time) (reason string, err err
 		}
 	}
 	switch {
-	case !slices.Contains(cell.Dirs(), c.Dir) && !slices.Contains(cell.SpanDirs(), c.Dir):
+	case !slices.Contains(cell.Dirs(), c.Dir) && !slices.Contains(cell.SpanDirs(), c.Dir) && c.Dir != cell.Unflushed:
 		return "bad_dir", fmt.Errorf("dir %q is unknown: use one of %v", cutTo(string(c.Dir), 40), cell.Dirs())
 	case c.Group != "" && c.Dir != cell.In && c.Dir != cell.SpanIn && c.Dir != cell.SpanReceived && c.Dir != cell.SpanAcked:
 		return "bad_key", fmt.Errorf("group %q belongs to dir in, not to %s", c.Group, c.Dir)
-	case c.Reason != "" && c.Dir != cell.Dropped:
+	case c.Reason != "" && c.Dir != cell.Dropped && c.Dir != cell.Unflushed:
 		return "bad_key", fmt.Errorf("reason %q belongs to dir dropped, not to %s", c.Reason, c.Dir)
 	case c.Epoch <= 0:
 		return "bad_epoch", fmt.Errorf("epoch %d is not a time in Unix milliseconds", c.Epoch)

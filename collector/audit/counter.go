@@ -86,6 +86,7 @@ type Counter struct {
 	// After a notime cell was forgotten, a new one of the same key must not be taken for it.
 	forgotNotime atomic.Bool
 
+	lives   lives
 	samples sampleMeters
 	clock   func() (offset, bound time.Duration, ok bool)
 
@@ -127,6 +128,9 @@ func New(cfg Config, dir, node string, out signal.Output, log *slog.Logger, set 
 	for i := range c.shard {
 		c.shard[i].m = map[id]*entry{}
 	}
+	c.lives.m = map[lifeKey]*life{}
+	c.lives.refused = set.NewCounter("weir_audit_senders_refused_total")
+	c.lives.killed = set.NewCounter("weir_audit_senders_ended_silently_total")
 	c.added = set.NewCounter(`weir_audit_increments_total{result="added"}`)
 	c.setted = set.NewCounter(`weir_audit_increments_total{result="set"}`)
 	c.refusedFull = set.NewCounter(`weir_audit_increments_total{result="full"}`)

@@ -48,7 +48,13 @@ func (c *Counter) open() error {
 	if err != nil {
 		return err
 	}
-	epoch := time.Now().UnixMilli()
+	now := time.Now()
+	epoch := now.UnixMilli()
+	if found && before.Closed { // after a crash nobody knows who was there; the gap speaks
+		c.lives.begin(now, before.Lives)
+	} else {
+		c.lives.begin(now, nil)
+	}
 	past := before.Unreported
 	if found {
 		epoch = max(epoch, before.Epoch+1) // the clock may have been set back
@@ -76,7 +82,7 @@ func (c *Counter) close(ctx context.Context) error {
 		c.failures.Inc()
 		return fmt.Errorf("cannot send the last audit snapshot: %w", err)
 	}
-	return writeState(c.dir, state{Epoch: c.auditor.Epoch, Closed: true, Unreported: c.unreported()})
+	return writeState(c.dir, state{Epoch: c.auditor.Epoch, Closed: true, Unreported: c.unreported(), Lives: c.lives.open()})
 }
 
 // sent points from a snapshot back to its cell.
@@ -91,6 +97,7 @@ type sent struct {
 func (c *Counter) flush(ctx context.Context, last bool) error {
 	now := time.Now()
 	c.windows.turn()
+	c.bury(now)
 	// Drops are read before the cells: a drop that comes later belongs to the next snapshot.
 	next := c.nextAuditor(now, last)
 	before := c.auditor
@@ -145,7 +152,13 @@ func (c *Counter) nextAuditor(now time.Time, last bool) cell.Auditor {
 	defer c.mu.Unlock()
 	a := c.auditor
 	a.Seq++
-	a.At = max(now.UnixMilli(), a.At)
+	// Senders that flush seldom may hold what they counted long ago: so far the record vouches for nothing.
+	delay := c.lives.waits()
+	if last {
+		delay = 0
+	}
+	a.At = max(now.Add(-delay).UnixMilli(), a.At)
+	a.FlushMS = (c.cfg.Flush + delay).Milliseconds()
 	a.Closed = last
 	a.Drops, a.DropMax = c.drops.Load(), c.carried.Load()
 	a.ClockOffset, a.ClockError = 0, 0

@@ -17,6 +17,8 @@ type state struct {
 	Closed bool  `json:"closed"`
 	// Unreported are runs before Epoch whose end the server has not been told.
 	Unreported []run `json:"unreported,omitempty"`
+	// Lives are the senders that were there when a run ended in order.
+	Lives []openLife `json:"lives,omitempty"`
 }
 
 type run struct {

@@ -57,6 +57,8 @@ type Client struct {
 	lost   uint64
 	untold map[int64]uint64 // of lost: not yet told to the collector, by window
 
+	life life
+
 	conn conn // owned by flush
 }
 
@@ -201,6 +203,7 @@ func (c *Client) count(k key, r Record, n int) {
 		v = &counts{m: minM, stride: 1}
 		c.cells[k] = v
 	}
+	c.holds(k.dir, uint64(n))
 	v.n += uint64(n)
 	v.bytes += uint64(max(r.Bytes, 0))
 	if r.ID != "" {
@@ -234,10 +237,12 @@ func clean(s string) string {
 }
 
 // Start flushes in the background until the function it returns is called, which sends what is left. It goes on when ctx ends:
-// what is still under way is counted as well.
+// what is still under way is counted as well. Of a process that ends without that call the collector knows how much it may
+// not have told: the windows concerned become UNKNOWN instead of LOSS.
 func (c *Client) Start(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var wg sync.WaitGroup
+	c.begin()
 	wg.Go(func() { c.Run(ctx) })
 	return func() {
 		cancel()
@@ -247,12 +252,14 @@ func (c *Client) Start(ctx context.Context) (stop func()) {
 
 // Run flushes until ctx ends, then once more.
 func (c *Client) Run(ctx context.Context) {
+	c.begin()
 	t := time.NewTicker(c.cfg.Flush)
 	defer t.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			c.Flush(context.WithoutCancel(ctx))
+			c.end()
 			c.conn.close()
 			return
 		case <-t.C:

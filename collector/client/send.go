@@ -28,6 +28,7 @@ func (c *Client) Flush(ctx context.Context) {
 	c.mu.Lock()
 	cells, plain, values, untold := c.cells, c.plain, c.values, c.untold
 	c.cells, c.plain, c.values, c.untold = make(map[key]*counts, len(cells)), map[string]float64{}, nil, map[int64]uint64{}
+	in, out := c.life.in, c.life.out
 	c.mu.Unlock()
 	var lines []line
 	for _, v := range values {
@@ -59,6 +60,7 @@ func (c *Client) Flush(ctx context.Context) {
 		}
 		lines = lines[n:]
 	}
+	c.sent(in, out)
 }
 
 // conn is the socket; it is opened again after an error.

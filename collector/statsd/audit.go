@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"strconv"
+	"time"
 
 	"github.com/weirhq/weir/internal/cell"
 )
@@ -24,6 +25,17 @@ type Increment = struct {
 	Weight                  uint64
 }
 
+// Life is what a sender says about its own run; an alias, as Increment.
+type Life = struct {
+	Pipeline, Stage         string
+	Instance, Service, Node string
+	ID                      string
+	Most                    uint64
+	Every                   time.Duration
+	Raise                   bool
+	End                     bool
+}
+
 // AuditSink takes audit increments.
 type AuditSink interface {
 	// Add counts an increment; it keeps nothing but its strings.
@@ -34,6 +46,8 @@ type AuditSink interface {
 	Carried(n uint64)
 	// Lost says that a sender gave up the counts of n records of the event window that holds a time, Unix seconds; 0 = not known.
 	Lost(at int64, n uint64)
+	// Told takes what a sender says about its own run.
+	Told(t Life) error
 }
 
 // clientTelemetry begins the names of what DogStatsD clients say about themselves.
@@ -84,6 +98,10 @@ func (r *reader) auditLine(l *line, b []byte, from *sender) {
 	if !from.audits.Load() {
 		from.audits.Store(true)
 	}
+	if named(b, auditPrefix+runName) {
+		r.life(l, b, from)
+		return
+	}
 	inc, why := r.parseAudit(l, b)
 	if why == taken && r.audit == nil {
 		why = unsupported
@@ -101,26 +119,7 @@ func (r *reader) auditLine(l *line, b []byte, from *sender) {
 		return
 	}
 	r.carries += inc.Counts.N
-	if inc.Service == "" {
-		inc.Service = from.tags.Service
-	}
-	t := from.tags
-	if t.Container == "" && len(l.container) > 0 {
-		c := r.reg.origins.ByContainerField(string(l.container))
-		t.Container = c.Container
-		if inc.Service == "" {
-			inc.Service = c.Service
-		}
-	}
-	inc.Node = t.Node
-	switch {
-	case t.Container != "":
-		inc.Instance = t.Node + "/" + t.Container
-	case r.pid != 0:
-		inc.Instance = t.Node + "/" + strconv.Itoa(int(r.pid))
-	default:
-		inc.Instance = t.Node + "/" + r.door.name
-	}
+	r.place(l, from, &inc.Node, &inc.Instance, &inc.Service)
 	if err := r.audit.Add(inc); err != nil {
 		// The sink counts what it refuses among its own drops.
 		why = auditLimit
@@ -132,9 +131,34 @@ func (r *reader) auditLine(l *line, b []byte, from *sender) {
 	r.audits.n[why]++
 }
 
+// place says which node and instance a line comes from, and of which service where it does not say so itself.
+func (r *reader) place(l *line, from *sender, node, instance, service *string) {
+	t := from.tags
+	if *service == "" {
+		*service = t.Service
+	}
+	if t.Container == "" && len(l.container) > 0 {
+		c := r.reg.origins.ByContainerField(string(l.container))
+		t.Container = c.Container
+		if *service == "" {
+			*service = c.Service
+		}
+	}
+	*node = t.Node
+	switch {
+	case t.Container != "":
+		*instance = t.Node + "/" + t.Container
+	case r.pid != 0:
+		*instance = t.Node + "/" + strconv.Itoa(int(r.pid))
+	default:
+		*instance = t.Node + "/" + r.door.name
+	}
+}
+
 // Names below weir.audit. that are no direction.
 const (
 	latencyName = "latency" // a distribution: milliseconds from the origin stamp to here
+	runName     = "run"     // a sender lives, and holds no more than so many records untold
 	lostName    = "lost"    // counts of so many records were given up by their sender
 )
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/weirhq/weir/internal/cell"
@@ -135,6 +136,26 @@ func TestAuditSamples(t *testing.T) {
 	}
 }
 
+// A sender says that it lives, what it may hold, and that it stops; what cannot be understood is told.
+func TestSendersSayThatTheyLive(t *testing.T) {
+	fd := newFeeder(t, nil)
+	const tags = "#p:orders,st:enrich,run:00ff,ev:500"
+	fd.feed("weir.audit.run:64|g|"+tags+",svc:enricher|c:ci-c1", "weir.audit.run:128|g|"+tags+",raise:1,pod:x", "weir.audit.run:64|g|"+tags+",end:1")
+	life := Life{Pipeline: "orders", Stage: "enrich", Instance: "n1/statsd_udp", Node: "n1", ID: "00ff", Most: 64, Every: 500 * time.Millisecond}
+	first, raised, end := life, life, life
+	first.Instance, first.Service = "n1/c1", "enricher"
+	raised.Most, raised.Raise = 128, true
+	end.End = true
+	if d := cmp.Diff([]Life{first, raised, end}, fd.sink.told); d != "" {
+		t.Error(d)
+	}
+	fd.sink.told = nil
+	fd.feed("weir.audit.run:1|c|"+tags, "weir.audit.run:-1|g|"+tags, "weir.audit.run:1|g|#p:orders,st:enrich,ev:500", "weir.audit.run:1|g|#p:orders,st:enrich,run:a,ev:0", "weir.audit.run:1|g|#p:orders,st:enrich,run:a")
+	if len(fd.sink.told) != 0 || len(fd.sink.incs) != 0 || fd.sink.drops != 0 || fd.count("audit", "bad_type") != 1 || fd.count("audit", "bad_value") != 1 || fd.count("audit", "bad_audit") != 3 {
+		t.Errorf("bad words: %+v, %d drops", fd.sink.told, fd.sink.drops)
+	}
+}
+
 // A client that sends counts and says that it dropped datagrams casts doubt on the counts; another client does not.
 func TestClientTelemetryOfCountingClients(t *testing.T) {
 	fd := newFeeder(t, nil)
@@ -157,6 +178,7 @@ func FuzzAuditLine(f *testing.F) {
 	f.Add("weir.audit.in:5|c|#p:orders,st:enrich,ids:0000000000000080*2=a%20b,im:128")
 	f.Add("weir.audit.latency:12:15:18|d|@0.5|#p:orders,st:enrich,ew:60,dir:out")
 	f.Add("weir.audit.lost:1|c|#p:a,st:b,ew:60")
+	f.Add("weir.audit.run:64|g|#p:a,st:b,run:0f,ev:500,raise:1")
 	f.Fuzz(func(t *testing.T, s string) {
 		fd := newFeeder(t, nil)
 		fd.feed("weir.audit." + s)

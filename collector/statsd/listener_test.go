@@ -129,6 +129,8 @@ type sink struct {
 
 	lost   uint64
 	lostAt int64
+
+	told []Life
 }
 
 func (s *sink) Add(inc Increment) error {
@@ -147,6 +149,13 @@ func (s *sink) Lost(at int64, n uint64) {
 	defer s.mu.Unlock()
 	s.lostAt = at
 	s.lost += n
+}
+
+func (s *sink) Told(t Life) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.told = append(s.told, t)
+	return nil
 }
 
 func (s *sink) Carried(n uint64) {

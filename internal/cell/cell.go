@@ -39,6 +39,17 @@ const (
 // SpanDirs lists the directions counted from spans.
 func SpanDirs() []Dir { return []Dir{SpanOut, SpanIn, SpanReceived, SpanAcked, SpanFailed} }
 
+// Unflushed cells are no counts but a bound: how many records, in or out, of a window a sender may have counted and not told
+// when it ended without a last word. Collectors make them, one per end: Instance names it, MaxTS is when the sender had last
+// told everything, Unix milliseconds. N is 0 again when the sender turns out to be alive.
+const Unflushed Dir = "unflushed"
+
+// Reasons of an Unflushed cell.
+const (
+	Killed = "killed" // the sender tells when it stops, and did not
+	Silent = "silent" // the sender never tells: it may as well have stopped in order
+)
+
 // SpanPipeline stands for the pipeline in counts of spans that name none: the topology tells which one it is.
 const SpanPipeline = "(spans)"
 
@@ -49,7 +60,7 @@ type Key struct {
 	Dir         Dir    `json:"dir"`
 	Destination string `json:"destination,omitempty"` // read (in) or written (out)
 	Group       string `json:"group,omitempty"`       // consumer group, only on in
-	Reason      string `json:"reason,omitempty"`      // only on dropped
+	Reason      string `json:"reason,omitempty"`      // only on dropped and unflushed
 	Window      int64  `json:"window"`                // start of the event window, Unix seconds; 0 = no event time (notime)
 	Width       int64  `json:"width"`                 // length of the event window, seconds
 }

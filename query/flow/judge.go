@@ -61,6 +61,7 @@ type Evidence struct {
 
 	Beginning bool // counting began within or after this window on one side
 	Doubts    []Doubt
+	Killed    killed
 	// UnseenUp and UnseenDown are how many records of each side the doubts concern, at most.
 	UnseenUp, UnseenDown int64
 	NoTime               float64 // share of records without event time
@@ -119,6 +120,9 @@ func Judge(e Evidence) store.Verdict {
 	if hashed && equal {
 		v.Level = L3
 	}
+	if e.Killed.any() {
+		e.IDs = nil // of ids that somebody counted and did not tell nothing can be said
+	}
 	if e.IDs != nil {
 		v.Level = L3
 		v.Examples = e.IDs.Examples
@@ -127,6 +131,9 @@ func Judge(e Evidence) store.Verdict {
 	if e.Kind == store.EdgeTransport && v.State != Unknown {
 		// Redeliveries that did not happen would make as large a loss look exact.
 		v.Epsilon = max(v.Epsilon, sub(max(e.Redelivered, 0), v.Redeliver))
+	}
+	if e.Settled {
+		e.Killed.widen(&v)
 	}
 	v.Confidence = confidence(&e, &v)
 	return v
@@ -175,7 +182,7 @@ func sameMessages(e *Evidence) (equal, hashed bool) {
 }
 
 func decide(e *Evidence, v *store.Verdict, hashed, equal bool) {
-	if unknown(e, v, hashed && equal) {
+	if unknown(e, v, hashed && equal) || killedUnknown(e, v, hashed, equal) {
 		return
 	}
 	if !e.Settled {

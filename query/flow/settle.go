@@ -234,7 +234,8 @@ func (s *settler) judge(v *view) {
 		prior, before = s.Prior(key)
 	}
 	// Telemetry that was lost stays lost, also when nobody remembers it.
-	if before && prior.Settled && (prior.State != Unknown || prior.Class == ClassLost) && prior.Up == num(up.N) && prior.Down == num(down.N) &&
+	ended := s.killedOf(v)
+	if before && prior.Settled && ended.standing(&prior, s.rules.Margin.Milliseconds()) && (prior.State != Unknown || prior.Class == ClassLost || s.bordering(&prior)) && prior.Up == num(up.N) && prior.Down == num(down.N) &&
 		prior.Filtered == ev.Filtered && prior.DLQ == ev.DLQ && prior.Dropped == ev.Dropped {
 		s.out.Verdicts = append(s.out.Verdicts, prior)
 		v.idsKept = !v.newIDs && (v.idsKept || prior.Level == L3)
@@ -242,7 +243,8 @@ func (s *settler) judge(v *view) {
 	}
 	needUp, needDown := s.readiness(v, &ev)
 	s.evidence(v, &ev, needUp, needDown)
-	ev.Beginning = s.beginning(v, key)
+	ev.Beginning, ev.Killed = s.beginning(v, key), ended
+	ev.UnseenUp, ev.UnseenDown = add(ev.UnseenUp, ended.up), add(ev.UnseenDown, ended.down)
 	if ev.Settled {
 		ev.IDs = s.sampled(v, &ev, &up, &down)
 	}
@@ -269,6 +271,16 @@ func (s *settler) judge(v *view) {
 	}
 	s.branches(v, &ev, &verdict)
 	s.out.Verdicts = append(s.out.Verdicts, verdict)
+}
+
+// bordering says of a verdict that rests on the windows around that some of those are not known any more: what was said
+// when they were stands.
+func (s *settler) bordering(prior *store.Verdict) bool {
+	switch prior.Class {
+	case "uninstrumented producer", "interrupted", "redelivered":
+		return s.w.Start < add(s.Tally.Windows[0].Start, 3*s.w.Width)
+	}
+	return false
 }
 
 // beginning says whether one side may have begun to count within the window: nothing older is known of it.

@@ -66,6 +66,7 @@ type Tally struct {
 	Instances map[string][]string
 	Sampled   bool // some cells hold ids or latencies
 	ports     map[Port]map[int64]*Sum
+	unflushed map[string]map[int64][]unflushed // by stage and window
 }
 
 // maxWidth bounds the width of a window; a day holds every sensible one.
@@ -103,7 +104,13 @@ func (t *Tally) add(c *cell.Cell) {
 		return
 	}
 	if c.Window == 0 {
-		t.NoTime = add(t.NoTime, num(c.N))
+		if c.Dir != cell.Unflushed {
+			t.NoTime = add(t.NoTime, num(c.N))
+		}
+		return
+	}
+	if c.Dir == cell.Unflushed {
+		t.end(c)
 		return
 	}
 	t.Timed = add(t.Timed, num(c.N))

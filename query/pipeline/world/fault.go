@@ -36,7 +36,7 @@ func (f *Fault) step(w *World) {
 func Kinds() []string {
 	return []string{
 		"silent drop", "duplicates", "lost and duplicated", "lost in transport", "given up", "dead letters", "stall", "slow", "rewind", "skip", "retention",
-		"truncation", "late records", "restart in order", "application crash", "collector restart", "collector crash", "datagram loss",
+		"truncation", "late records", "restart in order", "application crash", "application killed", "collector restart", "collector crash", "datagram loss",
 		"silent collector", "broker away", "uninstrumented producer", "topic made anew",
 		"absurd offsets", "absurd counts", "clock jump", "group vanishes", "none",
 	}
@@ -222,6 +222,9 @@ func (w *World) add(kind string, from, to int64) {
 			return reader.Instances[instance].Name + " is down"
 		}
 		f.end = func() string { reader.Start(w, instance); return reader.Instances[instance].Name + " is back" }
+	case "application killed":
+		w.kills(at)
+		return
 	case "collector restart", "collector crash":
 		for_(500, 30_000)
 		f.begin = func() string {
@@ -315,6 +318,41 @@ func (w *World) add(kind string, from, to int64) {
 		panic("no fault " + kind)
 	}
 	w.Faults = append(w.Faults, f)
+}
+
+// kills ends one application again and again as kill -9 does: its last counts are gone with it.
+func (w *World) kills(at int64) {
+	var counted []*Stage
+	for _, s := range w.Stages {
+		if !s.Uncounted {
+			counted = append(counted, s)
+		}
+	}
+	s := counted[w.Rng.IntN(len(counted))]
+	i := w.Rng.IntN(len(s.Instances))
+	in := s.Instances[i]
+	for range 1 + w.Rng.IntN(3) {
+		f := Fault{Kind: "application killed", At: at, Until: at + w.between(250, 10_000)}
+		done := false
+		f.begin = func() string {
+			if in.Down {
+				return ""
+			}
+			done = true
+			n := in.untold()
+			s.Crash(w, i, false)
+			return fmt.Sprintf("%s, with the counts of %d records", in.Name, n)
+		}
+		f.end = func() string {
+			if !done {
+				return ""
+			}
+			s.Start(w, i)
+			return in.Name + " is back"
+		}
+		w.Faults = append(w.Faults, f)
+		at = f.Until + w.between(0, 15_000)
+	}
 }
 
 // tables are the readers that write a table.

@@ -28,6 +28,7 @@ type Node struct {
 	next             int64
 	cells            map[countKey]*cell.Cell
 	sent             map[countKey]uint64
+	lately           map[countKey]int64 // when it was last counted
 	drops, most      uint64
 	dropFrom, dropTo int64
 	dirty            map[countKey]bool
@@ -36,6 +37,8 @@ type Node struct {
 	// Mute: its snapshots wait in its spool.
 	Mute  bool
 	spool []func()
+	// runs are the processes that count here, as far as the collector knows.
+	runs map[string]*run
 	// shipped is when the newest one is delivered.
 	shipped int64
 }
@@ -61,6 +64,7 @@ func (n *Node) begin(w *World) {
 	n.prev, n.open = n.epoch, n.epoch != 0 && !n.closed
 	n.epoch, n.seq, n.Down, n.closed = max(n.clock(w), n.epoch+1), 0, false, false
 	n.cells, n.sent, n.dirty = map[countKey]*cell.Cell{}, map[countKey]uint64{}, map[countKey]bool{}
+	n.lately = map[countKey]int64{}
 	n.drops, n.most, n.dropFrom, n.dropTo = 0, 0, 0, 0
 }
 
@@ -93,7 +97,7 @@ func (n *Node) count(w *World, k cell.Key, instance string, epoch int64, c cell.
 	} else {
 		own.Counts = c
 	}
-	n.dirty[id] = true
+	n.dirty[id], n.lately[id] = true, w.Now
 	return true
 }
 
@@ -112,6 +116,7 @@ func (n *Node) flush(w *World, closed bool) {
 		Node: n.Name, Epoch: n.epoch, Seq: n.seq, At: n.clock(w), FlushMS: n.Every, Closed: closed,
 		Previous: n.prev, PreviousOpen: n.open, Drops: n.drops, DropMax: n.most, DropFrom: n.dropFrom, DropTo: n.dropTo,
 	}}
+	n.ends(w)
 	for id := range n.dirty {
 		c := n.cells[id]
 		c.Seq = max(c.Seq+1, uint64(n.clock(w))*1000) // from the clock, as the collector's, so that it grows over restarts
@@ -150,7 +155,7 @@ func (n *Node) speak(w *World) {
 }
 
 // Crash ends the collector as kill -9 does: what it holds is gone.
-func (n *Node) Crash() { n.Down = true }
+func (n *Node) Crash() { n.Down, n.runs = true, nil }
 
 // Stop ends it in order.
 func (n *Node) Stop(w *World) {

@@ -60,7 +60,9 @@ type Instance struct {
 	buf           map[cell.Key]cell.Counts
 	order         []cell.Key
 	total         map[cell.Key]cell.Counts
-	told          int64 // epoch of the collector that has the totals
+	bound         uint64 // records, in or out, of which it says that it holds no more untold
+	recent        uint64 // most that it held lately
+	told          int64  // epoch of the collector that has the totals
 	flush, commit int64
 }
 
@@ -281,10 +283,34 @@ func (s *Stage) count(w *World, in *Instance, d cell.Dir, dst, group string, r R
 	}
 	old.Add(c)
 	in.buf[k] = old
+	if most := in.untold(); most > in.bound {
+		in.bound = 2 * most
+		in.Node.tell(w, s, in, false)
+	}
 }
 
-// send gives the application's counts to the collector.
+// untold is how many records, in or out, are counted and not sent.
+func (in *Instance) untold() uint64 {
+	var took, put uint64
+	for k, c := range in.buf {
+		if k.Dir == cell.In {
+			took += c.N
+		} else {
+			put += c.N
+		}
+	}
+	return max(took, put)
+}
+
+// send gives the application's counts to the collector, and says that it lives.
 func (in *Instance) send(w *World, s *Stage) {
+	in.recent = max(in.recent-in.recent/8, in.untold())
+	in.flushTo(w, s)
+	in.bound = max(firstBound, 2*in.recent)
+	in.Node.tell(w, s, in, true)
+}
+
+func (in *Instance) flushTo(w *World, s *Stage) {
 	if !in.Node.Lossy && in.told != in.Node.epoch { // totals come again when the collector is a new one
 		in.told = in.Node.epoch
 		for k := range in.total {
@@ -345,15 +371,17 @@ func (s *Stage) Stop(w *World, i int) {
 	s.work(w, in)
 	s.acknowledge(i, in)
 	in.send(w, s)
+	in.Node.closes(in)
 	in.Down = true
 }
 
 // Start begins a process anew.
 func (s *Stage) Start(w *World, i int) {
 	in := s.Instances[i]
-	in.Down = false
+	in.Down, in.bound, in.recent = false, firstBound, 0
 	in.Epoch = max(w.Now, in.Epoch+1)
 	in.total = map[cell.Key]cell.Counts{}
+	in.Node.tell(w, s, in, true)
 }
 
 func (w *World) window(ts int64) int64 {
