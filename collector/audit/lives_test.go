@@ -40,7 +40,7 @@ func TestSendersThatEndSilently(t *testing.T) {
 		if err := c.Add(Increment{Key: old, Instance: "n1/7", Counts: cell.Counts{N: 1}}); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(2 * reach) // long ago: nobody works on that window now
+		pass(2 * reach) // long ago: nobody works on that window now
 		w = time.Now().Unix() / 60 * 60
 		now := old
 		now.Window = w
@@ -56,24 +56,24 @@ func TestSendersThatEndSilently(t *testing.T) {
 		say("a", nil)
 		say("b", nil)
 		say("b", func(l *Life) { l.End = true })
-		time.Sleep(400 * time.Millisecond)
+		pass(400 * time.Millisecond)
 		say("a", func(l *Life) { l.Raise, l.Most = true, 500 }) // no flush: it does not count as heard
-		time.Sleep(900 * time.Millisecond)
+		pass(900 * time.Millisecond)
 		if e := srv.ends(); len(e) != 0 {
 			t.Errorf("after 1.3 s: %v", e)
 		}
-		time.Sleep(1300 * time.Millisecond)
+		pass(1300 * time.Millisecond)
 		if e := srv.ends(); len(e) != 2 || e[w] != 500 || e[w+60] != 500 {
 			t.Errorf("a is silent: %v, want 500 in %d and after", e, w)
 		}
 		say("a", nil)
-		time.Sleep(1200 * time.Millisecond)
+		pass(1200 * time.Millisecond)
 		if e := srv.ends(); len(e) != 0 {
 			t.Errorf("a lives: %v", e)
 		}
-		time.Sleep(2 * time.Second)
+		pass(2 * time.Second)
 		say("c", nil) // another run does not bring the first back
-		time.Sleep(1200 * time.Millisecond)
+		pass(1200 * time.Millisecond)
 		if e := srv.ends(); e[w] != 64 {
 			t.Errorf("a is silent again: %v", e)
 		}
@@ -93,7 +93,7 @@ func TestSendersWhileTheCollectorIsAway(t *testing.T) {
 			c := newCounter(t, dir, srv, func(c *Config) { c.Flush = time.Second })
 			stop := start(c)
 			for range 10 {
-				time.Sleep(time.Second)
+				pass(time.Second)
 				if err := alive(c, "slow", func(l *Life) { l.Every, l.Instance = 4*time.Second, "n1/8" }); err != nil {
 					t.Fatal(err)
 				}
@@ -119,7 +119,7 @@ func TestSendersWhileTheCollectorIsAway(t *testing.T) {
 			t.Errorf("before the stop: %v", e)
 		}
 		first = false
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		stop = begin()
 		most := uint64(0)
 		for _, n := range srv.ends() {

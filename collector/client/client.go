@@ -27,7 +27,7 @@ type Config struct {
 	Stage    string        // this stage
 	Service  string        // default: Stage
 	Instance string        // tells instances of a stage apart, e.g. the container's name
-	Window   time.Duration // event window, as configured in weir; default 60 s
+	Window   time.Duration // event window, as configured in weir; default: the environment's WEIR_WINDOW, like 10s, else 60 s
 	Flush    time.Duration // default 500 ms
 	// MaxKept bounds the increments kept while nobody takes them; beyond it the oldest windows are
 	// given up and counted in Lost. Default 10,000.
@@ -88,6 +88,13 @@ func New(cfg Config) (*Client, error) {
 	}
 	if cfg.Service == "" {
 		cfg.Service = cfg.Stage
+	}
+	if s := os.Getenv("WEIR_WINDOW"); cfg.Window == 0 && s != "" {
+		w, err := time.ParseDuration(s)
+		if err != nil {
+			return nil, fmt.Errorf("cannot use WEIR_WINDOW %q: must be like 60s", s)
+		}
+		cfg.Window = w
 	}
 	if cfg.Window == 0 {
 		cfg.Window = time.Minute

@@ -151,4 +151,12 @@ func TestBadConfigIsExplained(t *testing.T) {
 			t.Errorf("New(%+v) accepts it", cfg)
 		}
 	}
+	t.Setenv("WEIR_WINDOW", "5s")
+	if c, err := New(Config{Pipeline: "p", Stage: "s"}); err != nil || c.cfg.Window != 5*time.Second {
+		t.Errorf("the window of the environment: %v", err)
+	}
+	t.Setenv("WEIR_WINDOW", "5")
+	if _, err := New(Config{Pipeline: "p", Stage: "s"}); err == nil {
+		t.Error("WEIR_WINDOW=5 is accepted")
+	}
 }

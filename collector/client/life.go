@@ -1,7 +1,6 @@
 package client
 
 import (
-	"context"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -45,7 +44,7 @@ func (c *Client) holds(dir string, n uint64) {
 func (c *Client) say(more string) {
 	l := &c.life
 	if l.conn == nil {
-		conn, err := (&net.Dialer{Timeout: sayWait}).DialContext(context.Background(), c.network, c.addr)
+		conn, err := (&net.Dialer{Timeout: sayWait}).Dial(c.network, c.addr)
 		if err != nil {
 			return
 		}

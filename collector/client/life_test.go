@@ -123,7 +123,7 @@ func TestCountingClient(t *testing.T) {
 		for range n % 300 { // in bursts
 			c.In("orders", "enrich", Record{Time: time.Unix(1_732_334_465, 0)})
 		}
-		fmt.Printf("COUNTED %d\n", n%300)
+		_, _ = fmt.Fprintf(os.Stdout, "COUNTED %d\n", n%300)
 		<-time.After(time.Millisecond)
 	}
 }
