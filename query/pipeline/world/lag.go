@@ -61,7 +61,10 @@ func (l *LagCheck) one(w *World, q *Queue, row *answer.PartitionRow) {
 	if at == 0 || at2 != at || end != *row.End || q.Poller.jumped || c < 0 || c > p.End() || q.fell > w.Now-90_000 {
 		return
 	}
-	at -= q.Poller.Skew // of the poll, by the server's clock
+	at -= q.Poller.Skew                     // of the poll, by the server's clock
+	if q.nonsense > 0 && at <= q.nonsense { // made while its figures were nonsense, and came later
+		return
+	}
 	truth := 0.0
 	if c < int64(*row.End) { // what is deleted does not wait
 		truth = max(0, float64(at-p.recs[min(max(c, int64(start)), p.End()-1)].at)/1000)

@@ -34,6 +34,7 @@ type Queue struct {
 	// Absurd is the share of polls whose figures are nonsense; NoGroups: offsets of groups are not told.
 	Absurd   float64
 	NoGroups bool
+	nonsense int64 // when a poll was last made in which figures may be nonsense
 	nextPoll int64
 	fell     int64 // when offsets were last used anew
 }
@@ -113,6 +114,9 @@ func (q *Queue) step(w *World) {
 	q.nextPoll = w.Now + q.Every + w.between(-q.Jitter, q.Jitter)
 	if q.Away || q.Poller.Down {
 		return
+	}
+	if q.Absurd > 0 {
+		q.nonsense = w.Now
 	}
 	at := q.Poller.clock(w)
 	type value struct {
