@@ -45,7 +45,11 @@ type Evidence struct {
 	Retention, Skipped, Truncated int64 // losses that offsets show, at most so many in this window
 	Jumped                        int64 // records that the group passed over quickly: skipped, if about as many are missing
 	Explained                     int64 // other losses with a known cause
-	Redelivered                   int64 // known redeliveries: at most so many of D come twice
+	// Discarded is how many records the broker says that it gave up since the window began: they explain what is missing,
+	// and Discard says why.
+	Discarded   int64
+	Discard     string
+	Redelivered int64 // known redeliveries: at most so many of D come twice
 	// Interrupted is how many records of the window were deleted, passed over or lost before the stage, beyond what is usual: as
 	// many may have been taken twice without showing, when it crashed.
 	Interrupted int64
@@ -314,6 +318,10 @@ func lost(e *Evidence, v *store.Verdict, known int64) {
 			v.Reasons = append(v.Reasons, "The broker's end offset went back: acknowledged records are gone.")
 		}
 		v.Explained = add(v.Explained, min(known, v.Lost))
+	case e.Kind == store.EdgeTransport && e.Discarded > 0 && e.Discarded >= v.Lost/2:
+		v.Class = e.Discard
+		v.Explained = add(v.Explained, min(e.Discarded, v.Lost))
+		v.Reasons = append(v.Reasons, fmt.Sprintf("The broker says that it gave up %s records since: %s.", Count(e.Discarded), e.Discard))
 	case e.Kind == store.EdgeBalance:
 		v.Class = "dropped in stage"
 		v.Reasons = append(v.Reasons, fmt.Sprintf("%s in, %s out: %s%s vanished inside the stage without a reason.", Count(v.Up), Count(v.Down), Count(v.Lost), share))

@@ -38,7 +38,13 @@ type Settlement struct {
 }
 
 // Finding is what the offset rules found for a group on a destination while a window was open.
-type Finding struct{ Retention, Skipped, Truncated, Redelivered int64 }
+type Finding struct {
+	Retention, Skipped, Truncated, Redelivered int64
+	// Discarded is how many records the broker itself says that it gave up since the window began, of any window, and
+	// Discard why most of them.
+	Discarded int64
+	Discard   string
+}
 
 // Settled is the result: new barriers to store, and one verdict per edge, stage and window.
 type Settled struct {
@@ -372,6 +378,7 @@ func (s *settler) evidence(v *view, ev *Evidence, needUp, needDown int64) {
 			f := s.Findings(in.Destination, in.Group, s.w)
 			ev.Redelivered = add(ev.Redelivered, max(f.Redelivered, 0))
 			if v.kind == store.EdgeTransport {
+				ev.Discarded, ev.Discard = f.Discarded, f.Discard
 				ev.Retention, ev.Skipped, ev.Truncated = add(ev.Retention, f.Retention), add(ev.Skipped, f.Skipped), add(ev.Truncated, f.Truncated)
 			} else {
 				ev.Interrupted = sum(ev.Interrupted, max(f.Retention, 0), max(f.Skipped, 0), max(f.Truncated, 0))

@@ -115,6 +115,34 @@ func (q *queue) discardWindows() []int64 {
 	return out
 }
 
+// discardedSince is how many records the broker says that it gave up since a time, Unix seconds, and why most of them.
+func (q *queue) discardedSince(since int64) (total int64, reason string) {
+	counts := map[string]float64{} // of several collectors the one that saw most
+	for k, d := range q.discards {
+		n := 0.0
+		if k.dead || !notLost(k.reason) {
+			for w, x := range d.windows {
+				if w+discardWidth > since {
+					n += x
+				}
+			}
+		}
+		why := k.reason
+		if k.dead {
+			why = "moved to a dead-letter destination: " + k.reason
+		}
+		counts[why] = max(counts[why], n)
+	}
+	most := 0.0
+	for why, n := range counts {
+		total += int64(n)
+		if n > most || n == most && n > 0 && why < reason {
+			most, reason = n, why
+		}
+	}
+	return total, reason
+}
+
 func (t *tenant) discardVerdict(id string, q *queue, w, now int64) {
 	type cause struct {
 		reason string

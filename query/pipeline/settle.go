@@ -126,6 +126,7 @@ func (t *tenant) findings(destination, group string, w flow.Window) flow.Finding
 	if q == nil {
 		return f
 	}
+	f.Discarded, f.Discard = q.discardedSince(w.Start)
 	for _, part := range q.parts {
 		m := part.groups[group]
 		if m == nil {
