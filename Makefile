@@ -63,6 +63,10 @@ demo-check: build $(BIN)/weir-demo ## Play all scenes headless: injected = repor
 demo-check-short: build $(BIN)/weir-demo ## The same with ten-second windows, for CI
 	$(BIN)/weir-demo check --short --dir /tmp/weir-demo-check
 
+.PHONY: bench-demo
+bench-demo: build $(BIN)/weir-demo ## T2: five runs of all scenes with one-minute windows (more than an hour)
+	$(RECORD) demo -- $(BIN)/weir-demo check --runs 5 --dir /tmp/weir-demo-check
+
 .PHONY: test
 test: ## Everything CI runs; installs what is missing or says what it could not
 	@bash deploy/ci/test.sh

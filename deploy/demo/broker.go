@@ -10,6 +10,9 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/twmb/franz-go/pkg/kfake"
+
+	"github.com/weirhq/weir/deploy/demo/clicks"
 )
 
 // Run is a whole NATS server with JetStream, until ctx ends.
@@ -37,5 +40,25 @@ func (c *brokerCmd) Run(ctx context.Context, logger *slog.Logger) error {
 	<-ctx.Done()
 	s.Shutdown()
 	s.WaitForShutdown()
+	return nil
+}
+
+// Run is a Kafka broker in memory with the topic of clicks, until ctx ends.
+func (c *kafkaCmd) Run(ctx context.Context, logger *slog.Logger) error {
+	_, port, err := net.SplitHostPort(c.Listen)
+	if err != nil {
+		return fmt.Errorf("cannot use address %q: %w", c.Listen, err)
+	}
+	p, err := strconv.Atoi(port)
+	if err != nil {
+		return fmt.Errorf("cannot use port %q: %w", port, err)
+	}
+	k, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.Ports(p), kfake.SeedTopics(clicks.Partitions, clicks.Topic))
+	if err != nil {
+		return fmt.Errorf("cannot start Kafka: %w", err)
+	}
+	defer k.Close()
+	logger.Info("Kafka is ready", "listen", c.Listen)
+	<-ctx.Done()
 	return nil
 }

@@ -8,75 +8,124 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"os"
-	"strconv"
 	"strings"
+	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/weirhq/weir/query/answer"
 )
 
+// promptly is how long after settlement weir may take to say what happened (bar T2).
+const promptly = 30 * time.Second
+
 // checker plays scenes and compares weir's answers with the injectors' ledgers.
 type checker struct {
 	*house
-	results []result
-	began   time.Time
+	began time.Time
+
+	mu      sync.Mutex
+	results []*result // in the order in which the checks began
 }
 
 type result struct {
 	scene, what, want, got string
 	ok                     bool
-	took                   time.Duration
+	took                   time.Duration // from the time at which it could be known
 }
+
+func (r *result) after() string { return fmt.Sprintf("%.1f", max(r.took, 0).Seconds()) }
 
 // Run plays all scenes headless; an answer that differs from what was injected is an error.
 func (c *checkCmd) Run(ctx context.Context, logger *slog.Logger) error {
-	hold := 70 * time.Second
 	if c.Short {
 		c.Window, c.Grace = 10*time.Second, 5*time.Second
-		hold = 15 * time.Second
 	}
+	if c.Runs < 1 {
+		return fmt.Errorf("runs is %d: must be at least 1", c.Runs)
+	}
+	details := io.Writer(os.Stdout)
+	if c.Runs > 1 {
+		details = os.Stderr
+	}
+	var summary strings.Builder
+	summary.WriteString("\n| run | checks | as injected | slowest window after settlement | of the run |\n|---|---|---|---|---|\n")
+	wrong := 0
+	for run := range c.Runs {
+		k, err := c.once(ctx, logger)
+		if k != nil {
+			k.print(details)
+		}
+		if err != nil {
+			return err
+		}
+		good, slowest := k.sum()
+		wrong += len(k.results) - good
+		fmt.Fprintf(&summary, "| %d | %d | %d | %.1f s | %.0f s |\n", run+1, len(k.results), good, slowest.Seconds(), time.Since(k.began).Seconds())
+	}
+	if c.Runs > 1 {
+		fmt.Println(summary.String())
+	}
+	if wrong > 0 {
+		return errors.New("weir's answers differ from what was injected")
+	}
+	return nil
+}
+
+// once plays everything in a demo of its own.
+func (c *checkCmd) once(ctx context.Context, logger *slog.Logger) (*checker, error) {
 	addrs, err := freeAddrs(2)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	c.Listen, c.Control = addrs[0], addrs[1]
 	h, err := newHouse(c.options, logger)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	k := &checker{house: h, began: time.Now()}
 	defer h.stop()
 	if err := h.start(ctx); err != nil {
-		return err
+		return nil, err
 	}
-	if err := k.all(ctx, hold); err != nil {
-		k.print(os.Stdout)
-		return err
-	}
-	k.print(os.Stdout)
-	for _, r := range k.results {
-		if !r.ok {
-			return errors.New("weir's answers differ from what was injected")
-		}
-	}
-	return nil
+	err = k.all(ctx)
+	return k, err
 }
 
-func (k *checker) all(ctx context.Context, hold time.Duration) error {
-	for _, f := range []func(context.Context, time.Duration) error{k.healthy, k.slow, k.stall, k.drop, k.double, k.kill, k.self} {
-		if err := f(ctx, hold); err != nil {
-			return err
+// sum counts what was as injected, and finds the window that took longest.
+func (k *checker) sum() (good int, slowest time.Duration) {
+	for _, r := range k.results {
+		if r.ok {
+			good++
+		}
+		if strings.HasPrefix(r.what, "window") {
+			slowest = max(slowest, r.took)
 		}
 	}
-	return nil
+	return good, slowest
+}
+
+// all plays the pipelines side by side. What concerns all of them comes when each has been judged.
+func (k *checker) all(ctx context.Context) error {
+	g, side := errgroup.WithContext(ctx)
+	for _, f := range []func(context.Context) error{k.orders, k.clicks} {
+		g.Go(func() error { return f(side) })
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	if err := k.kill(ctx); err != nil {
+		return err
+	}
+	return k.self(ctx)
 }
 
 func (k *checker) print(w io.Writer) {
 	passed, failed := 0, 0
 	var b strings.Builder
-	fmt.Fprintf(&b, "\n| scene | checked | injected or expected | weir says | after | |\n|---|---|---|---|---|---|\n")
+	fmt.Fprintf(&b, "\n| scene | checked | injected or expected | weir says | seconds after settlement | |\n|---|---|---|---|---|---|\n")
 	for _, r := range k.results {
 		mark := "ok"
 		if r.ok {
@@ -85,7 +134,7 @@ func (k *checker) print(w io.Writer) {
 			failed++
 			mark = "WRONG"
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s | %s | %.1f s | %s |\n", r.scene, r.what, r.want, r.got, r.took.Seconds(), mark)
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s |\n", r.scene, r.what, r.want, r.got, r.after(), mark)
 	}
 	fmt.Fprintf(&b, "\nscenes: %d passed, %d failed (%.0f s)\n", passed, failed, time.Since(k.began).Seconds())
 	if _, err := io.WriteString(w, b.String()); err != nil {
@@ -93,13 +142,16 @@ func (k *checker) print(w io.Writer) {
 	}
 }
 
-// eventually asks until the answer is as wanted or patience ends; the last answer is noted either way.
-func (k *checker) eventually(ctx context.Context, scene, what, want string, patience time.Duration, ask func(context.Context) (got string, ok bool)) error {
-	began := time.Now()
+// eventually asks until the answer is as wanted or patience after since ends; the last answer is noted either way.
+func (k *checker) eventually(ctx context.Context, scene, what, want string, since time.Time, patience time.Duration, ask func(context.Context) (got string, ok bool)) error {
+	r := &result{scene: scene, what: what, want: want, got: "was not asked"}
+	k.mu.Lock()
+	k.results = append(k.results, r)
+	k.mu.Unlock()
 	for {
 		got, ok := ask(ctx)
-		if ok || time.Since(began) > patience {
-			k.results = append(k.results, result{scene, what, want, got, ok, time.Since(began)})
+		if ok || time.Since(since) > patience || ctx.Err() != nil {
+			r.got, r.ok, r.took = got, ok, time.Since(since)
 			k.logger.Info("checked", "scene", scene, "what", what, "want", want, "got", got, "ok", ok)
 			return ctx.Err()
 		}
@@ -138,20 +190,20 @@ func (k *checker) get(ctx context.Context, path string, into any) error {
 	return json.Unmarshal(b, into)
 }
 
-func (k *checker) pipeline(ctx context.Context) (answer.Pipeline, error) {
+func (k *checker) pipeline(ctx context.Context, id string) (answer.Pipeline, error) {
 	var p answer.Pipeline
-	err := k.get(ctx, "/api/v1/pipelines/orders", &p)
+	err := k.get(ctx, "/api/v1/pipelines/"+id, &p)
 	return p, err
 }
 
-// state waits for one of the states, with the stuck node named when one is wanted.
-func (k *checker) state(ctx context.Context, scene, stuck string, patience time.Duration, states ...answer.State) error {
-	want := fmt.Sprint(states)
+// state waits for a state of a pipeline, with the stuck node named when one is wanted.
+func (k *checker) state(ctx context.Context, pipeline, scene, stuck string, patience time.Duration, state answer.State) error {
+	want := string(state)
 	if stuck != "" {
 		want += " at " + stuck
 	}
-	return k.eventually(ctx, scene, "state", want, patience, func(ctx context.Context) (string, bool) {
-		p, err := k.pipeline(ctx)
+	return k.eventually(ctx, scene, "state", want, time.Now(), patience, func(ctx context.Context) (string, bool) {
+		p, err := k.pipeline(ctx, pipeline)
 		if err != nil {
 			return err.Error(), false
 		}
@@ -168,216 +220,33 @@ func (k *checker) state(ctx context.Context, scene, stuck string, patience time.
 		if p.Sentence != "" {
 			got += ": " + p.Sentence
 		}
-		for _, s := range states {
-			if p.State == s && at == stuck {
-				return got, true
-			}
-		}
-		return got, false
+		return got, p.State == state && at == stuck
 	})
 }
 
-func (k *checker) healthy(ctx context.Context, hold time.Duration) error {
-	if err := k.state(ctx, "healthy", "", 30*time.Second, answer.OK); err != nil {
+// recover ends what plays in a pipeline and waits until weir says that it is well.
+func (k *checker) recover(ctx context.Context, pipeline, scene string) error {
+	if err := k.heal(ctx, pipeline); err != nil {
 		return err
 	}
-	from := time.Now()
-	if err := pause(ctx, hold); err != nil {
-		return err
-	}
-	to := time.Now()
-	return k.losses(ctx, "healthy", from, to, nil, "")
+	return k.state(ctx, pipeline, scene+", mended", "", 90*time.Second, answer.OK)
 }
 
-func (k *checker) slow(ctx context.Context, _ time.Duration) error {
-	if err := k.play(ctx, "slow"); err != nil {
-		return err
-	}
-	if err := k.state(ctx, "slow", "enrich", 30*time.Second, answer.Late); err != nil {
-		return err
-	}
-	return k.recover(ctx, "slow")
-}
-
-func (k *checker) stall(ctx context.Context, _ time.Duration) error {
-	if err := k.play(ctx, "stall"); err != nil {
-		return err
-	}
-	if err := k.state(ctx, "stall", "sink", 30*time.Second, answer.Late); err != nil {
-		return err
-	}
-	return k.recover(ctx, "stall")
-}
-
-func (k *checker) recover(ctx context.Context, scene string) error {
-	if err := k.play(ctx, "healthy"); err != nil {
-		return err
-	}
-	return k.state(ctx, scene+", mended", "", 90*time.Second, answer.OK)
-}
-
-func (k *checker) drop(ctx context.Context, hold time.Duration) error {
-	return k.inject(ctx, "drop", hold, "dropped by enrich", "balance")
-}
-
-func (k *checker) double(ctx context.Context, hold time.Duration) error {
-	return k.inject(ctx, "double", hold, "doubled by enrich", "transport")
-}
-
-// inject plays a fault for a while and compares the ledger with the windows weir settled.
-func (k *checker) inject(ctx context.Context, scene string, hold time.Duration, ledger, kind string) error {
-	from := time.Now()
-	if err := k.play(ctx, scene); err != nil {
-		return err
-	}
-	if err := pause(ctx, hold); err != nil {
-		return err
-	}
-	if err := k.play(ctx, "healthy"); err != nil {
-		return err
-	}
-	if err := pause(ctx, time.Second); err != nil { // what was fetched before the switch is done
-		return err
-	}
-	inj, err := k.injected()
+// kill ends the collector as a crash would: windows may be unknown, but nothing may be called lost.
+func (k *checker) kill(ctx context.Context) error {
+	win, err := k.window(ctx, "kill")
 	if err != nil {
 		return err
 	}
-	return k.losses(ctx, scene, from, time.Now(), inj[ledger], kind)
-}
-
-// losses compares all windows that hold records of [from, to]: what the ledger says must be found in the
-// one balance of that kind, and nothing in any other.
-func (k *checker) losses(ctx context.Context, scene string, from, to time.Time, injected map[int64]int64, kind string) error {
-	w := int64(k.opt.Window / time.Second)
-	first, last := from.Unix()/w*w, to.Unix()/w*w
-	var total int64
-	for win, n := range injected {
-		if win >= first && win <= last {
-			total += n
-		}
-	}
-	want := fmt.Sprintf("%d in %s, 0 elsewhere, windows %s to %s settled", total, orWord(kind, "none"), clock(first), clock(last))
-	patience := k.opt.Window + k.opt.Grace + 45*time.Second
-	return k.eventually(ctx, scene, "settled loss by window", want, patience, func(ctx context.Context) (string, bool) {
-		return k.compare(ctx, first, last, w, injected, kind)
-	})
-}
-
-func orWord(s, word string) string {
-	if s == "" {
-		return word
-	}
-	return s
-}
-
-// rangeOf is the query of [from, to), Unix seconds.
-func rangeOf(from, to int64) url.Values {
-	return url.Values{"from": {strconv.FormatInt(from*1000, 10)}, "to": {strconv.FormatInt(to*1000, 10)}}
-}
-
-func clock(unix int64) string { return time.Unix(unix, 0).UTC().Format("15:04:05") }
-
-func (k *checker) compare(ctx context.Context, first, last, w int64, injected map[int64]int64, kind string) (string, bool) {
-	q := rangeOf(first, last+w)
-	var l answer.Loss
-	if err := k.get(ctx, "/api/v1/loss?"+q.Encode(), &l); err != nil {
-		return err.Error(), false
-	}
-	if len(l.Rows) < 4 {
-		return fmt.Sprintf("%d balances, want at least 4", len(l.Rows)), false
-	}
-	var wrong []string
-	found := map[int64]int64{}
-	unsettled := 0
-	for _, row := range l.Rows {
-		var d answer.LossDetail
-		if err := k.get(ctx, "/api/v1/loss/"+url.PathEscape(row.ID)+"?"+q.Encode(), &d); err != nil {
-			return err.Error(), false
-		}
-		settled := map[int64]answer.LossWindow{}
-		for _, win := range d.Windows {
-			if win.Settled {
-				settled[win.Window] = win
-			}
-		}
-		for win := first; win <= last; win += w {
-			v, ok := settled[win]
-			if !ok {
-				unsettled++
-				continue
-			}
-			n := v.Lost + v.Surplus
-			right := n == 0
-			if kind != "" && row.Kind == kind && strings.Contains(row.Where, "enrich") && n > 0 {
-				found[win] += n
-				right = true
-				if kind == "balance" && v.Lost != n || kind == "transport" && v.Surplus != n {
-					right = false
-				}
-			}
-			if !right {
-				wrong = append(wrong, fmt.Sprintf("%s %s: lost %d, surplus %d (%s)", row.Where, clock(win), v.Lost, v.Surplus, v.Verdict))
-			}
-		}
-	}
-	var total int64
-	for win := first; win <= last; win += w {
-		total += found[win]
-		if found[win] != injected[win] {
-			wrong = append(wrong, fmt.Sprintf("%s: %d, injected %d", clock(win), found[win], injected[win]))
-		}
-	}
-	got := fmt.Sprintf("%d in %s", total, orWord(kind, "none"))
-	if unsettled > 0 {
-		got += fmt.Sprintf(", %d windows not settled", unsettled)
-	}
-	if len(wrong) > 0 {
-		got += "; " + strings.Join(wrong[:min(3, len(wrong))], "; ")
-	}
-	return got, unsettled == 0 && len(wrong) == 0
-}
-
-// kill ends the collector as a crash would: the minute may be unknown, but nothing may be called lost.
-func (k *checker) kill(ctx context.Context, hold time.Duration) error {
-	from := time.Now()
-	if err := k.play(ctx, "kill"); err != nil {
-		return err
-	}
-	if err := pause(ctx, hold); err != nil {
-		return err
-	}
-	to := time.Now()
-	if err := k.recover(ctx, "kill"); err != nil {
-		return err
-	}
-	w := int64(k.opt.Window / time.Second)
-	first, last := from.Unix()/w*w, to.Unix()/w*w
-	return k.eventually(ctx, "kill", "no false loss", "every window settled, OK or UNKNOWN, 0 lost", k.opt.Window+k.opt.Grace+45*time.Second, func(ctx context.Context) (string, bool) {
-		q := rangeOf(first, last+w)
-		var l answer.Loss
-		if err := k.get(ctx, "/api/v1/loss?"+q.Encode(), &l); err != nil {
-			return err.Error(), false
-		}
-		states := map[string]int{}
-		var lost int64
-		for _, row := range l.Rows {
-			lost += row.Lost
-			for _, c := range row.Ribbon {
-				if c.Window >= first && c.Window <= last {
-					states[c.State]++
-				}
-			}
-		}
-		open := states["IN_FLIGHT"] + states["LATE"] + states[""]
-		bad := states["LOSS"] + states["PROBABLE_LOSS"] + states["MIXED"] + states["DUPLICATES"]
-		return fmt.Sprintf("lost %d, windows by verdict %v", lost, states), lost == 0 && open == 0 && bad == 0 && len(l.Rows) > 0
+	due := time.Unix(win, 0).Add(k.opt.Window + k.opt.Grace)
+	return k.eventually(ctx, "kill", "no false loss", "every window settled, OK or UNKNOWN, 0 lost", due, k.opt.Window+45*time.Second, func(ctx context.Context) (string, bool) {
+		return k.harmless(ctx, "", []int64{win, win + k.width()})
 	})
 }
 
 // self asks weir for its own ledger: received = stored + spooled + dropped, per door.
-func (k *checker) self(ctx context.Context, _ time.Duration) error {
-	return k.eventually(ctx, "self", "received = stored + spooled + dropped", "balanced at every door", 30*time.Second, func(ctx context.Context) (string, bool) {
+func (k *checker) self(ctx context.Context) error {
+	return k.eventually(ctx, "self", "received = stored + spooled + dropped", "balanced at every door", time.Now(), 30*time.Second, func(ctx context.Context) (string, bool) {
 		var s answer.Self
 		if err := k.get(ctx, "/api/v1/self", &s); err != nil {
 			return err.Error(), false

@@ -49,6 +49,10 @@ broker:
     - url: nats://%s
       cluster: demo
       interval: 1s
+  kafka:
+    - brokers: [%s]
+      cluster: demo-kafka
+      interval: 1s
 host:
   interval: 5s
 scrape:
@@ -57,5 +61,5 @@ scrape:
       addresses: [%s]
       service: weir
       interval: 5s
-%s`, h.path("collector"), h.opt.Listen, h.socket, h.opt.Window, h.otlpGRPC, h.otlpHTTP, h.natsAddr, h.opt.Listen, targets.String())
+%s`, h.path("collector"), h.opt.Listen, h.socket, h.opt.Window, h.otlpGRPC, h.otlpHTTP, h.natsAddr, h.kafkaAddr, h.opt.Listen, targets.String())
 }

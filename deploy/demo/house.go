@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,7 +11,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -19,6 +19,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/weirhq/weir/deploy/demo/clicks"
 	"github.com/weirhq/weir/deploy/demo/stage"
 )
 
@@ -42,24 +43,46 @@ type house struct {
 	self   string
 	client *http.Client
 
-	natsAddr, otlpGRPC, otlpHTTP, socket string
-	apps                                 []app
-	lock                                 *os.File // held until the process ends
+	natsAddr, kafkaAddr, otlpGRPC, otlpHTTP, socket string
+	apps                                            []app
+	lock                                            *os.File // held until the process ends
 
 	mu        sync.Mutex
 	processes map[string]*process
-	scene     string
-	since     time.Time
+	playing   map[string]played // by pipeline; none = healthy
 	stopping  bool
 }
 
-type app struct {
-	name, service, listen string
+// played is the scene of a pipeline.
+type played struct {
+	scene string
+	since time.Time
 }
 
-type process struct {
-	cmd  *exec.Cmd
-	done chan struct{}
+// app is one process of a pipeline; those of a smaller tier end first.
+type app struct {
+	name, service, pipeline, listen string
+	tier                            int
+}
+
+// names of the pipelines, and of what belongs to weir itself.
+const (
+	ofOrders = "orders"
+	ofClicks = clicks.Pipeline
+	ofWeir   = "weir"
+)
+
+func allApps() []app {
+	return []app{
+		{name: "producer-1", service: "producer", pipeline: ofOrders},
+		{name: "enrich-1", service: "enrich", pipeline: ofOrders, tier: 1},
+		{name: "enrich-2", service: "enrich", pipeline: ofOrders, tier: 1},
+		{name: "enrich-3", service: "enrich", pipeline: ofOrders, tier: 1},
+		{name: "sink-1", service: "sink", pipeline: ofOrders, tier: 2},
+		{name: "split-1", service: "split", pipeline: ofOrders, tier: 2},
+		{name: "tracker-1", service: "tracker", pipeline: ofClicks},
+		{name: "sessions-1", service: "sessions", pipeline: ofClicks, tier: 1},
+	}
 }
 
 func newHouse(opt options, logger *slog.Logger) (*house, error) {
@@ -75,21 +98,21 @@ func newHouse(opt options, logger *slog.Logger) (*house, error) {
 			return nil, fmt.Errorf("cannot find %q: run `make build` first: %w", b, err)
 		}
 	}
-	h := &house{opt: opt, logger: logger, self: self, processes: map[string]*process{}, scene: "healthy", since: time.Now(), client: &http.Client{Timeout: 10 * time.Second}}
+	h := &house{opt: opt, logger: logger, self: self, processes: map[string]*process{}, playing: map[string]played{}, client: &http.Client{Timeout: 10 * time.Second}}
 	// A socket's path must stay below 108 bytes, so it does not lie in the demo's folder.
 	dir, err := os.MkdirTemp("", "weir-demo-")
 	if err != nil {
 		return nil, err
 	}
 	h.socket = filepath.Join(dir, "statsd.sock")
-	addrs, err := freeAddrs(8)
+	h.apps = allApps()
+	addrs, err := freeAddrs(4 + len(h.apps))
 	if err != nil {
 		return nil, err
 	}
-	h.natsAddr, h.otlpGRPC, h.otlpHTTP = addrs[0], addrs[1], addrs[2]
-	for i, a := range []app{{name: "producer-1", service: "producer"}, {name: "enrich-1", service: "enrich"}, {name: "enrich-2", service: "enrich"}, {name: "enrich-3", service: "enrich"}, {name: "sink-1", service: "sink"}} {
-		a.listen = addrs[3+i]
-		h.apps = append(h.apps, a)
+	h.natsAddr, h.otlpGRPC, h.otlpHTTP, h.kafkaAddr = addrs[0], addrs[1], addrs[2], addrs[3]
+	for i := range h.apps {
+		h.apps[i].listen = addrs[4+i]
 	}
 	return h, nil
 }
@@ -131,6 +154,9 @@ func (h *house) start(ctx context.Context) error {
 	if err := h.spawn("broker", h.self, "broker", "--listen", h.natsAddr, "--dir", h.path("nats")); err != nil {
 		return err
 	}
+	if err := h.spawn("kafka", h.self, "kafka", "--listen", h.kafkaAddr); err != nil {
+		return err
+	}
 	if err := h.spawn("weir", h.opt.Weir, "server", "--config", h.path("server.yaml")); err != nil {
 		return err
 	}
@@ -144,9 +170,7 @@ func (h *house) start(ctx context.Context) error {
 		return err
 	}
 	for _, a := range h.apps {
-		if err := h.spawn(a.name, h.self, "stage", a.service, "--name", a.name, "--nats", "nats://"+h.natsAddr, "--statsd", "unix://"+h.socket,
-			"--otlp", h.otlpGRPC, "--listen", a.listen, "--dir", h.path("apps"), "--rate", strconv.Itoa(h.opt.Rate),
-			"--window", h.opt.Window.String(), "--sampling", fmt.Sprint(h.opt.Sampling)); err != nil {
+		if err := h.startApp(a); err != nil {
 			return err
 		}
 	}
@@ -200,103 +224,32 @@ func (h *house) startCollector() error {
 	return h.spawn("collector", h.opt.Collector, "--config", h.path("collector.yaml"), "--listen", "")
 }
 
-func (h *house) spawn(name, bin string, args ...string) error {
-	log, err := os.OpenFile(h.path("logs/"+name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
-	if err != nil {
-		return err
+func (h *house) startApp(a app) error {
+	what, rate := "stage", h.opt.Rate
+	if a.pipeline == ofClicks {
+		what, rate = "clicks", h.clicks()
 	}
-	cmd := exec.Command(bin, args...) //nolint:noctx // ended by stop, in order
-	cmd.Stdout, cmd.Stderr = log, log
-	cmd.Dir = "."
-	// A group of its own, so that Ctrl-C reaches only the demo, which then ends the others in order;
-	// and no process outlives the demo when that is killed.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
-		log.Close()
-		return fmt.Errorf("cannot start %s: %w", name, err)
-	}
-	p := &process{cmd: cmd, done: make(chan struct{})}
-	h.mu.Lock()
-	h.processes[name] = p
-	h.mu.Unlock()
-	go func() {
-		err := cmd.Wait()
-		log.Close()
-		h.mu.Lock()
-		expected := h.stopping || h.processes[name] != p
-		h.mu.Unlock()
-		if !expected {
-			h.logger.Error("a process of the demo ended", "name", name, "error", err, "log", log.Name())
-		}
-		close(p.done)
-	}()
-	return nil
+	return h.spawn(a.name, h.self, what, a.service, "--name", a.name, "--nats", "nats://"+h.natsAddr, "--kafka", h.kafkaAddr, "--statsd", "unix://"+h.socket,
+		"--otlp", h.otlpGRPC, "--listen", a.listen, "--dir", h.path("apps"), "--rate", strconv.Itoa(rate),
+		"--window", h.opt.Window.String(), "--sampling", fmt.Sprint(h.opt.Sampling))
 }
 
-// await asks url until it answers 200 or the process has ended.
-func (h *house) await(ctx context.Context, name, url string) error {
-	h.mu.Lock()
-	p := h.processes[name]
-	h.mu.Unlock()
-	deadline := time.Now().Add(30 * time.Second)
-	for {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-		if err != nil {
-			return err
-		}
-		resp, err := h.client.Do(req)
-		if err == nil {
-			resp.Body.Close()
-			if resp.StatusCode == http.StatusOK {
-				return nil
-			}
-		}
-		select {
-		case <-p.done:
-			return fmt.Errorf("%s ended at once: %s", name, lastLines(h.path("logs/"+name+".log")))
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(50 * time.Millisecond):
-		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("%s does not become ready: %s", name, lastLines(h.path("logs/"+name+".log")))
-		}
-	}
-}
-
-func (h *house) awaitSocket(ctx context.Context) error {
-	deadline := time.Now().Add(15 * time.Second)
-	for {
-		if conn, err := net.Dial("unixgram", h.socket); err == nil { //nolint:noctx // answers at once
-			conn.Close()
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(50 * time.Millisecond):
-		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("the collector does not become ready: %s", lastLines(h.path("logs/collector.log")))
-		}
-	}
-}
-
-func lastLines(file string) string {
-	b, err := os.ReadFile(file)
-	if err != nil {
-		return err.Error()
-	}
-	lines := strings.Split(strings.TrimSpace(string(b)), "\n")
-	return strings.Join(lines[max(0, len(lines)-3):], " | ")
-}
+// clicks is how many clicks there are in a second.
+func (h *house) clicks() int { return max(h.opt.Rate/2, 20) }
 
 // stop ends applications first, then what they depend on.
 func (h *house) stop() {
 	h.mu.Lock()
 	h.stopping = true
 	h.mu.Unlock()
-	groups := [][]string{{"producer-1"}, {"enrich-1", "enrich-2", "enrich-3"}, {"sink-1"}, {"collector"}, {"weir"}, {"broker"}}
+	var groups [][]string
+	for _, a := range h.apps {
+		for len(groups) <= a.tier {
+			groups = append(groups, nil)
+		}
+		groups[a.tier] = append(groups[a.tier], a.name)
+	}
+	groups = append(groups, []string{"collector"}, []string{"weir"}, []string{"broker", "kafka"})
 	for _, names := range groups {
 		var wg sync.WaitGroup
 		for _, n := range names {
@@ -309,50 +262,44 @@ func (h *house) stop() {
 	}
 }
 
-func (h *house) end(name string, sig syscall.Signal, patience time.Duration) {
-	h.mu.Lock()
-	p := h.processes[name]
-	delete(h.processes, name)
-	h.mu.Unlock()
-	if p == nil {
-		return
-	}
-	if err := p.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		h.logger.Warn("cannot signal", "name", name, "error", err)
-	}
-	select {
-	case <-p.done:
-	case <-time.After(patience):
-		h.logger.Warn("does not end, killing it", "name", name)
-		if err := p.cmd.Process.Kill(); err == nil {
-			<-p.done
-		}
-	}
-}
-
-// fault switches one application.
-func (h *house) fault(ctx context.Context, service, kind string, n int) error {
+// fault switches the applications of a pipeline, or those of one service of it.
+func (h *house) fault(ctx context.Context, pipeline, service, kind string, n int) error {
 	for _, a := range h.apps {
-		if service != "" && a.service != service {
+		if a.pipeline != pipeline || service != "" && a.service != service {
 			continue
 		}
-		form := url.Values{"kind": {kind}, "n": {strconv.Itoa(n)}}
+		if err := h.faultOf(ctx, a, kind, n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// faultOf switches one application; one that is just starting again is waited for.
+func (h *house) faultOf(ctx context.Context, a app, kind string, n int) error {
+	form := url.Values{"kind": {kind}, "n": {strconv.Itoa(n)}}
+	for deadline := time.Now().Add(10 * time.Second); ; {
 		req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+a.listen+"/fault", strings.NewReader(form.Encode()))
 		if err != nil {
 			return err
 		}
 		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 		resp, err := h.client.Do(req)
-		if err != nil {
+		if err == nil {
+			b, err := io.ReadAll(io.LimitReader(resp.Body, 500))
+			resp.Body.Close()
+			if resp.StatusCode/100 != 2 {
+				return fmt.Errorf("cannot switch %s: %s %s: %w", a.name, resp.Status, b, err)
+			}
+			return nil
+		}
+		if time.Now().After(deadline) {
 			return fmt.Errorf("cannot switch %s: %w", a.name, err)
 		}
-		b, err := io.ReadAll(io.LimitReader(resp.Body, 500))
-		resp.Body.Close()
-		if resp.StatusCode/100 != 2 {
-			return fmt.Errorf("cannot switch %s: %s %s: %w", a.name, resp.Status, b, err)
+		if err := pause(ctx, 200*time.Millisecond); err != nil {
+			return err
 		}
 	}
-	return nil
 }
 
 // injected sums the injectors' ledgers by kind and window.
@@ -367,13 +314,13 @@ func (h *house) injected() (map[string]map[int64]int64, error) {
 		if out[k] == nil {
 			out[k] = map[int64]int64{}
 		}
-		out[k][e.Window]++
+		out[k][e.Window] += max(e.N, 1)
 	}
 	return out, nil
 }
 
-func sortedKeys[V any](m map[int64]V) []int64 {
-	out := make([]int64, 0, len(m))
+func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K {
+	out := make([]K, 0, len(m))
 	for k := range m {
 		out = append(out, k)
 	}

@@ -103,9 +103,13 @@ type passed struct {
 // enrich adds a country to each order and passes it on.
 func (b *base) enrich(ctx context.Context) error {
 	handled := b.set.NewCounter("demo_orders_enriched_total")
+	if _, err := b.ensure(ctx, Dead, ""); err != nil {
+		return err
+	}
 	return b.consume(ctx, Orders, "enrich", func(ctx context.Context, msgs []jetstream.Msg) error {
 		began := time.Now()
 		var out []passed
+		var done []jetstream.Msg // dealt with otherwise than by passing on
 		for _, m := range msgs {
 			rec := read(m)
 			b.audit.In(Orders, "enrich", rec)
@@ -116,9 +120,16 @@ func (b *base) enrich(ctx context.Context) error {
 					return err
 				}
 				span.End()
-				if err := m.Ack(); err != nil {
-					b.logger.Warn("cannot acknowledge", "error", err)
-				}
+				done = append(done, m)
+				continue
+			}
+			aside, err := b.setAside(ctx, m, rec)
+			if err != nil {
+				return err
+			}
+			if aside {
+				span.End()
+				done = append(done, m)
 				continue
 			}
 			p, err := b.pass(sctx, m, rec, span)
@@ -129,14 +140,48 @@ func (b *base) enrich(ctx context.Context) error {
 			handled.Inc()
 		}
 		for _, p := range out {
-			b.settle(ctx, p)
+			if b.confirmed(ctx, p) {
+				done = append(done, p.in)
+			}
 		}
+		b.flushCounts(ctx)
+		b.ack(done)
 		if len(msgs) > 0 {
 			b.audit.Count("orders.enriched", float64(len(out)))
 			b.audit.Observe("orders.enrich.duration", time.Since(began).Seconds()/float64(len(msgs)))
 		}
 		return nil
 	})
+}
+
+// setAside leaves a record out, or puts it into the dead-letter stream, when the faults say so. Both are counted.
+func (b *base) setAside(ctx context.Context, m jetstream.Msg, rec client.Record) (bool, error) {
+	if n := b.fault.filterOfTen.Load(); n > 0 && b.fault.seen.Add(1)%10 < n {
+		b.audit.Filtered(rec)
+		return true, b.note("filtered", rec)
+	}
+	if !due(&b.fault.seen, b.fault.deadEvery.Load()) {
+		return false, nil
+	}
+	if err := b.note("dead-lettered", rec); err != nil {
+		return false, err
+	}
+	letter := nats.NewMsg(Dead + "." + b.cfg.Service)
+	letter.Data, letter.Header = m.Data(), m.Headers()
+	if _, err := b.js.PublishMsg(ctx, letter); err != nil {
+		return false, fmt.Errorf("cannot put a record into the dead-letter stream: %w", err)
+	}
+	b.audit.DeadLettered(Dead, rec)
+	return true, nil
+}
+
+// ack tells the broker that records are dealt with.
+func (b *base) ack(msgs []jetstream.Msg) {
+	for _, m := range msgs {
+		if err := m.Ack(); err != nil {
+			b.logger.Warn("cannot acknowledge", "error", err)
+		}
+	}
 }
 
 func (b *base) note(kind string, rec client.Record) error {
@@ -180,31 +225,28 @@ func (b *base) pass(ctx context.Context, m jetstream.Msg, rec client.Record, spa
 	return passed{in: m, rec: rec, ack: ack, span: span, send: send}, nil
 }
 
-// settle counts a record as put out when the broker has it, and only then acknowledges its source.
-func (b *base) settle(ctx context.Context, p passed) {
+// confirmed counts a record as put out when the broker has it; only then its source may be acknowledged.
+func (b *base) confirmed(ctx context.Context, p passed) bool {
 	defer p.span.End()
 	defer p.send.End()
 	for {
 		select {
 		case <-p.ack.Ok():
 			b.audit.Out(Enriched, p.rec)
-			if err := p.in.Ack(); err != nil {
-				b.logger.Warn("cannot acknowledge", "error", err)
-			}
-			return
+			return true
 		case err := <-p.ack.Err():
 			b.logger.Warn("the broker did not confirm, trying again", "error", err)
 			again, perr := b.js.PublishMsgAsync(p.ack.Msg())
 			if perr != nil {
 				if wait(ctx, 100*time.Millisecond); ctx.Err() != nil {
-					return
+					return false
 				}
 				continue
 			}
 			p.ack = again
 		case <-time.After(30 * time.Second):
 			b.logger.Error("the broker never answered", "id", p.rec.ID)
-			return
+			return false
 		}
 	}
 }
@@ -223,8 +265,17 @@ func (b *base) sink(ctx context.Context) error {
 	w := bufio.NewWriterSize(f, 64<<10)
 	return b.consume(ctx, Enriched, "sink", func(ctx context.Context, msgs []jetstream.Msg) error {
 		var spans []trace.Span
+		var done []jetstream.Msg
 		for _, m := range msgs {
 			rec := read(m)
+			away, err := b.detour(m, rec)
+			if err != nil {
+				return err
+			}
+			if away {
+				continue
+			}
+			done = append(done, m)
 			b.audit.In(Enriched, "sink", rec)
 			_, span := b.span(ctx, m, Enriched, "sink", rec.ID)
 			spans = append(spans, span)
@@ -243,17 +294,34 @@ func (b *base) sink(ctx context.Context) error {
 		if err := w.Flush(); err != nil {
 			return fmt.Errorf("cannot write the warehouse: %w", err)
 		}
-		for i, m := range msgs {
-			spans[i].End()
-			if err := m.Ack(); err != nil {
-				b.logger.Warn("cannot acknowledge", "error", err)
-			}
+		for _, s := range spans {
+			s.End()
 		}
-		if len(msgs) > 0 {
-			b.audit.Count("orders.stored", float64(len(msgs)))
+		if len(done) > 0 {
+			b.audit.Count("orders.stored", float64(len(done)))
 		}
+		b.flushCounts(ctx)
+		b.ack(done)
 		return b.rotate(f)
 	})
+}
+
+// detour hands a record back to the broker for one and a half windows when the faults say so: it comes late, not never.
+func (b *base) detour(m jetstream.Msg, rec client.Record) (bool, error) {
+	every := b.fault.lateEvery.Load()
+	if every == 0 {
+		return false, nil
+	}
+	if meta, err := m.Metadata(); err != nil || meta.NumDelivered > 1 || !due(&b.fault.seen, every) {
+		return false, err
+	}
+	if err := b.note("postponed", rec); err != nil {
+		return false, err
+	}
+	if err := m.NakWithDelay(b.cfg.Window * 3 / 2); err != nil {
+		return false, fmt.Errorf("cannot hand a record back: %w", err)
+	}
+	return true, nil
 }
 
 // rotate keeps the demo's file from filling the disk.

@@ -14,11 +14,12 @@ import (
 
 // Entry is one thing an injector did.
 type Entry struct {
-	Kind   string `json:"kind"`   // dropped, doubled
+	Kind   string `json:"kind"`   // dropped, doubled, filtered …
 	Stage  string `json:"stage"`  // who did it
 	Window int64  `json:"window"` // event window of the record, Unix seconds
 	ID     string `json:"id"`
-	At     int64  `json:"at"` // Unix milliseconds
+	N      int64  `json:"n,omitempty"` // how many records, when it is not one
+	At     int64  `json:"at"`          // Unix milliseconds
 }
 
 // Ledger is the injector's own account of its faults: one JSON line each, written before the fault is done.

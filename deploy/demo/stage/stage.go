@@ -1,6 +1,6 @@
-// Package stage holds the demo's real applications: producer, enrich and sink, each run as a process of its own.
+// Package stage holds the demo's real applications: producer, enrich, sink and split, each run as a process of its own.
 //
-// Records go through NATS JetStream (orders, then enriched) into a file; the processes send DogStatsD over the
+// Records go through NATS JetStream (orders, then enriched) into a file, and a copy of each to three streams; the processes send DogStatsD over the
 // collector's Unix socket and spans over OTLP, and expose /metrics, as any application would. Faults are
 // switched over HTTP; what an injector really did is written to its own ledger, independent of weir.
 package stage
@@ -36,12 +36,20 @@ const (
 	Orders   = "orders"   // stream from producer to enrich
 	Enriched = "enriched" // stream from enrich to sink
 	Table    = "warehouse"
+	Dead     = "dead" // dead letters of enrich
+	mail     = "mail" // the branch that loses records when split drops
 )
+
+// branches are the streams to which split copies every enriched order.
+var branches = [...]string{"billing", "stock", mail}
+
+// ackWait is how long the broker waits for an acknowledgement before it delivers a record again.
+const ackWait = 10 * time.Second
 
 // Config of one process.
 type Config struct {
 	Name     string        // producer-1, enrich-2, sink-1
-	Service  string        // producer, enrich, sink
+	Service  string        // producer, enrich, sink, split
 	NATS     string        // nats://127.0.0.1:port
 	Statsd   string        // unix:///…/statsd.sock
 	OTLP     string        // host:port of the collector's gRPC door
@@ -52,13 +60,14 @@ type Config struct {
 	Sampling float64       // share of traces that are sent
 }
 
-// base is what the three applications have in common.
+// base is what the applications have in common.
 type base struct {
 	cfg    Config
 	logger *slog.Logger
 	nc     *nats.Conn
 	js     jetstream.JetStream
 	audit  *client.Client
+	sends  sync.Mutex // one flush of audit at a time
 	tracer trace.Tracer
 	flush  func(context.Context) error
 	set    *metrics.Set
@@ -74,6 +83,9 @@ type faults struct {
 	dropEvery    atomic.Int64 // loses every n-th record without a word
 	doubleEvery  atomic.Int64 // writes every n-th record twice
 	ratePerSec   atomic.Int64 // producer: instead of the configured rate
+	filterOfTen  atomic.Int64 // leaves out so many of ten, and says so
+	deadEvery    atomic.Int64 // puts every n-th record into the dead-letter stream
+	lateEvery    atomic.Int64 // sends every n-th record on a detour longer than the window
 	seen, writes atomic.Int64
 }
 
@@ -130,7 +142,7 @@ func (b *base) run(ctx context.Context, work func(context.Context) error) error 
 		}
 	})
 	auditCtx, stopAudit := context.WithCancel(context.WithoutCancel(ctx))
-	b.wg.Go(func() { b.audit.Run(auditCtx) })
+	b.wg.Go(func() { b.tell(auditCtx) })
 	b.logger.Info("runs", "name", b.cfg.Name, "listen", l.Addr().String())
 	err = work(ctx)
 	stopAudit()
@@ -150,7 +162,30 @@ func (b *base) run(ctx context.Context, work func(context.Context) error) error 
 	return errors.Join(err, b.ledger.Close())
 }
 
-// setFault takes one fault: kind=none|slow|stall|drop|double|rate, n its figure.
+// tell sends the counts five times a second until ctx ends, and once more then.
+func (b *base) tell(ctx context.Context) {
+	t := time.NewTicker(200 * time.Millisecond)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			b.flushCounts(context.WithoutCancel(ctx))
+			return
+		case <-t.C:
+			b.flushCounts(ctx)
+		}
+	}
+}
+
+// flushCounts sends what was counted so far. Stages call it before they acknowledge a batch: what a crash leaves uncounted is
+// delivered again.
+func (b *base) flushCounts(ctx context.Context) {
+	b.sends.Lock()
+	defer b.sends.Unlock()
+	b.audit.Flush(ctx)
+}
+
+// setFault takes one fault: kind=none|slow|stall|drop|double|rate|filter|dead|late, n its figure.
 func (b *base) setFault(w http.ResponseWriter, r *http.Request) {
 	var n int64
 	if s := r.FormValue("n"); s != "" {
@@ -168,6 +203,9 @@ func (b *base) setFault(w http.ResponseWriter, r *http.Request) {
 		f.dropEvery.Store(0)
 		f.doubleEvery.Store(0)
 		f.ratePerSec.Store(0)
+		f.filterOfTen.Store(0)
+		f.deadEvery.Store(0)
+		f.lateEvery.Store(0)
 	case "slow":
 		f.slowPerSec.Store(n)
 	case "stall":
@@ -178,8 +216,14 @@ func (b *base) setFault(w http.ResponseWriter, r *http.Request) {
 		f.doubleEvery.Store(n)
 	case "rate":
 		f.ratePerSec.Store(n)
+	case "filter":
+		f.filterOfTen.Store(n)
+	case "dead":
+		f.deadEvery.Store(n)
+	case "late":
+		f.lateEvery.Store(n)
 	default:
-		http.Error(w, fmt.Sprintf("kind is %q: must be none, slow, stall, drop, double or rate", kind), http.StatusBadRequest)
+		http.Error(w, fmt.Sprintf("kind is %q: must be none, slow, stall, drop, double, rate, filter, dead or late", kind), http.StatusBadRequest)
 		return
 	}
 	b.logger.Info("fault switched", "kind", kind, "n", n)
@@ -198,7 +242,7 @@ func (b *base) ensure(ctx context.Context, stream, group string) (jetstream.Cons
 		var s jetstream.Stream
 		s, err = b.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
 			Name: stream, Subjects: []string{stream + ".>"}, Storage: jetstream.FileStorage,
-			MaxAge: time.Hour, MaxBytes: 1 << 30, Discard: jetstream.DiscardOld,
+			MaxAge: time.Hour, MaxBytes: 512 << 20, Discard: jetstream.DiscardOld,
 			// The demo's duplicates must reach the next stage.
 			Duplicates: 100 * time.Millisecond,
 		})
@@ -208,7 +252,7 @@ func (b *base) ensure(ctx context.Context, stream, group string) (jetstream.Cons
 		if err == nil {
 			var c jetstream.Consumer
 			c, err = s.CreateOrUpdateConsumer(ctx, jetstream.ConsumerConfig{
-				Durable: group, AckPolicy: jetstream.AckExplicitPolicy, AckWait: 30 * time.Second, MaxAckPending: 2000,
+				Durable: group, AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait, MaxAckPending: 10_000,
 			})
 			if err == nil {
 				return c, nil
@@ -239,7 +283,9 @@ func Run(ctx context.Context, cfg Config, logger *slog.Logger) error {
 		return b.run(ctx, b.enrich)
 	case "sink":
 		return b.run(ctx, b.sink)
+	case "split":
+		return b.run(ctx, b.split)
 	default:
-		return fmt.Errorf("service is %q: must be producer, enrich or sink", cfg.Service)
+		return fmt.Errorf("service is %q: must be producer, enrich, sink or split", cfg.Service)
 	}
 }

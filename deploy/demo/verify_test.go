@@ -1,0 +1,52 @@
+package main
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/weirhq/weir/query/answer"
+	"github.com/weirhq/weir/query/flow"
+)
+
+// What a ledger says is expected where it was done, and nowhere else.
+func TestExpected(t *testing.T) {
+	const w = 60
+	did := map[string]map[int64]int64{
+		"dropped by enrich": {w: 5}, "doubled by enrich": {w: 2}, "filtered by enrich": {w: 30}, "dead-lettered by enrich": {w: 1},
+		"expired by sessions": {w: 7}, "skipped by sessions": {2 * w: 8},
+	}
+	for _, c := range []struct {
+		kind, where string
+		win         int64
+		want        balance
+		called      []string
+	}{
+		{"balance", "enrich", w, balance{lost: 5, filtered: 30, dead: 1}, []string{flow.Loss}},
+		{"balance", "enrich", 2 * w, balance{}, []string{flow.OK}},
+		{"balance", "sink", w, balance{}, []string{flow.OK}},
+		{"transport", "producer → orders → enrich", w, balance{}, []string{flow.OK}},
+		{"transport", "enrich → enriched → sink", w, balance{surplus: 2}, []string{flow.Duplicates}},
+		{"transport", "tracker → clicks → sessions", w, balance{lost: 7}, []string{flow.RetentionLoss}},
+		{"transport", "tracker → clicks → sessions", 2 * w, balance{lost: 8}, []string{flow.Skipped}},
+		{"balance", "sessions", w, balance{}, []string{flow.OK}},
+	} {
+		got, called := expected(&answer.LossRow{Kind: c.kind, Where: c.where}, c.win, did)
+		if got != c.want || !slices.Equal(called, c.called) {
+			t.Errorf("%s %s at %d: %+v %v, want %+v %v", c.kind, c.where, c.win, got, called, c.want, c.called)
+		}
+	}
+}
+
+// Every scene has a key and a name of its own, belongs to a pipeline that the page shows, and says where to look.
+func TestScenes(t *testing.T) {
+	seen := map[string]bool{}
+	for _, s := range scenes() {
+		if seen[s.Key] || seen[s.Name] || s.Look == "" || s.See == "" {
+			t.Errorf("scene %+v", s)
+		}
+		seen[s.Key], seen[s.Name] = true, true
+		if !slices.ContainsFunc(pipelines(), func(p about) bool { return p.name == s.Pipeline }) {
+			t.Errorf("scene %s belongs to %q, which the page does not show", s.Name, s.Pipeline)
+		}
+	}
+}
