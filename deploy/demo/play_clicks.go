@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/weirhq/weir/deploy/demo/clicks"
 	"github.com/weirhq/weir/query/answer"
 )
 
@@ -21,7 +22,7 @@ func (k *checker) clicks(ctx context.Context) error {
 	if err := pause(ctx, 15*time.Second); err != nil {
 		return err
 	}
-	for _, name := range []string{"retention", "skip", "rewind"} {
+	for _, name := range []string{"skip", "retention", "rewind"} {
 		if err := k.position(ctx, name); err != nil {
 			return err
 		}
@@ -36,7 +37,7 @@ func (k *checker) position(ctx context.Context, name string) error {
 	if err := k.play(ctx, name); err != nil {
 		return err
 	}
-	if err := pause(ctx, 13*time.Second); err != nil { // it stands still, the fault comes, it catches up
+	if err := pause(ctx, clicks.Lasts(name)+4*time.Second); err != nil { // it stands still, the fault comes, it catches up
 		return err
 	}
 	if err := k.heal(ctx, ofClicks); err != nil {

@@ -54,13 +54,20 @@ func (k *checker) scenesOfOrders(parent context.Context) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	for _, name := range []string{"drop", "double", "filter", "fanout", "poison"} {
+	for _, name := range []string{"drop", "fanout", "double", "filter", "poison"} {
 		if _, err := k.counted(ctx, behind, name); err != nil {
 			return 0, err
 		}
 	}
 	// What stands still from here on would hold up the last window.
 	if err := pause(ctx, k.opt.Grace+4*time.Second); err != nil {
+		return 0, err
+	}
+	if err := k.late(ctx); err != nil {
+		return 0, err
+	}
+	// A loss is the first thing to be told for about a minute.
+	if err := k.state(ctx, ofOrders, "losses, mended", "", 2*k.opt.Window+90*time.Second, answer.OK); err != nil {
 		return 0, err
 	}
 	for _, s := range [][2]string{{"slow", "enrich"}, {"stall", "sink"}} {
@@ -74,9 +81,6 @@ func (k *checker) scenesOfOrders(parent context.Context) (int64, error) {
 		if err := k.recover(ctx, ofOrders, scene); err != nil {
 			return 0, err
 		}
-	}
-	if err := k.late(ctx); err != nil {
-		return 0, err
 	}
 	return first, behind.Wait()
 }

@@ -62,7 +62,7 @@ func scenes() []scene {
 		}},
 		{"12", "retention", "Deleted unread", "sessions stands still for some seconds; meanwhile the broker deletes 500 unread records of each partition.", "RETENTION LOSS, to the record.", "/loss", ofClicks, position("retention")},
 		{"13", "rewind", "Rewind", "sessions goes back by 500 records in each partition and reads them again.", "A note, and nothing lost or twice: they are known to come again.", "/p/clicks", ofClicks, position("rewind")},
-		{"14", "skip", "Skipped", "sessions stands still for some seconds and then jumps to the end.", "SKIPPED, to the record; the lag alone would look fine.", "/loss", ofClicks, position("skip")},
+		{"14", "skip", "Skipped", "sessions stands still for half a minute and then jumps to the end.", "SKIPPED, to the record; the lag alone would look fine.", "/loss", ofClicks, position("skip")},
 		{"15", "kill", "Killed collector", "The collector is killed without warning and comes back after five seconds.", "UNKNOWN with a bound at most, never LOSS.", "/self", ofWeir, func(_ context.Context, h *house) error {
 			return h.killCollector(5 * time.Second)
 		}},

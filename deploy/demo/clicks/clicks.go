@@ -61,6 +61,7 @@ type process struct {
 	ledger *stage.Ledger
 	order  chan order   // what sessions is to do next
 	hot    atomic.Bool  // tracker: eight of ten records into one partition
+	turns  atomic.Int64 // how often faults were ended
 	most   atomic.Int64 // sessions: records per second and partition; 0 = all it can
 }
 
@@ -147,6 +148,7 @@ func (p *process) setFault(w http.ResponseWriter, r *http.Request) {
 	}
 	switch kind := r.FormValue("kind"); kind {
 	case "none":
+		p.turns.Add(1)
 		p.hot.Store(false)
 		p.most.Store(0)
 	case "hot":

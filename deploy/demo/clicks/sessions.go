@@ -19,11 +19,24 @@ import (
 const tick = 50 * time.Millisecond
 
 // Times of the faults of the position. The broker is asked every second: it has to see the group standing still first, then
-// where it went.
+// where it went. Before a skip the group stands still so long that no catching up could be as fast.
 const (
-	standsStill = 6 * time.Second
-	isSeen      = 3 * time.Second
+	beforeRetention = 3 * time.Second
+	beforeSkip      = 32 * time.Second
+	reads           = 2 * time.Second
+	isSeen          = 3 * time.Second
 )
+
+// Lasts is how long a fault of the position takes: retention, rewind or skip.
+func Lasts(kind string) time.Duration {
+	switch kind {
+	case "skip":
+		return beforeSkip + reads
+	case "retention":
+		return beforeRetention + reads + isSeen
+	}
+	return isSeen
+}
 
 // reader holds what was fetched and not dealt with yet, and the next offset of each partition.
 type reader struct {
@@ -153,13 +166,17 @@ func (r *reader) obey(ctx context.Context, o order) error {
 	if o.kind == "rewind" {
 		return r.rewind(ctx, o.n)
 	}
-	wait(ctx, standsStill)
-	kind, most := "expired", int(o.n)
+	kind, most, still := "expired", int(o.n), beforeRetention
 	if o.kind == "skip" {
-		kind, most = "skipped", 1<<30
+		kind, most, still = "skipped", 1<<30, beforeSkip
+	}
+	for began, turn := time.Now(), r.turns.Load(); time.Since(began) < still && ctx.Err() == nil; wait(ctx, tick) {
+		if r.turns.Load() != turn {
+			return nil // called off
+		}
 	}
 	gone := [Partitions]int{}
-	for deadline := time.Now().Add(2 * time.Second); time.Now().Before(deadline); {
+	for deadline := time.Now().Add(reads); time.Now().Before(deadline); {
 		if err := r.fetch(ctx); err != nil {
 			return err
 		}
