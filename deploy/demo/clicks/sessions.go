@@ -35,7 +35,7 @@ func Lasts(kind string) time.Duration {
 	case "retention":
 		return beforeRetention + reads + isSeen
 	}
-	return isSeen
+	return 2 * isSeen
 }
 
 // reader holds what was fetched and not dealt with yet, and the next offset of each partition.
@@ -209,6 +209,7 @@ func (r *reader) rewind(ctx context.Context, n int64) error {
 	if err := r.commit(ctx); err != nil {
 		return err
 	}
+	wait(ctx, isSeen)
 	set := map[int32]kgo.EpochOffset{}
 	w := int64(r.cfg.Window / time.Second)
 	for part := range r.next {
