@@ -28,10 +28,11 @@ func Jumps(value func(int64) (float64, bool), from, to, step int64) []Jump {
 		case !begun:
 			begun, last = true, v
 		case d > 100 && rates > 0 && d > 3*most:
+			begin, end := narrow(value, before, at, last, v, most)
 			if n > 0 && out[n-1].T == before {
-				out[n-1].T, out[n-1].To = at, v
+				out[n-1].T, out[n-1].To = at, end
 			} else {
-				out = append(out, Jump{T: at, From: last, To: v})
+				out = append(out, Jump{T: at, From: begin, To: end})
 			}
 			last = v
 		default:
@@ -45,4 +46,25 @@ func Jumps(value func(int64) (float64, bool), from, to, step int64) []Jump {
 		}
 		before = at
 	}
+}
+
+// narrow takes from a step that holds a jump what was read before and after it, as far as the offsets are known more finely.
+func narrow(value func(int64) (float64, bool), from, to int64, last, v, most float64) (begin, end float64) {
+	const parts = 5
+	begin, end = last, v
+	found := false
+	for i := int64(1); i <= parts; i++ {
+		x, ok := value(from + (to-from)*i/parts)
+		if !ok || math.IsNaN(x) {
+			return begin, v
+		}
+		if x-last > 3*most/parts {
+			if !found {
+				found, begin = true, last
+			}
+			end = x
+		}
+		last = x
+	}
+	return begin, end
 }

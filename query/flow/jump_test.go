@@ -28,3 +28,32 @@ func TestJumps(t *testing.T) {
 		t.Error("bounds")
 	}
 }
+
+// What is read in the same step before and after a jump is no part of it: else as many as were skipped do not seem to be missing.
+func TestJumpsAreNarrow(t *testing.T) {
+	// A hundred a second; it stands still from 27 to 46, jumps to where it would be, and reads on.
+	value := func(at int64) (float64, bool) {
+		switch s := float64(at) / 1000; {
+		case s <= 27:
+			return s * 100, true
+		case s < 46:
+			return 2700, true
+		default:
+			return s * 100, true
+		}
+	}
+	got := Jumps(value, 0, 60_000, 5000)
+	if len(got) != 1 || got[0].T != 50_000 || got[0].From != 2700 || got[0].To != 4600 {
+		t.Errorf("%+v, want [2700, 4600)", got)
+	}
+	// Where the offsets are only known at the steps, the whole step is the jump.
+	coarse := func(at int64) (float64, bool) {
+		lo, _ := value(at / 5000 * 5000)
+		hi, _ := value(at/5000*5000 + 5000)
+		return lo + (hi-lo)*float64(at%5000)/5000, true
+	}
+	got = Jumps(coarse, 0, 60_000, 5000)
+	if len(got) != 1 || got[0].From != 2700 || got[0].To != 5000 {
+		t.Errorf("%+v, want [2700, 5000)", got)
+	}
+}
