@@ -110,7 +110,7 @@ func (k *checker) sum() (good int, slowest time.Duration) {
 // all plays the pipelines side by side. What concerns all of them comes when each has been judged.
 func (k *checker) all(ctx context.Context) error {
 	g, side := errgroup.WithContext(ctx)
-	for _, f := range []func(context.Context) error{k.orders, k.clicks} {
+	for _, f := range []func(context.Context) error{k.orders, k.clicks, k.parcels} {
 		g.Go(func() error { return f(side) })
 	}
 	if err := g.Wait(); err != nil {

@@ -12,6 +12,9 @@ func (h *house) serverConfig() string {
 data_dir: %q
 http:
   listen: %s
+ingest:
+  pairs:
+    window: %s
 pipelines:
   grace: %s
   lag: 10s
@@ -20,7 +23,7 @@ alerts:
   late_for: 5s
   webhook:
     external_url: http://%s
-`, h.path("server"), h.opt.Listen, h.opt.Grace, h.opt.Listen)
+`, h.path("server"), h.opt.Listen, h.opt.Window, h.opt.Grace, h.opt.Listen)
 }
 
 // collectorConfig is the collector's file: the demo's socket, broker and targets, flushed every second.

@@ -67,9 +67,10 @@ type app struct {
 
 // names of the pipelines, and of what belongs to weir itself.
 const (
-	ofOrders = "orders"
-	ofClicks = clicks.Pipeline
-	ofWeir   = "weir"
+	ofOrders  = "orders"
+	ofClicks  = clicks.Pipeline
+	ofParcels = stage.Parcels
+	ofWeir    = "weir"
 )
 
 func allApps() []app {
@@ -81,6 +82,8 @@ func allApps() []app {
 		{name: "sink-1", service: "sink", pipeline: ofOrders, tier: 2},
 		{name: "split-1", service: "split", pipeline: ofOrders, tier: 2},
 		{name: "tracker-1", service: "tracker", pipeline: ofClicks},
+		{name: "packer-1", service: "packer", pipeline: ofParcels},
+		{name: "courier-1", service: "courier", pipeline: ofParcels, tier: 1},
 		{name: "sessions-1", service: "sessions", pipeline: ofClicks, tier: 1},
 	}
 }
@@ -226,15 +229,18 @@ func (h *house) startCollector() error {
 
 func (h *house) startApp(a app) error {
 	what, rate := "stage", h.opt.Rate
-	if a.pipeline == ofClicks {
+	switch a.pipeline {
+	case ofClicks:
 		what, rate = "clicks", h.clicks()
+	case ofParcels:
+		rate = h.clicks()
 	}
 	return h.spawn(a.name, h.self, what, a.service, "--name", a.name, "--nats", "nats://"+h.natsAddr, "--kafka", h.kafkaAddr, "--statsd", "unix://"+h.socket,
 		"--otlp", h.otlpGRPC, "--listen", a.listen, "--dir", h.path("apps"), "--rate", strconv.Itoa(rate),
 		"--window", h.opt.Window.String(), "--sampling", fmt.Sprint(h.opt.Sampling))
 }
 
-// clicks is how many clicks there are in a second.
+// clicks is how many clicks there are in a second, and parcels.
 func (h *house) clicks() int { return max(h.opt.Rate/2, 20) }
 
 // stop ends applications first, then what they depend on.

@@ -24,6 +24,7 @@ func pipelines() []about {
 	return []about{
 		{ofOrders, "orders", "NATS: a producer, three enrichers, a sink, and a splitter that copies each order to three streams. Every stage counts."},
 		{ofClicks, "clicks", "Kafka: a tracker writes a topic of three partitions, sessions reads it. Both count."},
+		{ofParcels, "parcels", "NATS: packer and courier count nothing and trace one of ten parcels. Spans are all the evidence."},
 		{ofWeir, "weir itself", "What happens to the evidence when a part of weir dies."},
 	}
 }
@@ -63,7 +64,10 @@ func scenes() []scene {
 		{"12", "retention", "Deleted unread", "sessions stands still for some seconds; meanwhile the broker deletes 500 unread records of each partition.", "RETENTION LOSS, to the record.", "/loss", ofClicks, position("retention")},
 		{"13", "rewind", "Rewind", "sessions goes back by 500 records in each partition and reads them again.", "A note, and nothing lost or twice: they are known to come again.", "/p/clicks", ofClicks, position("rewind")},
 		{"14", "skip", "Skipped", "sessions stands still for half a minute and then jumps to the end.", "SKIPPED, to the record; the lag alone would look fine.", "/loss", ofClicks, position("skip")},
-		{"15", "kill", "Killed collector", "The collector is killed without warning and comes back after five seconds.", "UNKNOWN with a bound at most, never LOSS.", "/self", ofWeir, func(_ context.Context, h *house) error {
+		{"15", "sampling", "Lost between spans", "packer traces every twentieth parcel as sent and never hands it to the broker.", "PROBABLE LOSS or LOSS at level T: ten times what is missing among the sampled, with an interval; after two minutes.", "/loss", ofParcels, func(ctx context.Context, h *house) error {
+			return h.fault(ctx, ofParcels, "packer", "drop", 20)
+		}},
+		{"16", "kill", "Killed collector", "The collector is killed without warning and comes back after five seconds.", "UNKNOWN with a bound at most, never LOSS.", "/self", ofWeir, func(_ context.Context, h *house) error {
 			return h.killCollector(5 * time.Second)
 		}},
 	}

@@ -89,7 +89,7 @@ func (k *checker) windowsOf(ctx context.Context, pipeline string, wins []int64) 
 	rows := 0
 	for i := range l.Rows {
 		row := &l.Rows[i]
-		if pipeline != "" && row.Pipeline != pipeline {
+		if pipeline != "" && row.Pipeline != pipeline || pipeline == "" && row.Level == flow.LT { // spans are judged minutes later
 			continue
 		}
 		rows++

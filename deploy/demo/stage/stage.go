@@ -49,7 +49,7 @@ const ackWait = 10 * time.Second
 // Config of one process.
 type Config struct {
 	Name     string        // producer-1, enrich-2, sink-1
-	Service  string        // producer, enrich, sink, split
+	Service  string        // producer, enrich, sink, split, packer, courier
 	NATS     string        // nats://127.0.0.1:port
 	Statsd   string        // unix:///…/statsd.sock
 	OTLP     string        // host:port of the collector's gRPC door
@@ -57,7 +57,7 @@ type Config struct {
 	Dir      string        // for the ledger and the sink's file
 	Rate     int           // records per second (producer)
 	Window   time.Duration // event window of the audit
-	Sampling float64       // share of traces that are sent
+	Sampling float64       // share of traces that are sent; packer keeps one of ten
 }
 
 // base is what the applications have in common.
@@ -117,8 +117,12 @@ func newBase(ctx context.Context, cfg Config, logger *slog.Logger) (*base, error
 		attribute.String("service.name", cfg.Service), attribute.String("service.version", "1.0.0"),
 		attribute.String("service.instance.id", cfg.Name), attribute.String("container.id", cfg.Name))
 	// Keeping a trace is decided once at the source by its id; children follow.
+	var root sdktrace.Sampler = sdktrace.TraceIDRatioBased(cfg.Sampling)
+	if cfg.Service == "packer" {
+		root = oneOfTen{}
+	}
 	tp := sdktrace.NewTracerProvider(sdktrace.WithBatcher(exp, sdktrace.WithBatchTimeout(time.Second)), sdktrace.WithResource(res),
-		sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.TraceIDRatioBased(cfg.Sampling))))
+		sdktrace.WithSampler(sdktrace.ParentBased(root)))
 	b.tracer, b.flush = tp.Tracer("weir-demo"), tp.Shutdown
 	return b, nil
 }
@@ -285,7 +289,11 @@ func Run(ctx context.Context, cfg Config, logger *slog.Logger) error {
 		return b.run(ctx, b.sink)
 	case "split":
 		return b.run(ctx, b.split)
+	case "packer":
+		return b.run(ctx, b.pack)
+	case "courier":
+		return b.run(ctx, b.courier)
 	default:
-		return fmt.Errorf("service is %q: must be producer, enrich, sink or split", cfg.Service)
+		return fmt.Errorf("service is %q: must be producer, enrich, sink, split, packer or courier", cfg.Service)
 	}
 }
