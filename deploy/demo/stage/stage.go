@@ -117,7 +117,7 @@ func newBase(ctx context.Context, cfg Config, logger *slog.Logger) (*base, error
 		attribute.String("service.name", cfg.Service), attribute.String("service.version", "1.0.0"),
 		attribute.String("service.instance.id", cfg.Name), attribute.String("container.id", cfg.Name))
 	// Keeping a trace is decided once at the source by its id; children follow.
-	var root sdktrace.Sampler = sdktrace.TraceIDRatioBased(cfg.Sampling)
+	root := sdktrace.TraceIDRatioBased(cfg.Sampling)
 	if cfg.Service == "packer" {
 		root = oneOfTen{}
 	}
