@@ -8,7 +8,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/weirhq/weir/query/answer"
-	"github.com/weirhq/weir/query/flow"
 )
 
 // balances of the pipeline orders: three readers, and three stages that put out what they take in.
@@ -155,7 +154,7 @@ func (k *checker) late(ctx context.Context) error {
 		if err != nil {
 			return err.Error(), false
 		}
-		return fmt.Sprintf("%d %s", f.InFlight, f.Verdict), n > 0 && f.InFlight == n && (f.Verdict == flow.InFlight || f.Verdict == flow.Late)
+		return fmt.Sprintf("%d %s", f.InFlight, f.Verdict), n > 0 && f.InFlight == n && (f.Verdict == saidInFlight || f.Verdict == saidLate)
 	}); err != nil {
 		return err
 	}

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"time"
-
-	"github.com/weirhq/weir/query/flow"
 )
 
 const (
@@ -47,7 +45,7 @@ func (k *checker) parcels(ctx context.Context) error {
 		if err != nil {
 			return err.Error(), false
 		}
-		right := f.Settled && f.row.Level == flow.LT && slices.Contains([]string{flow.ProbableLoss, flow.Loss}, f.Verdict)
+		right := f.Settled && f.row.Level == saidLT && slices.Contains([]string{saidProbableLoss, saidLoss}, f.Verdict)
 		return fmt.Sprintf("%s, %d ± %d of %d", f.Verdict, f.Lost, f.Epsilon, f.Up), right && f.Lost == oneOf*sampled && f.Epsilon > 0
 	}); err != nil {
 		return err
@@ -58,7 +56,7 @@ func (k *checker) parcels(ctx context.Context) error {
 		if err != nil {
 			return err.Error(), false
 		}
-		return fmt.Sprintf("%s, %d of %d", f.Verdict, f.Lost, f.Up), f.Settled && f.Verdict == flow.OK && f.Lost == 0
+		return fmt.Sprintf("%s, %d of %d", f.Verdict, f.Lost, f.Up), f.Settled && f.Verdict == saidOK && f.Lost == 0
 	})
 }
 

@@ -10,7 +10,22 @@ import (
 	"time"
 
 	"github.com/weirhq/weir/query/answer"
-	"github.com/weirhq/weir/query/flow"
+)
+
+// Words of weir's answers.
+const (
+	saidOK            = "OK"
+	saidLoss          = "LOSS"
+	saidDuplicates    = "DUPLICATES"
+	saidMixed         = "MIXED"
+	saidFiltered      = "FILTERED"
+	saidUnknown       = "UNKNOWN"
+	saidInFlight      = "IN_FLIGHT"
+	saidLate          = "LATE"
+	saidRetentionLoss = "RETENTION_LOSS"
+	saidSkipped       = "SKIPPED"
+	saidProbableLoss  = "PROBABLE_LOSS"
+	saidLT            = "T" // level of evidence: paired spans
 )
 
 func (k *checker) width() int64 { return int64(k.opt.Window / time.Second) }
@@ -27,7 +42,7 @@ type balance struct{ lost, surplus, filtered, dead int64 }
 
 // unread are the ways in which records are gone before a stage reads them, and what weir must call it.
 func unread() map[string]string {
-	return map[string]string{"expired": flow.RetentionLoss, "skipped": flow.Skipped}
+	return map[string]string{"expired": saidRetentionLoss, "skipped": saidSkipped}
 }
 
 // expected is the truth of a balance: what the stage itself did, or what the stage before it wrote twice.
@@ -61,15 +76,15 @@ func expected(row *answer.LossRow, win int64, did map[string]map[int64]int64) (b
 func (b balance) verdictOf() []string {
 	switch {
 	case b.lost > 0 && b.surplus > 0:
-		return []string{flow.Mixed}
+		return []string{saidMixed}
 	case b.lost > 0:
-		return []string{flow.Loss}
+		return []string{saidLoss}
 	case b.surplus > 0:
-		return []string{flow.Duplicates}
+		return []string{saidDuplicates}
 	case b.filtered > 0:
-		return []string{flow.OK, flow.Filtered}
+		return []string{saidOK, saidFiltered}
 	}
-	return []string{flow.OK}
+	return []string{saidOK}
 }
 
 // found is a window of a balance as weir shows it.
@@ -89,7 +104,7 @@ func (k *checker) windowsOf(ctx context.Context, pipeline string, wins []int64) 
 	rows := 0
 	for i := range l.Rows {
 		row := &l.Rows[i]
-		if pipeline != "" && row.Pipeline != pipeline || pipeline == "" && row.Level == flow.LT { // spans are judged minutes later
+		if pipeline != "" && row.Pipeline != pipeline || pipeline == "" && row.Level == saidLT { // spans are judged minutes later
 			continue
 		}
 		rows++
@@ -173,7 +188,7 @@ func (k *checker) harmless(ctx context.Context, pipeline string, wins []int64) (
 	}
 	bad := 0
 	for s, n := range states {
-		if !slices.Contains([]string{flow.OK, flow.Unknown, flow.Filtered, flow.Duplicates}, s) {
+		if !slices.Contains([]string{saidOK, saidUnknown, saidFiltered, saidDuplicates}, s) {
 			bad += n
 		}
 	}

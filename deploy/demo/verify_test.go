@@ -5,7 +5,6 @@ import (
 	"testing"
 
 	"github.com/weirhq/weir/query/answer"
-	"github.com/weirhq/weir/query/flow"
 )
 
 // What a ledger says is expected where it was done, and nowhere else.
@@ -21,14 +20,14 @@ func TestExpected(t *testing.T) {
 		want        balance
 		called      []string
 	}{
-		{"balance", "enrich", w, balance{lost: 5, filtered: 30, dead: 1}, []string{flow.Loss}},
-		{"balance", "enrich", 2 * w, balance{}, []string{flow.OK}},
-		{"balance", "sink", w, balance{}, []string{flow.OK}},
-		{"transport", "producer → orders → enrich", w, balance{}, []string{flow.OK}},
-		{"transport", "enrich → enriched → sink", w, balance{surplus: 2}, []string{flow.Duplicates}},
-		{"transport", "tracker → clicks → sessions", w, balance{lost: 7}, []string{flow.RetentionLoss}},
-		{"transport", "tracker → clicks → sessions", 2 * w, balance{lost: 8}, []string{flow.Skipped}},
-		{"balance", "sessions", w, balance{}, []string{flow.OK}},
+		{"balance", "enrich", w, balance{lost: 5, filtered: 30, dead: 1}, []string{saidLoss}},
+		{"balance", "enrich", 2 * w, balance{}, []string{saidOK}},
+		{"balance", "sink", w, balance{}, []string{saidOK}},
+		{"transport", "producer → orders → enrich", w, balance{}, []string{saidOK}},
+		{"transport", "enrich → enriched → sink", w, balance{surplus: 2}, []string{saidDuplicates}},
+		{"transport", "tracker → clicks → sessions", w, balance{lost: 7}, []string{saidRetentionLoss}},
+		{"transport", "tracker → clicks → sessions", 2 * w, balance{lost: 8}, []string{saidSkipped}},
+		{"balance", "sessions", w, balance{}, []string{saidOK}},
 	} {
 		got, called := expected(&answer.LossRow{Kind: c.kind, Where: c.where}, c.win, did)
 		if got != c.want || !slices.Equal(called, c.called) {
