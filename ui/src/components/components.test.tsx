@@ -84,6 +84,12 @@ describe('sparkline', () => {
     expect(container.querySelector('path')?.getAttribute('d')?.match(/M/g)).toHaveLength(2);
     expect(render(<Sparkline values={[-1, -1]} state="OK" />).container.textContent).toBe('–');
   });
+  it('draws milliseconds of lag flat', () => {
+    const { container } = render(<Sparkline values={[0, 0.05]} state="OK" />);
+    const [, from, to] = /M\S+ (\S+)L\S+ (\S+)/.exec(container.querySelector('path')?.getAttribute('d') ?? '') ?? [];
+    expect(Number(from) - Number(to)).toBeLessThan(2);
+    expect(Number(from)).toBeGreaterThan(20);
+  });
 });
 
 describe('screen', () => {

@@ -4,11 +4,15 @@ import { toneOf } from './state';
 
 const W = 96;
 const H = 24;
+/** Seconds that fill the height at least. */
+const FLAT = 1;
 
 export function Sparkline({ values, state, trend }: { values: readonly number[]; state: string; trend?: string }) {
   const known = values.filter((v) => v >= 0);
   if (known.length < 2) return <span className="mut">–</span>;
-  const max = Math.max(...known, 1e-9);
+  const max = Math.max(...known);
+  // A lag of some milliseconds is flat: drawn to its own height it would look like trouble.
+  const full = Math.max(max, FLAT);
   const tone = toneOf(state);
   const colour = tone === 'late' ? 'var(--late)' : tone === 'unk' ? 'var(--unk)' : 'var(--s1)';
   let path = '';
@@ -19,7 +23,7 @@ export function Sparkline({ values, state, trend }: { values: readonly number[];
       return;
     }
     const x = ((i * W) / Math.max(1, values.length - 1)).toFixed(1);
-    const y = (H - 2 - ((H - 4) * v) / max).toFixed(1);
+    const y = (H - 2 - ((H - 4) * v) / full).toFixed(1);
     path += `${pen ? 'L' : 'M'}${x} ${y}`;
     pen = true;
   });

@@ -24,7 +24,7 @@ export function Why({ data }: { data: IncidentDetail }) {
           <Examples ids={examples} known={data.lost > 0} />
         ) : (
           <>
-            <h2>Missing records</h2>
+            <h2>{data.lost > 0 ? 'Missing records' : 'Single records'}</h2>
             <p className="mut">
               No ids are known: the stages count, and send no sample of message ids. With ids, single lost records can
               be looked for.
