@@ -373,7 +373,7 @@ function lossRow(e, from, to, t) {
         : e.late
           ? 'arrives within 90 s'
           : e.unknown
-            ? 'auditor silent'
+            ? 'application ended without its last counts'
             : e.dlq
               ? 'dead letters'
               : '',

@@ -85,7 +85,7 @@ function Row({
         <LostOf i={i} />
       </td>
       <td>{i.share == null ? '' : percent(i.share)}</td>
-      <td className="l">
+      <td className="l words">
         {i.class || DASH}
         {i.revised > 0 ? <Revised n={i.revised} /> : null}
       </td>

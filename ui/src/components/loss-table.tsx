@@ -84,7 +84,7 @@ export function LossTable({ rows, from, to, zone, cursor, open, span, short }: P
                 <Lost row={r} />
               </td>
               <td>{r.share == null ? '' : percent(r.share)}</td>
-              <td className="l">{r.class || ''}</td>
+              <td className="l words">{r.class || ''}</td>
               <td className="l">{evidence(r.level)}</td>
               <td>{r.confidence > 0 ? percent(r.confidence) : DASH}</td>
             </tr>
