@@ -308,11 +308,12 @@ func (s *settler) sum(ports []Port) (n uint64) {
 	return n
 }
 
-// younger says whether any of the ports counted records two windows younger.
+// younger says whether any of the ports counted records two windows younger, one flush interval and the margin ago: what a
+// stage puts out after a stall comes within a moment, and not all of it in the order of its age.
 func (s *settler) younger(ports []Port) bool {
 	for _, p := range ports {
 		for start, sum := range s.Tally.ports[p] {
-			if sum.N > 0 && start >= add(s.w.End(), s.w.Width) {
+			if sum.N > 0 && start >= add(s.w.End(), s.w.Width) && sub(s.Now, s.Changes.First(p, start)) >= s.Audit.Flush(sum.Nodes)+s.rules.Margin.Milliseconds() {
 				return true
 			}
 		}

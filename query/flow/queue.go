@@ -41,8 +41,8 @@ func KeyOf(b store.Barrier) BarrierKey {
 
 // Change says when the count of a port in a window last changed, as the server saw it.
 type Change struct {
-	N, Fp uint64
-	At    int64
+	N, Fp     uint64
+	At, First int64 // Unix milliseconds; First is 0 for a count that was there from the beginning
 }
 
 // PortWindow is a port in a window.
@@ -72,7 +72,11 @@ func (c *Changes) Observe(t *Tally, now, oldest int64) {
 			if ok && old.N == s.N && old.Fp == s.FpXor {
 				continue
 			}
-			c.m[k] = Change{s.N, s.FpXor, now}
+			first := old.First
+			if !ok && c.begun {
+				first = now
+			}
+			c.m[k] = Change{s.N, s.FpXor, now, first}
 			if s.N > old.N && (ok || c.begun && start >= c.oldest) {
 				c.totals[p] += s.N - old.N
 			}
@@ -96,4 +100,12 @@ func (c *Changes) At(p Port, w Window) int64 {
 		return 0
 	}
 	return c.m[PortWindow{p, w.Start}].At
+}
+
+// First is when a port's count of the window that starts then was first seen; 0 when it was there from the beginning.
+func (c *Changes) First(p Port, start int64) int64 {
+	if c == nil {
+		return 0
+	}
+	return c.m[PortWindow{p, start}].First
 }
