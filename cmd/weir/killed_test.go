@@ -66,6 +66,7 @@ func TestKilledApplicationsLoseNothing(t *testing.T) {
 	}
 	run("-produce")
 	consumer := run()
+	eventually(t, "a window is there", func() bool { return verdicts("OK")+verdicts("UNKNOWN") >= 1 })
 	eventually(t, "windows are settled", func() bool { return verdicts("OK") >= 2 })
 	for i := range 3 {
 		<-time.After(time.Duration(1100+370*i) * time.Millisecond)
@@ -75,11 +76,12 @@ func TestKilledApplicationsLoseNothing(t *testing.T) {
 	producer := run("-produce") // a second one
 	<-time.After(1730 * time.Millisecond)
 	kill(producer)
+	killed := time.Now()
 	eventually(t, "the ends are noticed", func() bool { return value(t, p.url, "weir_audit_senders_ended_silently_total") >= 4 })
-	// What was handed out and not acknowledged comes again after 30 s; then everything can be settled.
+	// What was handed out and not acknowledged comes again after 30 s; then everything can be settled, grace and flush later.
 	before := verdicts("OK")
-	deadline := time.Now().Add(70 * time.Second)
-	for verdicts("UNKNOWN") == 0 || verdicts("OK") < before+8 {
+	deadline := time.Now().Add(110 * time.Second)
+	for time.Since(killed) < 50*time.Second || verdicts("UNKNOWN") == 0 || verdicts("OK") < before+8 {
 		if time.Now().After(deadline) {
 			_, page := asks(t, http.MethodGet, p.url+"/api/v1/pipelines/orders", "")
 			t.Fatalf("OK %g, then %g, UNKNOWN %g: %s", before, verdicts("OK"), verdicts("UNKNOWN"), page)
