@@ -133,6 +133,8 @@ func (k *checker) exact(ctx context.Context, pipeline string, rows int, wins []i
 	}
 	var wrong []string
 	sums := map[string]int64{}
+	// In the window in which a skip lands the reader also reads: weir counts what is lost there, but may not name the skip.
+	var unnamed int64
 	settled, asked := 0, rows*len(wins)
 	for _, f := range fs {
 		if !f.Settled {
@@ -144,7 +146,11 @@ func (k *checker) exact(ctx context.Context, pipeline string, rows int, wins []i
 		}
 		want, called := expected(f.row, f.Window, did)
 		got := balance{f.Lost, f.Surplus, f.Filtered, f.DLQ}
-		if got != want || !slices.Contains(called, f.Verdict) {
+		landed := got == want && f.Verdict == saidLoss && slices.Contains(called, saidSkipped)
+		if landed {
+			unnamed += got.lost
+		}
+		if got != want || !landed && !slices.Contains(called, f.Verdict) {
 			wrong = append(wrong, fmt.Sprintf("%s %s: %s %+v, injected %+v", f.row.Where, clock(f.Window), f.Verdict, got, want))
 			continue
 		}
@@ -153,6 +159,15 @@ func (k *checker) exact(ctx context.Context, pipeline string, rows int, wins []i
 				sums[word+f.row.Where] += n
 			}
 		}
+	}
+	all := int64(0)
+	for word, n := range sums {
+		if strings.HasPrefix(word, "lost in ") {
+			all += n
+		}
+	}
+	if unnamed > all/4 {
+		wrong = append(wrong, fmt.Sprintf("%d of %d skipped are called %s", unnamed, all, saidLoss))
 	}
 	var say []string
 	for _, s := range sortedKeys(sums) {
