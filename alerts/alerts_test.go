@@ -23,7 +23,7 @@ const lateAndLosing answer.State = "LATE AND LOSING"
 
 func row(s answer.State) []answer.PipelineRow {
 	if s == lateAndLosing {
-		return []answer.PipelineRow{{ID: "orders", State: answer.Losing, Late: true, Slowest: "enrich", Sentence: "enrich loses 1 %. Late as well: enrich takes 6.9 k/s of 8.1 k/s."}}
+		return []answer.PipelineRow{{ID: "orders", State: answer.Losing, Late: true, Slowest: "enrich", Sentence: "enrich loses 1 %. Late as well: enrich takes 6.9 k/s of 8.1 k/s.", LateWhy: "enrich takes 6.9 k/s of 8.1 k/s."}}
 	}
 	return []answer.PipelineRow{{ID: "orders", State: s, Slowest: "enrich", Sentence: "enrich takes 6.9 k/s of 8.1 k/s."}}
 }

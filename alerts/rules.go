@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/weirhq/weir/query/answer"
@@ -44,12 +43,12 @@ func builtin() []rule {
 				return p.State == answer.Late || p.State == answer.Draining || p.Late, p.State != answer.Unknown
 			},
 			summary: func(p answer.PipelineRow) string {
-				if p.State == answer.Losing { // its sentence tells the loss first
-					if _, late, ok := strings.Cut(p.Sentence, "Late as well: "); ok {
-						return late
-					}
-				} else if p.Sentence != "" {
-					return p.Sentence
+				why := p.Sentence
+				if p.State == answer.Losing { // that tells the loss first
+					why = p.LateWhy
+				}
+				if why != "" {
+					return why
 				}
 				if p.Freshness != nil {
 					return fmt.Sprintf("%s is late: its newest data at the sink is %s old", p.ID, seconds(*p.Freshness))

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"net/http"
 	"os"
@@ -39,21 +38,10 @@ func TestKilledApplicationsLoseNothing(t *testing.T) {
 		"  host: {node: false, containers: false}\n  audit: {width: 5s, flush: 1s}\n  broker:\n    nats:\n    - {url: %q, cluster: c1, interval: 1s}\n"+
 			"pipelines: {grace: 5s, interval: 1s, settle: 1s}\n", broker.ClientURL())))
 	run := func(args ...string) *exec.Cmd {
-		var said bytes.Buffer
 		cmd := exec.Command(app, append([]string{"-broker", broker.ClientURL()}, args...)...)
 		cmd.Env = append(os.Environ(), "WEIR_STATSD=udp://"+udp, "WEIR_WINDOW=5s")
-		cmd.Dir, cmd.Stderr = filepath.Dir(app), &said
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() {
-			_ = cmd.Process.Kill()
-			_ = cmd.Wait()
-			if t.Failed() {
-				t.Logf("%v said:\n%s", args, said.String())
-			}
-		})
-		return cmd
+		cmd.Dir = filepath.Dir(app)
+		return child(t, cmd)
 	}
 	kill := func(cmd *exec.Cmd) {
 		if err := cmd.Process.Kill(); err != nil {

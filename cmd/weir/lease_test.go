@@ -5,7 +5,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kfake"
@@ -33,20 +32,7 @@ func TestOneCollectorPollsABroker(t *testing.T) {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		var said strings.Builder
-		cmd := exec.Command(bin, "-listen", "", "-config", file)
-		cmd.Stderr = &said
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() {
-			_ = cmd.Process.Kill()
-			_ = cmd.Wait()
-			if t.Failed() {
-				t.Logf("collector %s said:\n%s", node, said.String())
-			}
-		})
-		nodes[node] = cmd
+		nodes[node] = child(t, exec.Command(bin, "-listen", "", "-config", file))
 	}
 	owner := func(node string) float64 {
 		return value(t, p.url, fmt.Sprintf("weir_broker_owner{system=\"kafka\",cluster=\"c1\",node=%q}", node))

@@ -81,6 +81,24 @@ func runs(t *testing.T, args ...string) (stdout, stderr string, code int) {
 	return out.String(), errOut.String(), c.ProcessState.ExitCode()
 }
 
+// child starts a command that is killed when the test ends; of a test that failed it shows what the command said.
+func child(t *testing.T, cmd *exec.Cmd) *exec.Cmd {
+	t.Helper()
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		if t.Failed() {
+			t.Logf("%v said:\n%s", cmd.Args, said.String())
+		}
+	})
+	return cmd
+}
+
 // proc is a running weir.
 type proc struct {
 	cmd  *exec.Cmd

@@ -95,7 +95,8 @@ func TestClientThatToldNotEverythingSaysNoEnd(t *testing.T) {
 	stop := c.Start(t.Context())
 	c.In("orders", "enrich", Record{Time: time.Unix(1_732_334_465, 0)})
 	c.Flush(t.Context())
-	c.life.conn, err = net.Dial("unixgram", listen(t, path).LocalAddr().String())
+	l := listen(t, path)
+	c.life.conn, err = net.Dial("unixgram", l.LocalAddr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,6 +104,12 @@ func TestClientThatToldNotEverythingSaysNoEnd(t *testing.T) {
 	stop()
 	if c.life.in != 1 {
 		t.Errorf("%d records are not told, want 1", c.life.in)
+	}
+	_, words := heard(t, l)
+	for _, w := range words {
+		if w[3] == ",end:1" {
+			t.Errorf("said %v, and a record is not told", w)
+		}
 	}
 }
 

@@ -43,6 +43,7 @@ type PipelineRow struct {
 	Since     int64    `json:"since" doc:"Unix ms of the last change of state"`
 	Late      bool     `json:"late" doc:"later than its objectives allow, also where its state says something worse"`
 	Sentence  string   `json:"sentence" doc:"what is wrong, where; empty when nothing is"`
+	LateWhy   string   `json:"late_why,omitempty" doc:"of one that is late beside something worse: what holds it up, also the end of its sentence"`
 	Freshness *float64 `json:"freshness" doc:"age of the newest data at the sink, seconds"`
 	Slowest   string   `json:"slowest" doc:"stage with the largest lag"`
 	Lag       Lag      `json:"lag"`

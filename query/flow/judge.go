@@ -286,7 +286,7 @@ func open(e *Evidence, v *store.Verdict) {
 	out := max(v.Delta, 0)
 	v.State = InFlight
 	v.InFlight = out
-	if e.InTime && out > 0 {
+	if e.InTime && out > 0 && !e.Beginning { // of one side's first window nobody knows what was on its way
 		v.State, v.Class = Late, "on its way"
 		if e.InFlight >= 0 {
 			v.InFlight = max(out, 0)

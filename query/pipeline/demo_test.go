@@ -401,6 +401,23 @@ func TestStalledSink(t *testing.T) {
 	}
 }
 
+// A pipeline that loses records and is late says both, and is no longer late once it has caught up, though it loses on.
+func TestLosingAndLate(t *testing.T) {
+	d := newDemo(t, demoConfig())
+	d.run(65)
+	d.drop, d.sink = true, 0
+	d.run(70)
+	p := d.page()
+	if p.State != answer.Losing || !p.Late || !strings.HasPrefix(p.LateWhy, "sink has taken nothing for ") || !strings.HasSuffix(p.Sentence, " Late as well: "+p.LateWhy) {
+		t.Errorf("%s, late %v, why %q: %s", p.State, p.Late, p.LateWhy, p.Sentence)
+	}
+	d.sink = 9000
+	d.run(90)
+	if p = d.page(); p.State != answer.Losing || p.Late || p.LateWhy != "" || strings.Contains(p.Sentence, "Late as well") {
+		t.Errorf("caught up: %s, late %v, why %q: %s", p.State, p.Late, p.LateWhy, p.Sentence)
+	}
+}
+
 func TestDrop(t *testing.T) {
 	d := newDemo(t, demoConfig())
 	d.run(65)

@@ -230,7 +230,8 @@ func (t *tenant) page(p *pipe, now int64) *answer.Pipeline {
 	case losing:
 		row.State, row.Sentence = answer.Losing, lossSentence
 		if late && isStuck {
-			row.Sentence += " Late as well: " + stuck.Sentence
+			row.LateWhy = stuck.Sentence
+			row.Sentence += " Late as well: " + row.LateWhy
 		}
 	case late && isStuck && stuck.Class == "draining":
 		row.State, row.Sentence = answer.Draining, stuck.Sentence

@@ -8,12 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -108,31 +106,14 @@ func Run(ctx context.Context, cfg Config, logger *slog.Logger) error {
 
 // serve shows metrics and takes faults beside work until ctx ends.
 func (p *process) serve(ctx context.Context, work func(context.Context) error) error {
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", p.cfg.Listen)
+	shut, err := stage.Serve(ctx, p.cfg.Listen, p.set, p.setFault, p.logger.With("name", p.cfg.Name))
 	if err != nil {
-		return fmt.Errorf("cannot listen on %q: %w", p.cfg.Listen, err)
+		return err
 	}
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "text/plain; version=0.0.4")
-		p.set.WritePrometheus(w)
-	})
-	mux.HandleFunc("POST /fault", p.setFault)
-	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			p.logger.Error("metrics are not served any more", "error", err)
-		}
-	})
 	stop := p.audit.Start(ctx)
-	p.logger.Info("runs", "name", p.cfg.Name, "listen", l.Addr().String())
 	err = work(ctx)
 	stop()
-	if cerr := srv.Close(); cerr != nil {
-		p.logger.Warn("cannot end the metrics server", "error", cerr)
-	}
-	wg.Wait()
+	shut()
 	if errors.Is(err, context.Canceled) {
 		err = nil
 	}

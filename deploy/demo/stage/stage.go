@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -129,25 +128,12 @@ func newBase(ctx context.Context, cfg Config, logger *slog.Logger) (*base, error
 
 // run serves metrics and switches beside work until ctx ends.
 func (b *base) run(ctx context.Context, work func(context.Context) error) error {
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", b.cfg.Listen)
+	stop, err := Serve(ctx, b.cfg.Listen, b.set, b.setFault, b.logger.With("name", b.cfg.Name))
 	if err != nil {
-		return fmt.Errorf("cannot listen on %q: %w", b.cfg.Listen, err)
+		return err
 	}
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "text/plain; version=0.0.4")
-		b.set.WritePrometheus(w)
-	})
-	mux.HandleFunc("POST /fault", b.setFault)
-	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
-	b.wg.Go(func() {
-		if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			b.logger.Error("metrics are not served any more", "error", err)
-		}
-	})
 	auditCtx, stopAudit := context.WithCancel(context.WithoutCancel(ctx))
 	b.wg.Go(func() { b.tell(auditCtx) })
-	b.logger.Info("runs", "name", b.cfg.Name, "listen", l.Addr().String())
 	err = work(ctx)
 	stopAudit()
 	shut, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
@@ -155,9 +141,7 @@ func (b *base) run(ctx context.Context, work func(context.Context) error) error 
 	if ferr := b.flush(shut); ferr != nil {
 		b.logger.Warn("last spans are not sent", "error", ferr)
 	}
-	if serr := srv.Shutdown(shut); serr != nil {
-		b.logger.Warn("cannot end the metrics server", "error", serr)
-	}
+	stop()
 	b.wg.Wait()
 	b.nc.Close()
 	if errors.Is(err, context.Canceled) {

@@ -1201,6 +1201,8 @@ export interface components {
             lag: components["schemas"]["Lag"];
             /** @description later than its objectives allow, also where its state says something worse */
             late: boolean;
+            /** @description of one that is late beside something worse: what holds it up, also the end of its sentence */
+            late_why?: string;
             /** @description from the origin to each stage, last hour */
             latency: components["schemas"]["PathLatency"][] | null;
             /** @description best evidence: L0, L1, L2, L3, T */
@@ -1297,6 +1299,8 @@ export interface components {
             lag: components["schemas"]["Lag"];
             /** @description later than its objectives allow, also where its state says something worse */
             late: boolean;
+            /** @description of one that is late beside something worse: what holds it up, also the end of its sentence */
+            late_why?: string;
             /** @description best evidence: L0, L1, L2, L3, T */
             level: string;
             /**
