@@ -34,6 +34,16 @@ func JudgeSpans(e SpanEvidence, now int64, r SpanRules) (v store.Verdict, ok boo
 		scale = n / float64(e.Up)
 	}
 	messages := func(spans float64) int64 { return whole(math.Round(spans * scale)) }
+	// atMost is of how many messages nothing is known when so many spans have no partner, for whichever reason: of a sample
+	// the upper end of the interval.
+	atMost := func(gone int64) int64 {
+		all := add(e.Up, max(e.Overflow, 0))
+		gone = min(gone, all)
+		if scale > 1 {
+			return messages(Wilson(gone, all).High * float64(all))
+		}
+		return messages(float64(gone))
+	}
 	v.Up, v.Down = messages(float64(e.Up)), messages(float64(e.Matched))
 	v.Delta = sub(v.Up, v.Down)
 	v.Examples = e.Examples
@@ -53,22 +63,26 @@ func JudgeSpans(e SpanEvidence, now int64, r SpanRules) (v store.Verdict, ok boo
 	v.Settled = true
 	switch {
 	case len(e.Lost) > 0:
-		unjudged(&v, "telemetry lost", messages(float64(misses+e.Dead)), e.Lost...)
+		unjudged(&v, "telemetry lost", atMost(sum(misses, e.Dead, e.Overflow)), e.Lost...)
 		return v, true
 	case e.Dead > 0:
-		unjudged(&v, "server restarted", messages(float64(e.Dead)), fmt.Sprintf("%s producer spans waited at a server that was restarted; whether they were taken in nobody knows.", Count(e.Dead)))
+		why := []string{fmt.Sprintf("%s producer spans waited at a server that was restarted; whether they were taken in nobody knows.", Count(e.Dead))}
+		if misses > 0 {
+			why = append(why, fmt.Sprintf("%s of %s others have no consumer span.", Count(misses), Count(known)))
+		}
+		unjudged(&v, "server restarted", atMost(sum(misses, e.Dead, e.Overflow)), why...)
 		return v, true
 	case e.Overflow > 0:
-		unjudged(&v, "too many spans", messages(float64(e.Overflow)), fmt.Sprintf("%s spans were given up because too many waited at once.", Count(e.Overflow)))
+		unjudged(&v, "too many spans", atMost(sum(misses, e.Overflow)), fmt.Sprintf("%s spans were given up because too many waited at once.", Count(e.Overflow)))
 		return v, true
 	case e.Expired > 0 && (e.Passed == nil || !*e.Passed):
-		unjudged(&v, "given up waiting", messages(float64(e.Expired)), fmt.Sprintf("%s messages were not taken in for so long that their spans are no longer waited for.", Count(e.Expired)))
+		unjudged(&v, "given up waiting", atMost(misses), fmt.Sprintf("%s messages were not taken in for so long that their spans are no longer waited for.", Count(e.Expired)))
 		return v, true
 	case e.Apart:
-		unjudged(&v, "sampled apart", messages(float64(misses)), "The reader draws a sample of its own: that a span is missing says nothing. Let it follow the decision of the producer.")
+		unjudged(&v, "sampled apart", atMost(misses), "The reader draws a sample of its own: that a span is missing says nothing. Let it follow the decision of the producer.")
 		return v, true
 	}
-	spansVerdict(&v, &e, misses, known, messages, r)
+	spansVerdict(&v, &e, misses, known, messages, atMost, r)
 	return v, true
 }
 
@@ -78,10 +92,10 @@ func unjudged(v *store.Verdict, class string, bound int64, reasons ...string) {
 	v.Reasons = append(v.Reasons, fmt.Sprintf("Up to %s messages of this window cannot be judged by spans.", Count(bound)))
 }
 
-func spansVerdict(v *store.Verdict, e *SpanEvidence, misses, known int64, messages func(float64) int64, r SpanRules) {
+func spansVerdict(v *store.Verdict, e *SpanEvidence, misses, known int64, messages func(float64) int64, atMost func(int64) int64, r SpanRules) {
 	observed, telemetry, corrected := Wilson(misses, known), Wilson(e.Orphans, e.Down), CorrectedLoss(misses, known, e.Orphans, e.Down)
 	if telemetry.Value > r.Most {
-		unjudged(v, "telemetry lost", messages(float64(misses)), fmt.Sprintf("%s of the consumer spans have no producer span: too much telemetry is lost, or the sides are sampled apart.", Percent(telemetry.Value)))
+		unjudged(v, "telemetry lost", atMost(misses), fmt.Sprintf("%s of the consumer spans have no producer span: too much telemetry is lost, or the sides are sampled apart.", Percent(telemetry.Value)))
 		return
 	}
 	p := missingByChance(misses, known, e.Orphans, e.Down)

@@ -404,6 +404,29 @@ func TestSpansOverARestart(t *testing.T) {
 	}
 }
 
+// Windows that nobody can judge after a restart state a bound that holds what was really lost in them, sampled or not.
+func TestBoundOverARestartHoldsTheLoss(t *testing.T) {
+	for name, s := range map[string]*spanSim{
+		"all":     {rate: 50, windows: 6, restart: 150, lose: every(20)},
+		"sampled": {rate: 300, windows: 6, restart: 150, lose: every(20), sampling: 0.1, th: "ot=th:e6666666666666"},
+	} {
+		now := s.run(t, 6)
+		unknown := 0
+		for w, v := range s.verdicts(now) {
+			if v.State != flow.Unknown {
+				continue
+			}
+			unknown++
+			if v.Epsilon < s.lost[w] || v.Epsilon > 4*s.lost[w] {
+				t.Errorf("%s: bound %d of window %d, in which %d were lost: %v", name, v.Epsilon, w, s.lost[w], v.Reasons)
+			}
+		}
+		if unknown == 0 {
+			t.Errorf("%s: no window is unknown", name)
+		}
+	}
+}
+
 func TestSpansDoubledAndTail(t *testing.T) {
 	s := &spanSim{rate: 50, windows: 4, double: every(200), again: true}
 	now := s.run(t, 7)
