@@ -29,7 +29,7 @@ export function duration(seconds: Num): string {
 export function durationTick(seconds: number): string {
   if (seconds === 0) return '0';
   if (seconds < 60)
-    return seconds < 0.1 ? `${trimZero((seconds * 1e3).toFixed(1))}${NB}ms` : `${trimZero(seconds.toFixed(1))}${NB}s`;
+    return seconds < 0.1 ? `${trimZero((seconds * 1e3).toFixed(1))}${NB}ms` : `${Number(seconds.toFixed(2))}${NB}s`;
   if (seconds < 3600) return seconds % 60 === 0 ? `${seconds / 60}${NB}m` : duration(seconds);
   if (seconds < 86_400) return seconds % 3600 === 0 ? `${seconds / 3600}${NB}h` : duration(seconds);
   return seconds % 86_400 === 0 ? `${seconds / 86_400}${NB}d` : duration(seconds);
