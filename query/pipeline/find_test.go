@@ -2,9 +2,11 @@ package pipeline
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/weirhq/weir/query/answer"
 	"github.com/weirhq/weir/store"
@@ -68,5 +70,38 @@ func TestStagesTellWhatTheSourceHandedOn(t *testing.T) {
 	}
 	if source == 0 || source < next {
 		t.Errorf("the source handed on %d, the stage behind it took %d", source, next)
+	}
+}
+
+// Lists and pages answer from the last evaluation, so none waits while the next one runs.
+func TestPagesDoNotWaitForAnEvaluation(t *testing.T) {
+	d := newDemo(t, demoConfig())
+	d.run(70)
+	ctx, id := t.Context(), store.DefaultTenant
+	tn := d.s.tenant(id)
+	tn.mu.Lock() // as an evaluation does
+	defer tn.mu.Unlock()
+	for name, ask := range map[string]func() error{
+		"pipelines": func() error { _, err := d.s.Pipelines(ctx, id); return err },
+		"pipeline":  func() error { _, err := d.s.Pipeline(ctx, id, "orders"); return err },
+		"groups": func() error {
+			g, err := d.s.Groups(ctx, id, answer.GroupQuery{Limit: 100})
+			if err == nil && (len(g.Groups) == 0 || len(g.Groups[0].Lag.History) == 0) {
+				err = errors.New("no group with its last hour")
+			}
+			return err
+		},
+		"find": func() error { _, err := d.s.Find(ctx, id, "enrich", 10); return err },
+	} {
+		done := make(chan error, 1)
+		go func() { done <- ask() }()
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		case <-time.After(5 * time.Second):
+			t.Errorf("%s waits for the evaluation", name)
+		}
 	}
 }

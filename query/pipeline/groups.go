@@ -14,8 +14,9 @@ import (
 
 // groupEntry is a group in the list of all, with what it is searched by.
 type groupEntry struct {
-	row  answer.GroupRow
-	text string // lower case
+	row   answer.GroupRow
+	text  string // lower case
+	spark *spark // lag of the last hour; nil = none
 }
 
 // groupEntries lists the groups of all brokers for a view. They are made anew only when a broker was polled or time makes them stale.
@@ -35,7 +36,11 @@ func (t *tenant) groupEntries(now int64) (list []groupEntry, version uint64, at 
 				continue
 			}
 			row := t.groupRow(r, now)
-			out = append(out, groupEntry{row, strings.ToLower(row.Group + "\n" + row.Destination + "\n" + row.Cluster + "\n" + row.Pipeline)})
+			e := groupEntry{row: row, text: strings.ToLower(row.Group + "\n" + row.Destination + "\n" + row.Cluster + "\n" + row.Pipeline)}
+			if p := t.pipes[row.Pipeline]; p != nil {
+				e.spark = p.sparks[flow.Input{Destination: row.Destination, Group: row.Group}]
+			}
+			out = append(out, e)
 		}
 	}
 	return out, b.version, now
@@ -78,18 +83,18 @@ func (s *Service) Groups(ctx context.Context, id store.Tenant, q answer.GroupQue
 	}
 	out := answer.Groups{At: v.at, Groups: []answer.GroupRow{}, Counts: map[string]int{}}
 	text := strings.ToLower(strings.TrimSpace(q.Text))
-	found := make([]*answer.GroupRow, 0, len(v.groups))
+	found := make([]*groupEntry, 0, len(v.groups))
 	for i := range v.groups {
 		e := &v.groups[i]
 		out.Counts[string(e.row.State)]++
 		if q.State != "" && !strings.EqualFold(string(e.row.State), q.State) || q.System != "" && e.row.System != q.System || text != "" && !strings.Contains(e.text, text) {
 			continue
 		}
-		found = append(found, &e.row)
+		found = append(found, e)
 	}
 	out.Total = len(found)
-	byName := func(a, b *answer.GroupRow) int {
-		return cmp.Or(strings.Compare(a.Group, b.Group), strings.Compare(a.Destination, b.Destination), strings.Compare(a.ID, b.ID))
+	byName := func(a, b *groupEntry) int {
+		return cmp.Or(strings.Compare(a.row.Group, b.row.Group), strings.Compare(a.row.Destination, b.row.Destination), strings.Compare(a.row.ID, b.row.ID))
 	}
 	least := func(f *float64) float64 { // not known is more worrying than nothing
 		if f == nil {
@@ -101,12 +106,12 @@ func (s *Service) Groups(ctx context.Context, id store.Tenant, q answer.GroupQue
 	case "name":
 		slices.SortFunc(found, byName)
 	case "messages":
-		slices.SortFunc(found, func(a, b *answer.GroupRow) int {
-			return cmp.Or(-cmp.Compare(least(a.Lag.Messages), least(b.Lag.Messages)), byName(a, b))
+		slices.SortFunc(found, func(a, b *groupEntry) int {
+			return cmp.Or(-cmp.Compare(least(a.row.Lag.Messages), least(b.row.Lag.Messages)), byName(a, b))
 		})
 	default:
-		slices.SortFunc(found, func(a, b *answer.GroupRow) int {
-			return cmp.Or(-cmp.Compare(least(a.Lag.Seconds), least(b.Lag.Seconds)), -cmp.Compare(least(a.Lag.Messages), least(b.Lag.Messages)), byName(a, b))
+		slices.SortFunc(found, func(a, b *groupEntry) int {
+			return cmp.Or(-cmp.Compare(least(a.row.Lag.Seconds), least(b.row.Lag.Seconds)), -cmp.Compare(least(a.row.Lag.Messages), least(b.row.Lag.Messages)), byName(a, b))
 		})
 	}
 	from := min(max(q.Offset, 0), len(found))
@@ -114,19 +119,12 @@ func (s *Service) Groups(ctx context.Context, id store.Tenant, q answer.GroupQue
 	if q.Limit > 0 {
 		to = min(from+q.Limit, to)
 	}
-	for _, r := range found[from:to] {
-		out.Groups = append(out.Groups, *r)
-	}
-	t := s.tenant(id)
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for i := range out.Groups { // only of those that are shown: the list is long
-		r := &out.Groups[i]
-		if p := t.pipes[r.Pipeline]; p != nil {
-			if sp := p.sparks[flow.Input{Destination: r.Destination, Group: r.Group}]; sp != nil {
-				r.Lag.History = sp.values()
-			}
+	for _, e := range found[from:to] {
+		row := e.row
+		if e.spark != nil { // only of those that are shown: the list is long
+			row.Lag.History = e.spark.values()
 		}
+		out.Groups = append(out.Groups, row)
 	}
 	return out, nil
 }

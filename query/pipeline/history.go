@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/common/model"
@@ -16,8 +17,10 @@ import (
 	"github.com/weirhq/weir/store"
 )
 
-// spark is the lag of the last hour, worst value of each minute; -1 where it was not known.
+// spark is the lag of the last hour, worst value of each minute; -1 where it was not known. It has a lock of its own, so that
+// lists show it while an evaluation runs.
 type spark struct {
+	mu     sync.Mutex
 	minute int64
 	v      [60]float64
 }
@@ -35,6 +38,8 @@ func (p *pipe) spark(in flow.Input) *spark {
 }
 
 func (s *spark) add(now int64, l flow.TimeLag) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	m := now / 60_000
 	if s.minute == 0 || m-s.minute > 60 {
 		s.minute = m - 60
@@ -51,6 +56,8 @@ func (s *spark) add(now int64, l flow.TimeLag) {
 
 // values oldest first; empty before anything was known.
 func (s *spark) values() []float64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	out := make([]float64, 0, 60)
 	if s.minute == 0 {
 		return out

@@ -79,12 +79,26 @@ func (c command) run(ctx context.Context) error {
 	}
 	var took []float64
 	var used float64
+	var next time.Time
+	page := &asker{every: 50 * time.Millisecond, ask: func() (any, error) { return s.Pipelines(ctx, store.DefaultTenant) }}
+	list := &asker{every: 250 * time.Millisecond, ask: func() (any, error) {
+		return s.Groups(ctx, store.DefaultTenant, answer.GroupQuery{Limit: 100})
+	}}
 	for i := range warm + c.Seconds {
 		now := w.begin + int64(i)
 		if i == warm && c.Profile != "" {
 			if err := pprof.StartCPUProfile(profile); err != nil {
 				return err
 			}
+		}
+		if i == warm {
+			page.start()
+			list.start()
+			next = time.Now()
+		}
+		if i >= warm { // at the pace of the clock, so that requests meet evaluations as often as they do in use
+			time.Sleep(time.Until(next))
+			next = next.Add(time.Second)
 		}
 		if i%10 == 0 {
 			if err := w.poll(ctx, now); err != nil {
@@ -102,14 +116,26 @@ func (c command) run(ctx context.Context) error {
 		}
 	}
 	pprof.StopCPUProfile()
+	page.stop()
+	list.stop()
 	slices.Sort(took)
 	runtime.GC()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	fmt.Printf("%d pipelines, %d groups, %d partitions, %d groups on a partition; polls every 10 s, evaluated every second\n\n", c.Topics, c.Topics*c.Groups, c.Topics*c.Partitions, c.Topics*c.Partitions*c.Groups)
 	fmt.Printf("| what | measured |\n|---|---|\n")
-	fmt.Printf("| evaluation, share of a core | %.2f |\n", used/float64(len(took)))
+	fmt.Printf("| evaluation with the requests meanwhile, share of a core | %.2f |\n", used/float64(len(took)))
 	fmt.Printf("| evaluation, p50 / p99 / max | %.0f / %.0f / %.0f ms |\n", 1000*at(took, .5), 1000*at(took, .99), 1000*took[len(took)-1])
+	for _, a := range []struct {
+		name string
+		*asker
+	}{{"pipelines page with JSON, 20 times a second meanwhile", page}, {"groups, first 100 by lag, 4 times a second meanwhile", list}} {
+		if a.err != nil {
+			return a.err
+		}
+		slices.Sort(a.took)
+		fmt.Printf("| %s, p50 / p99 / max of %d | %.1f / %.1f / %.1f ms |\n", a.name, len(a.took), 1000*at(a.took, .5), 1000*at(a.took, .99), 1000*a.took[len(a.took)-1])
+	}
 	fmt.Printf("| heap in use, store and series included | %d MiB |\n", m.HeapInuse>>20)
 	for _, q := range []struct {
 		name string
@@ -153,6 +179,45 @@ func (c command) run(ctx context.Context) error {
 		fmt.Printf("| %s with JSON (%d KB), p50 / worst of 30 | %.1f / %.1f ms |\n", q.name, size>>10, 1000*at(ts, .5), 1000*ts[len(ts)-1])
 	}
 	return nil
+}
+
+// asker asks at fixed times; how long an answer takes counts from then, so one that is late makes the next ones late too.
+type asker struct {
+	every time.Duration
+	ask   func() (any, error)
+
+	took []float64 // seconds
+	err  error
+	quit chan struct{}
+	done chan struct{}
+}
+
+func (a *asker) start() {
+	a.quit, a.done = make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(a.done)
+		for due := time.Now(); ; due = due.Add(a.every) {
+			select {
+			case <-a.quit:
+				return
+			case <-time.After(time.Until(due)):
+			}
+			v, err := a.ask()
+			if err == nil {
+				_, err = json.Marshal(v)
+			}
+			if err != nil {
+				a.err = err
+				return
+			}
+			a.took = append(a.took, time.Since(due).Seconds())
+		}
+	}()
+}
+
+func (a *asker) stop() {
+	close(a.quit)
+	<-a.done
 }
 
 func at(sorted []float64, p float64) float64 {
