@@ -65,7 +65,7 @@ demo-check-short: build $(BIN)/weir-demo ## The same with ten-second windows, fo
 
 .PHONY: bench-demo
 bench-demo: build $(BIN)/weir-demo ## T2: five runs of all scenes with one-minute windows (more than an hour)
-	$(RECORD) demo -- $(BIN)/weir-demo check --runs 5 --dir /tmp/weir-demo-check
+	$(RECORD) demo -- $(BIN)/weir-demo check $(if $(SHORT),--short )--runs 5 --dir /tmp/weir-demo-check
 
 .PHONY: test
 test: ## Everything CI runs; installs what is missing or says what it could not

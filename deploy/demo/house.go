@@ -45,7 +45,7 @@ type house struct {
 
 	natsAddr, kafkaAddr, otlpGRPC, otlpHTTP, socket string
 	apps                                            []app
-	lock                                            *os.File // held until the process ends
+	lock                                            *os.File // held until the demo ends
 
 	mu        sync.Mutex
 	processes map[string]*process
@@ -265,6 +265,15 @@ func (h *house) stop() {
 	}
 	if err := os.RemoveAll(filepath.Dir(h.socket)); err != nil {
 		h.logger.Warn("cannot remove the socket's folder", "error", err)
+	}
+	h.release()
+}
+
+// release lets go of the demo's folder.
+func (h *house) release() {
+	if h.lock != nil {
+		h.lock.Close()
+		h.lock = nil
 	}
 }
 
