@@ -43,7 +43,8 @@ type Evidence struct {
 	Ratio                          Ratio
 
 	Retention, Skipped, Truncated int64 // losses that offsets show, at most so many in this window
-	Jumped                        int64 // records that the group passed over quickly: skipped, if about as many are missing
+	Jumped, JumpBlur              int64 // records that the group passed over quickly: skipped, if about as many are missing; how many of them may have been read
+	SkipGoesOn                    bool  // the window before was skipped as well
 	Explained                     int64 // other losses with a known cause
 	// Discarded is how many records the broker says that it gave up since the window began: they explain what is missing,
 	// and Discard says why.
@@ -301,7 +302,13 @@ func lost(e *Evidence, v *store.Verdict, known int64) {
 	if v.Up > 0 {
 		share = fmt.Sprintf(" (%s)", Percent(float64(v.Lost)/float64(v.Up)))
 	}
-	if known < v.Lost/2 && e.Jumped >= v.Lost-v.Lost/4 && e.Jumped-e.Jumped/4 <= v.Lost {
+	// In the step in which a jump begins or ends the group reads as well. Where the window before was skipped, all of that may be.
+	slack := e.JumpBlur
+	if !e.SkipGoesOn {
+		slack = min(slack, v.Lost/2)
+	}
+	slack = max(slack, e.Jumped/4)
+	if known < v.Lost/2 && e.Jumped >= v.Lost-v.Lost/4 && e.Jumped-slack <= v.Lost {
 		e.Skipped, known = v.Lost, v.Lost
 	}
 	switch {

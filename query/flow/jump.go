@@ -9,6 +9,7 @@ import (
 type Jump struct {
 	T        int64 // time, Unix milliseconds
 	From, To float64
+	Blur     float64 // records around each end of which nobody can say whether they were read: those usually read in one step
 }
 
 // Jumps looks for stretches of a committed offset that were passed more than three times faster than the group usually
@@ -48,37 +49,50 @@ func Jumps(value func(int64) (float64, bool), from, to, step int64) []Jump {
 	slices.Sort(reads)
 	usual := reads[(len(reads)-1)/2]
 	var out []Jump
-	for _, s := range steps {
-		if s.passed <= 100 || s.passed <= 3*usual {
+	for i := 0; i < len(steps); i++ {
+		if s := steps[i]; s.passed <= 100 || s.passed <= 3*usual {
 			continue
 		}
-		begin, end := narrow(value, s.before, s.at, s.last, s.last+s.passed, usual)
-		if n := len(out); n > 0 && out[n-1].T == s.before {
-			out[n-1].T, out[n-1].To = s.at, end
-		} else {
-			out = append(out, Jump{T: s.at, From: begin, To: end})
+		first := steps[i]
+		for i+1 < len(steps) && steps[i+1].before == steps[i].at && steps[i+1].passed > 100 && steps[i+1].passed > 3*usual {
+			i++
 		}
+		j := Jump{T: steps[i].at, From: first.last, To: steps[i].last + steps[i].passed, Blur: usual}
+		j.narrow(value, first.before, steps[i].at, step, usual)
+		out = append(out, j)
 	}
 	return out
 }
 
-// narrow takes from a step that holds a jump what was read before and after it, as far as the offsets are known more finely.
-func narrow(value func(int64) (float64, bool), from, to int64, last, v, usual float64) (begin, end float64) {
+// narrow takes from the steps that hold a jump what was read before and after it, as far as the offsets are known more
+// finely, and adds what of it lies in the steps beside them: polls that see it lie on both sides of a step's end.
+func (j *Jump) narrow(value func(int64) (float64, bool), from, to, step int64, usual float64) {
 	const parts = 5
-	begin, end = last, v
-	found := false
-	for i := int64(1); i <= parts; i++ {
-		x, ok := value(from + (to-from)*i/parts)
-		if !ok || math.IsNaN(x) {
-			return begin, v
-		}
-		if x-last > 3*usual/parts {
-			if !found {
-				found, begin = true, last
-			}
-			end = x
-		}
-		last = x
+	at := func(i int64) int64 { return from + step*i/parts }
+	fast := func(i int64) bool { // the part from i to i+1
+		a, ok1 := value(at(i))
+		b, ok2 := value(at(i + 1))
+		return ok1 && ok2 && b-a > 3*usual/parts
 	}
-	return begin, end
+	n := (to - from) * parts / step
+	first, last := int64(-1), int64(-1)
+	for i := range n {
+		if fast(i) {
+			if first < 0 {
+				first = i
+			}
+			last = i
+		}
+	}
+	if first < 0 {
+		return
+	}
+	for first > -parts && first <= 0 && fast(first-1) {
+		first--
+	}
+	for last < n+parts-1 && last >= n-1 && fast(last+1) {
+		last++
+	}
+	j.From, _ = value(at(first))
+	j.To, _ = value(at(last + 1))
 }

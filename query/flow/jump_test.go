@@ -3,6 +3,9 @@ package flow
 import (
 	"fmt"
 	"testing"
+
+	"github.com/weirhq/weir/internal/cell"
+	"github.com/weirhq/weir/store"
 )
 
 func TestJumps(t *testing.T) {
@@ -11,12 +14,12 @@ func TestJumps(t *testing.T) {
 		want string
 	}{
 		"steady":           {[]float64{0, 1000, 2000, 3000}, "[]"},
-		"jump":             {[]float64{0, 1000, 2000, 9000, 10_000}, "[{30 2000 9000}]"},
-		"in two steps":     {[]float64{0, 1000, 2000, 6000, 12_000, 13_000}, "[{40 2000 12000}]"},
-		"at the end":       {[]float64{0, 1000, 2000, 9000}, "[{30 2000 9000}]"},
+		"jump":             {[]float64{0, 1000, 2000, 9000, 10_000}, "[{30 2000 9000 1000}]"},
+		"in two steps":     {[]float64{0, 1000, 2000, 6000, 12_000, 13_000}, "[{40 2000 12000 1000}]"},
+		"at the end":       {[]float64{0, 1000, 2000, 9000}, "[{30 2000 9000 1000}]"},
 		"catching up":      {[]float64{0, 1000, 3500, 6000}, "[]"},
-		"caught up before": {[]float64{0, 1000, 1000, 4500, 5500, 6500, 7500, 14_000, 15_000}, "[{30 1000 4500} {70 7500 14000}]"},
-		"caught up slower": {[]float64{0, 1000, 1000, 3500, 4500, 5500, 6500, 13_000, 14_000}, "[{70 6500 13000}]"},
+		"caught up before": {[]float64{0, 1000, 1000, 4500, 5500, 6500, 7500, 14_000, 15_000}, "[{30 1000 4500 1000} {70 7500 14000 1000}]"},
+		"caught up slower": {[]float64{0, 1000, 1000, 3500, 4500, 5500, 6500, 13_000, 14_000}, "[{70 6500 13000 1000}]"},
 		"one step":         {[]float64{0, 0, 9000, 9000}, "[]"},
 		"few records":      {[]float64{0, 10, 20, 100}, "[]"},
 		"nothing known":    {[]float64{0}, "[]"},
@@ -29,6 +32,67 @@ func TestJumps(t *testing.T) {
 	}
 	if Jumps(func(int64) (float64, bool) { return 0, false }, 0, 1<<60, 1) != nil || Jumps(nil, 0, 10, 0) != nil {
 		t.Error("bounds")
+	}
+}
+
+// Wherever in a window a skip lands, and whenever polls come, all windows that lack records because of it are named.
+func TestSkipIsNamedWhereverItLands(t *testing.T) {
+	// A hundred a second; the group stands still from 27 s, jumps at land to where it would be, and reads on. Windows of ten seconds.
+	for land := int64(60_000); land < 70_000; land += 370 {
+		for phase := int64(0); phase < 1000; phase += 210 {
+			truth := func(at int64) float64 {
+				if at >= 27_000 && at < land {
+					return 2700
+				}
+				return float64(at) / 10
+			}
+			polled := func(at int64) (float64, bool) { // once a second, straight lines between
+				lo := (at-phase)/1000*1000 + phase
+				if at < phase {
+					return truth(at), true
+				}
+				a, b := truth(lo), truth(lo+1000)
+				return a + (b-a)*float64(at-lo)/1000, true
+			}
+			before := false
+			for w := int64(20); w < 70; w += 10 {
+				lo, hi := float64(w*100), float64(w*100+1000)
+				lost := int64(max(0, min(float64(land)/10, hi)-max(2700, lo)))
+				if lost == 0 {
+					before = false
+					continue
+				}
+				ev := Evidence{Kind: store.EdgeTransport, Settled: true, EndDelta: -1, InFlight: -1, Up: cell.Counts{N: 1000}, Down: cell.Counts{N: uint64(1000 - lost)}, SkipGoesOn: before}
+				for _, j := range Jumps(polled, (w-300)*1000+300_000, 120_000, 5000) {
+					in := min(j.To, hi) - max(j.From, lo)
+					if in <= 0 {
+						continue
+					}
+					ev.Jumped += int64(in)
+					if j.From > lo {
+						ev.JumpBlur += int64(j.Blur)
+					}
+					if j.To < hi {
+						ev.JumpBlur += int64(j.Blur)
+					}
+				}
+				v := Judge(ev)
+				before = v.State == Skipped
+				if v.State != Skipped || v.Lost != lost {
+					t.Errorf("landed at %d, polls at %d: window %d %s, lost %d of %d, jumped %d ± %d", land, phase, w, v.State, v.Lost, lost, ev.Jumped, ev.JumpBlur)
+				}
+			}
+		}
+	}
+}
+
+// A loss beside a jump is no skip: what lacks is far fewer than were passed over.
+func TestLossBesideACatchUpIsNoSkip(t *testing.T) {
+	for _, lost := range []int64{10, 300, 1000} {
+		v := Judge(Evidence{Kind: store.EdgeTransport, Settled: true, EndDelta: -1, InFlight: -1, Up: cell.Counts{N: 5000}, Down: cell.Counts{N: uint64(5000 - lost)}, Jumped: 3000, JumpBlur: 2500})
+		if v.State != Loss || v.Lost != lost {
+			t.Errorf("%d missing, 3,000 passed quickly: %s %d", lost, v.State, v.Lost)
+		}
 	}
 }
 

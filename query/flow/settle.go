@@ -27,8 +27,8 @@ type Settlement struct {
 	Lateness func(Edge) time.Duration                          // learned; nil = none
 	Latency  func(destination string) time.Duration            // largest usual latency of a hop without offsets; nil = the cap
 	Findings func(destination, group string, w Window) Finding // what offset rules found; nil = nothing
-	// Jumped counts records of a window that a group passed over quickly; they may have been skipped, or read fast. Asked only where as many may be missing. nil = not known.
-	Jumped   func(destination, group string, w Window) int64
+	// Jumped counts records of a window that a group passed over quickly; they may have been skipped, or read fast, up to blur of them in any case. Asked only where as many may be missing. nil = not known.
+	Jumped   func(destination, group string, w Window) (n, blur int64)
 	KeepsIDs map[string]bool // by stage, where people said so; otherwise it is learned
 	// Counting tells how many instances of a stage counted around a window and how many people expect; want 0 = nobody said. nil = nobody said.
 	Counting func(stage string, w Window) (have, want int)
@@ -386,7 +386,8 @@ func (s *settler) evidence(v *view, ev *Evidence, needUp, needDown int64) {
 		}
 	}
 	if v.kind == store.EdgeTransport && s.Jumped != nil && ev.Settled && ev.Up.N > ev.Down.N && ev.Retention+ev.Skipped+ev.Truncated == 0 {
-		ev.Jumped = s.Jumped(v.edge.Destination, v.edge.Group, s.w)
+		ev.Jumped, ev.JumpBlur = s.Jumped(v.edge.Destination, v.edge.Group, s.w)
+		ev.SkipGoesOn = ev.JumpBlur > 0 && s.skippedBefore(v.edge)
 	}
 	if v.kind == store.EdgeTransport {
 		ev.EndDelta, ev.EndError = s.endDelta(v.edge.Destination)
@@ -395,6 +396,21 @@ func (s *settler) evidence(v *view, ev *Evidence, needUp, needDown int64) {
 		again, hidden := s.takenAgain(v.stage)
 		ev.Redelivered, ev.Interrupted = max(ev.Redelivered, again), max(ev.Interrupted, hidden)
 	}
+}
+
+// skippedBefore says whether the window before was skipped, in part or whole.
+func (s *settler) skippedBefore(e Edge) bool {
+	key := e.Key(s.Tally.Pipeline, Window{s.w.Start - s.w.Width, s.w.Width})
+	for _, v := range slices.Backward(s.out.Verdicts) {
+		if v.VerdictKey == key {
+			return v.State == Skipped
+		}
+	}
+	if s.Prior == nil {
+		return false
+	}
+	v, ok := s.Prior(key)
+	return ok && v.State == Skipped
 }
 
 // absent are the doubts where fewer instances count than people expect: what the others do is not in the counts. Of an

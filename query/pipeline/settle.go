@@ -173,13 +173,13 @@ const (
 )
 
 // jumped counts records that came in a window and that the group passed over quickly, where the broker does not tell
-// what it handed out.
-func (t *tenant) jumped(destination, group string, w flow.Window) int64 {
+// what it handed out. blur is how many of them it may have read, where a jump begins or ends within the window.
+func (t *tenant) jumped(destination, group string, w flow.Window) (records, blur int64) {
 	q := t.broker.queueFor(destination, group)
 	if q == nil {
-		return 0
+		return 0, 0
 	}
-	n := 0.0
+	n, unsure := 0.0, 0.0
 	for _, part := range q.parts {
 		m := part.groups[group]
 		if m == nil || m.deliveredTotal.at > 0 {
@@ -191,10 +191,20 @@ func (t *tenant) jumped(destination, group string, w flow.Window) int64 {
 			continue
 		}
 		for _, j := range flow.Jumps(m.table.Value, (w.Start-jumpReach)*1000, min((w.End()+jumpFuture)*1000, m.at), jumpStep*1000) {
-			n += max(0, min(j.To, hi)-max(j.From, lo))
+			in := min(j.To, hi) - max(j.From, lo)
+			if in <= 0 {
+				continue
+			}
+			n += in
+			if j.From > lo {
+				unsure += j.Blur
+			}
+			if j.To < hi {
+				unsure += j.Blur
+			}
 		}
 	}
-	return int64(n)
+	return int64(n), int64(unsure)
 }
 
 // offsetLosses turns what offsets alone show into verdicts, for groups that no application counts for.
