@@ -259,7 +259,7 @@ func (k *kafkaSystem) commit(s *groupState, g *kafkaGroup, gt *kafkaReads, i int
 		switch {
 		case c.time > 0:
 			s.committedAt = time.UnixMilli(c.time)
-		case c.onlyMarkers == q.end:
+		case c.onlyMarkers == q.visible(c.timeFor):
 			s.tells |= toldPending // nothing a reader would get
 		}
 	}

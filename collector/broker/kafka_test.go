@@ -296,13 +296,19 @@ func TestKafkaTransactions(t *testing.T) {
 	if got := on(poll, "t", "0", ""); got["end_offset"] != 38 || got["stable_offset"] != 33 {
 		t.Errorf("partition = %v, want end 38 and stable 33 while a transaction is open", got)
 	}
+	// What an open transaction holds back waits for nobody yet.
+	want(t, "an open transaction", on(poll, "t", "0", "g"), map[string]float64{"committed_offset": 32, "pending_messages": 0})
+	if err := cl.EndTransaction(t.Context(), kgo.TryCommit); err != nil {
+		t.Fatal(err)
+	}
 	// The look-up steps over the marker to the first record.
-	want(t, "records wait", on(poll, "t", "0", "g"), map[string]float64{"committed_offset": 32, "committed_timestamp_seconds": float64(stampOf(7).Unix())})
+	want(t, "records wait", on(b.poll(), "t", "0", "g"), map[string]float64{"committed_offset": 32, "committed_timestamp_seconds": float64(stampOf(7).Unix())})
+	txn(5, false)
 	if err := cl.EndTransaction(t.Context(), kgo.TryAbort); err != nil {
 		t.Fatal(err)
 	}
-	if got := on(b.poll(), "t", "0", ""); got["stable_offset"] != got["end_offset"] || got["end_offset"] != 39 {
-		t.Errorf("partition = %v, want end and stable 39 after the transaction was aborted", got)
+	if got := on(b.poll(), "t", "0", ""); got["stable_offset"] != got["end_offset"] || got["end_offset"] != 45 {
+		t.Errorf("partition = %v, want end and stable 45 after the transaction was aborted", got)
 	}
 }
 

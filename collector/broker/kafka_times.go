@@ -120,7 +120,7 @@ func (k *kafkaSystem) eachUnread(f func(id recordID, c *kafkaSlot) bool) {
 					continue
 				}
 				offset := max(c.committed, q.start)
-				if offset >= q.end || c.timeFor == offset && (c.time != 0 || c.onlyMarkers == q.end) {
+				if offset >= q.end || c.timeFor == offset && (c.time != 0 || c.onlyMarkers == q.visible(offset)) {
 					continue
 				}
 				if offset == q.oldestFor && q.oldest > 0 {
@@ -163,12 +163,21 @@ func (k *kafkaSystem) pick() map[recordID]*recordRead {
 	return reads
 }
 
+// visible is up to where a group at an offset may read: records of an open transaction, unless it reads those already, are not
+// there for it.
+func (q *kafkaPart) visible(offset int64) int64 {
+	if q.stable > offset && q.stable < q.end {
+		return q.stable
+	}
+	return q.end
+}
+
 var errMayNotRead = errors.New("not allowed to read records")
 
 // recordTime reads the batch that holds a record.
 func (k *kafkaSystem) recordTime(ctx context.Context, id recordID) (at, markers int64, err error) {
 	q := &id.topic.parts[id.part]
-	offset := id.offset
+	offset, visible := id.offset, q.visible(id.offset)
 	for range maxHops {
 		k.reads.Inc()
 		next, at, err := k.readBatch(ctx, id.topic, id.part, offset)
@@ -180,8 +189,8 @@ func (k *kafkaSystem) recordTime(ctx context.Context, id recordID) (at, markers 
 				at = -1
 			}
 			return at, 0, nil
-		case next >= q.end:
-			return 0, q.end, nil
+		case next >= visible:
+			return 0, visible, nil
 		case next <= offset:
 			return 0, 0, fmt.Errorf("the broker gives nothing at offset %d", offset)
 		}
