@@ -48,6 +48,9 @@ func Jumps(value func(int64) (float64, bool), from, to, step int64) []Jump {
 	}
 	slices.Sort(reads)
 	usual := reads[(len(reads)-1)/2]
+	if len(reads) < fewReads { // most may be of a step in which the group stood still for a part
+		usual = usualOf(value, from, to, step)
+	}
 	var out []Jump
 	for i := 0; i < len(steps); i++ {
 		if s := steps[i]; s.passed <= 100 || s.passed <= 3*usual {
@@ -64,10 +67,34 @@ func Jumps(value func(int64) (float64, bool), from, to, step int64) []Jump {
 	return out
 }
 
+// parts is into how many a step is divided, and fewReads how many steps of reading are too few for their median.
+const (
+	parts    = 5
+	fewReads = 8
+)
+
+// usualOf is what a group reads in a step, by the median of the parts of steps in which it read anything.
+func usualOf(value func(int64) (float64, bool), from, to, step int64) float64 {
+	var reads []float64
+	last, begun := 0.0, false
+	for i := int64(0); from+step*i/parts <= to; i++ {
+		v, ok := value(from + step*i/parts)
+		ok = ok && !math.IsNaN(v)
+		if begun && ok && v > last {
+			reads = append(reads, parts*(v-last))
+		}
+		begun, last = ok, v
+	}
+	if len(reads) == 0 {
+		return math.Inf(1)
+	}
+	slices.Sort(reads)
+	return reads[len(reads)/2]
+}
+
 // narrow takes from the steps that hold a jump what was read before and after it, as far as the offsets are known more
 // finely, and adds what of it lies in the steps beside them: polls that see it lie on both sides of a step's end.
 func (j *Jump) narrow(value func(int64) (float64, bool), from, to, step int64, usual float64) {
-	const parts = 5
 	at := func(i int64) int64 { return from + step*i/parts }
 	fast := func(i int64) bool { // the part from i to i+1
 		a, ok1 := value(at(i))

@@ -25,7 +25,14 @@ func TestJumps(t *testing.T) {
 		"nothing known":    {[]float64{0}, "[]"},
 		"back":             {[]float64{5000, 1000, 2000, 3000}, "[]"},
 	} {
-		got := fmt.Sprint(Jumps(func(at int64) (float64, bool) { return c.v[at/10], true }, 0, int64(len(c.v)-1)*10, 10))
+		line := func(at int64) (float64, bool) {
+			i := at / 10
+			if at < 0 || i >= int64(len(c.v)-1) {
+				return c.v[len(c.v)-1], at == int64(len(c.v)-1)*10
+			}
+			return c.v[i] + (c.v[i+1]-c.v[i])*float64(at%10)/10, true
+		}
+		got := fmt.Sprint(Jumps(line, 0, int64(len(c.v)-1)*10, 10))
 		if got != c.want {
 			t.Errorf("%s: %s, want %s", name, got, c.want)
 		}
@@ -35,53 +42,66 @@ func TestJumps(t *testing.T) {
 	}
 }
 
-// Wherever in a window a skip lands, and whenever polls come, all windows that lack records because of it are named.
+// Wherever in a window a skip lands, whenever polls come, however little was seen before and after: all windows that lack
+// records because of it are named.
 func TestSkipIsNamedWhereverItLands(t *testing.T) {
-	// A hundred a second; the group stands still from 27 s, jumps at land to where it would be, and reads on. Windows of ten seconds.
 	for land := int64(60_000); land < 70_000; land += 370 {
 		for phase := int64(0); phase < 1000; phase += 210 {
-			truth := func(at int64) float64 {
-				if at >= 27_000 && at < land {
-					return 2700
-				}
-				return float64(at) / 10
-			}
-			polled := func(at int64) (float64, bool) { // once a second, straight lines between
-				lo := (at-phase)/1000*1000 + phase
-				if at < phase {
-					return truth(at), true
-				}
-				a, b := truth(lo), truth(lo+1000)
-				return a + (b-a)*float64(at-lo)/1000, true
-			}
-			before := false
-			for w := int64(20); w < 70; w += 10 {
-				lo, hi := float64(w*100), float64(w*100+1000)
-				lost := int64(max(0, min(float64(land)/10, hi)-max(2700, lo)))
-				if lost == 0 {
-					before = false
-					continue
-				}
-				ev := Evidence{Kind: store.EdgeTransport, Settled: true, EndDelta: -1, InFlight: -1, Up: cell.Counts{N: 1000}, Down: cell.Counts{N: uint64(1000 - lost)}, SkipGoesOn: before}
-				for _, j := range Jumps(polled, (w-300)*1000+300_000, 120_000, 5000) {
-					in := min(j.To, hi) - max(j.From, lo)
-					if in <= 0 {
-						continue
-					}
-					ev.Jumped += int64(in)
-					if j.From > lo {
-						ev.JumpBlur += int64(j.Blur)
-					}
-					if j.To < hi {
-						ev.JumpBlur += int64(j.Blur)
+			for _, stops := range []int64{25_300, 26_100, 27_000, 29_400} {
+				for _, begun := range []int64{-300_000, 12_000, 19_000, 22_300} {
+					for _, after := range []int64{1200, 4000, 50_000} {
+						skipLandsAt(t, stops, land, phase, begun, after)
 					}
 				}
-				v := Judge(ev)
-				before = v.State == Skipped
-				if v.State != Skipped || v.Lost != lost {
-					t.Errorf("landed at %d, polls at %d: window %d %s, lost %d of %d, jumped %d ± %d", land, phase, w, v.State, v.Lost, lost, ev.Jumped, ev.JumpBlur)
-				}
 			}
+		}
+	}
+}
+
+// skipLandsAt lets a group that reads a hundred a second stand still at stops, jump at land to where it would be, and read on.
+// It is polled once a second from begun on, until so long after the jump. Windows have ten seconds.
+func skipLandsAt(t *testing.T, stops, land, phase, begun, after int64) {
+	t.Helper()
+	truth := func(at int64) float64 {
+		if at >= stops && at < land {
+			return float64(stops) / 10
+		}
+		return float64(at) / 10
+	}
+	polled := func(at int64) (float64, bool) { // straight lines between
+		lo := (at+300_000-phase)/1000*1000 + phase - 300_000
+		if at < begun || lo < begun {
+			return 0, false
+		}
+		a, b := truth(lo), truth(lo+1000)
+		return a + (b-a)*float64(at-lo)/1000, true
+	}
+	before := false
+	for w := int64(20); w < 70; w += 10 {
+		lo, hi := float64(w*100), float64(w*100+1000)
+		lost := int64(max(0, min(float64(land)/10, hi)-max(float64(stops)/10, lo)))
+		if lost == 0 {
+			before = false
+			continue
+		}
+		ev := Evidence{Kind: store.EdgeTransport, Settled: true, EndDelta: -1, InFlight: -1, Up: cell.Counts{N: 1000}, Down: cell.Counts{N: uint64(1000 - lost)}, SkipGoesOn: before}
+		for _, j := range Jumps(polled, (w-300)*1000, land+after, 5000) {
+			in := min(j.To, hi) - max(j.From, lo)
+			if in <= 0 {
+				continue
+			}
+			ev.Jumped += int64(in)
+			if j.From > lo {
+				ev.JumpBlur += int64(j.Blur)
+			}
+			if j.To < hi {
+				ev.JumpBlur += int64(j.Blur)
+			}
+		}
+		v := Judge(ev)
+		before = v.State == Skipped
+		if v.State != Skipped || v.Lost != lost {
+			t.Errorf("stopped at %d, landed at %d, polls at %d from %d until %d after: window %d %s, lost %d of %d, jumped %d ± %d", stops, land, phase, begun, after, w, v.State, v.Lost, lost, ev.Jumped, ev.JumpBlur)
 		}
 	}
 }
