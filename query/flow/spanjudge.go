@@ -11,6 +11,7 @@ import (
 type SpanEvidence struct {
 	SpanWindow
 	Orphans, Down int64    // consumer spans around the window, and how many of them have no producer span
+	Unjudged      int64    // further consumer spans around it whose producer span may have come before weir looked
 	Passed        *bool    // the broker says that the group has, or has not, passed the window; nil = it does not tell
 	PassedAt      int64    // when; Unix milliseconds
 	Lost          []string // sentences: weir's own telemetry path lost spans in this window
@@ -98,7 +99,15 @@ func spansVerdict(v *store.Verdict, e *SpanEvidence, misses, known int64, messag
 		unjudged(v, "telemetry lost", atMost(misses), fmt.Sprintf("%s of the consumer spans have no producer span: too much telemetry is lost, or the sides are sampled apart.", Percent(telemetry.Value)))
 		return
 	}
-	p := missingByChance(misses, known, e.Orphans, e.Down)
+	// Not to know whether telemetry is lost must not make a loss: the unjudged count as if all of their producer spans were.
+	worst := CorrectedLoss(misses, known, add(e.Orphans, e.Unjudged), add(e.Down, e.Unjudged))
+	p := missingByChance(misses, known, add(e.Orphans, e.Unjudged), add(e.Down, e.Unjudged))
+	if e.Unjudged > 0 && misses > 0 && corrected.Low > 0 && (worst.Low <= 0 || p > r.Probable) {
+		unjudged(v, "telemetry not known", atMost(misses), fmt.Sprintf("%s of %s joined producer spans have no consumer span (%s), and of %s consumer spans nobody knows whether their producer span was lost: weir has not looked for long enough.",
+			Count(misses), Count(known), interval(observed), Count(e.Unjudged)))
+		return
+	}
+	corrected.Low, corrected.Value = worst.Low, (worst.Value+corrected.Value)/2
 	v.State = OK
 	v.Confidence = 0.95 * (1 - telemetry.Value)
 	v.Reasons = append(v.Reasons, fmt.Sprintf("%s of %s joined producer spans have no consumer span (%s).", Count(misses), Count(known), interval(observed)))

@@ -237,15 +237,15 @@ func (p PairTotals) plus(o PairTotals) PairTotals {
 }
 
 // Telemetry is how much of a reader's telemetry is lost around a window: consumer spans whose producer span is not there, among
-// those of windows for which all that comes has come.
-func (e *SpanEdge) Telemetry(w Window, now int64, r SpanRules) (orphans, down int64) {
+// those of windows for which all that comes has come. Of unjudged ones nobody knows whether it ever was.
+func (e *SpanEdge) Telemetry(w Window, now int64, r SpanRules) (orphans, unjudged, down int64) {
 	for i := range e.Windows {
 		o := &e.Windows[i]
 		if d := o.Start - w.Start; d > r.Neighbor*w.Width || d < -r.Neighbor*w.Width || now < add(o.endMS(), r.Mature) {
 			continue
 		}
-		orphans = add(orphans, o.Reverse)
+		orphans, unjudged = add(orphans, o.Reverse), add(unjudged, o.Unjudged)
 		down = add(down, sum(o.Matched, o.Reverse))
 	}
-	return orphans, down
+	return orphans, unjudged, down
 }

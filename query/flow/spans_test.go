@@ -37,6 +37,7 @@ type spanSim struct {
 	stall    [2]int        // the group takes nothing from … to, seconds
 	retry    func(int) int // seconds a message takes longer
 	restart  int           // the server that joins is restarted at this second; 0 = never
+	fresh    bool          // the server that joins begins with the first message
 	tail     bool
 	again    bool // every export comes twice
 	apart    bool // the reader begins traces of its own and samples them
@@ -155,7 +156,9 @@ func (s *spanSim) run(t *testing.T, seed uint64) (now int64) {
 	}
 	slices.SortFunc(exports, func(a, b export) int { return a.at.Compare(b.at) })
 	end := exports[len(exports)-1].at.Add(12 * time.Minute)
-	s.ps = s.pairs(s.begin.Add(-10 * time.Minute))
+	if s.ps = s.pairs(s.begin.Add(-10 * time.Minute)); s.fresh {
+		s.ps = s.pairs(s.begin)
+	}
 	next, restarted := 0, false
 	for at := s.begin; at.Before(end); at = at.Add(5 * time.Second) {
 		if s.restart > 0 && !restarted && at.Sub(s.begin) >= time.Duration(s.restart)*time.Second {
@@ -203,11 +206,11 @@ func (s *spanSim) judge(known map[pairID]cell.Pair, now int64) map[int64]store.V
 	out := map[int64]store.Verdict{}
 	for _, e := range flow.Spans(slices.Collect(maps.Values(known)), now, r).Edges {
 		for _, w := range e.Windows {
-			orphans, down := e.Telemetry(w.Window, now, r)
+			orphans, unjudged, down := e.Telemetry(w.Window, now, r)
 			if _, counted := s.sent[w.Start]; !counted {
 				continue
 			}
-			if v, ok := flow.JudgeSpans(flow.SpanEvidence{SpanWindow: w, Orphans: orphans, Down: down}, now, r); ok {
+			if v, ok := flow.JudgeSpans(flow.SpanEvidence{SpanWindow: w, Orphans: orphans, Unjudged: unjudged, Down: down}, now, r); ok {
 				v.Window = w.Start
 				out[w.Start] = v
 			}
@@ -348,6 +351,27 @@ func TestScenario18TelemetryLoss(t *testing.T) {
 	quietStates(t, quiet.states(quiet.run(t, 30)))
 }
 
+// A server that has just begun does not know yet how much telemetry is lost. It does not take that for messages.
+func TestSpansLostWhenTheServerIsNew(t *testing.T) {
+	s := &spanSim{rate: 150, windows: 3, forget: 0.02, fresh: true}
+	now := s.run(t, 40)
+	states := s.states(now)
+	quietStates(t, states, flow.Unknown)
+	if v := s.verdicts(now)[s.begin.Unix()]; v.State != flow.Unknown || v.Class != "telemetry not known" || v.Epsilon < 100 {
+		t.Errorf("the first window: %+v", v)
+	}
+	if states[flow.OK] == 0 {
+		t.Errorf("%v", states)
+	}
+	// What is lost beyond all that telemetry may have lost is told at once, with a bound that holds it.
+	s = &spanSim{rate: 150, windows: 3, forget: 0.02, fresh: true, lose: every(10)}
+	for w, v := range s.verdicts(s.run(t, 41)) {
+		if off := math.Abs(float64(v.Lost - s.lost[w])); !flow.IsLoss(v.State) || off > float64(v.Epsilon) {
+			t.Errorf("%d lost: %+v", s.lost[w], v)
+		}
+	}
+}
+
 // Scenario 14: batches of 100, one of 600 is lost.
 func TestScenario14Batches(t *testing.T) {
 	s := &spanSim{rate: 1000, windows: 1, batch: 100, lose: func(i int) bool { return i == 300 }}
@@ -471,9 +495,9 @@ func TestAbsurdSpanSums(t *testing.T) {
 			q.Kind, q.From, q.Reverse, q.Messages, q.Known, q.Adjusted = cell.PairReader, "", m, n, m, math.Inf(1)
 			for _, e := range flow.Spans([]cell.Pair{p, q, p}, n, flow.DefaultSpanRules()).Edges {
 				for _, w := range e.Windows {
-					orphans, down := e.Telemetry(w.Window, m, flow.DefaultSpanRules())
+					orphans, unjudged, down := e.Telemetry(w.Window, m, flow.DefaultSpanRules())
 					for _, d := range []int64{down, 100} {
-						v, _ := flow.JudgeSpans(flow.SpanEvidence{SpanWindow: w, Orphans: orphans, Down: d, Explained: n, Redelivered: m}, n, flow.DefaultSpanRules())
+						v, _ := flow.JudgeSpans(flow.SpanEvidence{SpanWindow: w, Orphans: orphans, Unjudged: unjudged, Down: d, Explained: n, Redelivered: m}, n, flow.DefaultSpanRules())
 						if v.Lost < 0 || math.IsNaN(v.Confidence) || v.Confidence > 1 || v.Confidence < 0 {
 							t.Errorf("n %d m %d: %+v", n, m, v)
 						}

@@ -218,7 +218,7 @@ func (t *tenant) settleSpanWindow(p *pipe, e *flow.SpanEdge, w *flow.SpanWindow,
 		SpanWindow: *w, Lost: t.spans.lostIn(w.Window, rules), Redelivered: found.Redelivered,
 		Explained: found.Retention + found.Skipped + found.Truncated,
 	}
-	ev.Orphans, ev.Down = e.Telemetry(w.Window, now, rules)
+	ev.Orphans, ev.Unjudged, ev.Down = e.Telemetry(w.Window, now, rules)
 	if q != nil {
 		if passed, told, at := q.flow.Passed(e.Group, w.Window, spanSettle); told {
 			ev.Passed, ev.PassedAt = &passed, at
