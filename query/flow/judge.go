@@ -78,6 +78,9 @@ type Evidence struct {
 // ClassBegan is the class of windows in which one side began to count.
 const ClassBegan = "counting began"
 
+// ClassPartly is the class of windows of an edge whose readers were never seen to count all that they take.
+const ClassPartly = "counted in part"
+
 // ClassLost is the class of windows of which weir itself lost counts.
 const ClassLost = "telemetry lost"
 

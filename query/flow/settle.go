@@ -30,6 +30,8 @@ type Settlement struct {
 	// Jumped counts records of a window that a group passed over quickly; they may have been skipped, or read fast, up to blur of them in any case. Asked only where as many may be missing. nil = not known.
 	Jumped   func(destination, group string, w Window) (n, blur int64)
 	KeepsIDs map[string]bool // by stage, where people said so; otherwise it is learned
+	// Agreed is the first window of an edge in which nearly all that was put in was counted as taken, by what was said before. nil = always.
+	Agreed func(store.VerdictKey) (first int64, ok bool)
 	// Counting tells how many instances of a stage counted around a window and how many people expect; want 0 = nobody said. nil = nobody said.
 	Counting func(stage string, w Window) (have, want int)
 	// FromSpans are the stages counted from spans. Joined says which edges joined spans judge, which know more.
@@ -385,6 +387,7 @@ func (s *settler) evidence(v *view, ev *Evidence, needUp, needDown int64) {
 			}
 		}
 	}
+	ev.Doubts = append(ev.Doubts, s.disagrees(v, ev)...)
 	if v.kind == store.EdgeTransport && s.Jumped != nil && ev.Settled && ev.Up.N > ev.Down.N && ev.Retention+ev.Skipped+ev.Truncated == 0 {
 		ev.Jumped, ev.JumpBlur = s.Jumped(v.edge.Destination, v.edge.Group, s.w)
 		ev.SkipGoesOn = ev.JumpBlur > 0 && s.skippedBefore(v.edge)
@@ -435,6 +438,27 @@ func (s *settler) absent(v *view, ev *Evidence) []Doubt {
 		})
 	}
 	return out
+}
+
+// disagrees is the doubt of an edge of which never nearly all was counted as taken: instances are instrumented one after
+// another, and what the others take looks lost. Where people said how many there are, and all of them count, there is none.
+func (s *settler) disagrees(v *view, ev *Evidence) []Doubt {
+	missing := sub(num(ev.Up.N), num(ev.Down.N))
+	if v.kind != store.EdgeTransport || s.Agreed == nil || missing <= sum(ev.Retention, ev.Skipped, ev.Truncated) {
+		return nil // or offsets show where it is
+	}
+	if first, ok := s.Agreed(v.edge.Key(s.Tally.Pipeline, s.w)); ok && first < s.w.Start {
+		return nil
+	}
+	if s.Counting != nil {
+		if have, want := s.Counting(v.edge.To, s.w); want > 0 && have >= want {
+			return nil
+		}
+	}
+	return []Doubt{{
+		Bound: missing, Class: ClassPartly,
+		Sentence: "What " + v.edge.To + " takes was never counted in full yet: if not all of its instances count, the others take the rest. Declare how many there are, and it is judged.",
+	}}
 }
 
 // takenAgain is how many more records of the window a stage took in than were put out for it: an application that

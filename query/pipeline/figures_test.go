@@ -99,7 +99,7 @@ func TestFigures04LossAndDuplicatesInEqualNumbers(t *testing.T) {
 	m.run(780)
 	m.each(store.EdgeTransport, "enrich", flow.Mixed, 60_000, 60_000, 0)
 	m.each(store.EdgeBalance, "enrich", flow.OK, 60_000, 60_000, 0)
-	if want := "records, as many as came twice, lost on the way source → orders → enrich, since 04:01:00 UTC."; m.losing != want {
+	if want := "Records, as many as came twice, lost on the way source → orders → enrich, since 04:01:00 UTC."; m.losing != want {
 		t.Errorf("said %q, want %q", m.losing, want)
 	}
 	l := m.s.tenant(store.DefaultTenant).recentLosses((demoStart + m.now) * 1000)

@@ -157,6 +157,7 @@ func (t *tenant) settleLate(ctx context.Context, id string, now int64) error {
 			}
 			return 0, false
 		},
+		Agreed:  t.ledger.agreedSince,
 		Latency: func(string) time.Duration { return t.s.cfg.Grace },
 		Findings: func(destination, group string, w flow.Window) flow.Finding {
 			return earlierFindings(priors, destination, group, w)

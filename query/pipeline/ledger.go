@@ -31,6 +31,7 @@ type ledgerBook struct {
 type book struct {
 	key      store.VerdictKey // without window
 	first    int64            // oldest settled window; 0 = none
+	agreed   flow.Agreement   // whether all readers count
 	verdicts map[int64]store.Verdict
 	open     map[int64]store.Verdict // IN_FLIGHT: told, not stored
 	bad      map[int64]loss          // windows of the last day with a loss or a doubt
@@ -197,11 +198,22 @@ func (l *ledgerBook) count(b *book, prior, v *store.Verdict) {
 	}
 }
 
-// begin remembers the oldest settled window.
+// begin remembers the oldest settled window, and learns whether all readers count.
 func (b *book) begin(v *store.Verdict) {
+	b.agreed.Learn(v)
 	if v.Settled && (b.first == 0 || v.Window < b.first) {
 		b.first = v.Window
 	}
+}
+
+// agreedSince is the first window of an edge from which on all readers were seen to count, whoever wrote into it then.
+func (l *ledgerBook) agreedSince(k store.VerdictKey) (first int64, ok bool) {
+	for _, b := range l.byPipe[k.Pipeline] {
+		if o := &b.key; b.agreed.Since > 0 && o.Kind == k.Kind && o.Destination == k.Destination && o.Group == k.Group && o.To == k.To && (!ok || b.agreed.Since < first) {
+			first, ok = b.agreed.Since, true
+		}
+	}
+	return first, ok
 }
 
 // mark remembers a window with a loss or a doubt, and forgets one that has none any more.

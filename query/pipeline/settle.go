@@ -50,6 +50,7 @@ func (t *tenant) settlePipe(p *pipe, now int64) {
 			}
 			return b.first, true
 		},
+		Agreed: l.agreedSince,
 		Lateness: func(e flow.Edge) time.Duration {
 			return time.Duration(l.book(e.Key(p.id, flow.Window{})).lateness) * time.Millisecond
 		},

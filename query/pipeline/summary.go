@@ -34,7 +34,7 @@ func (t *tenant) losing(p *pipe, now int64) (bool, string) {
 	if worst.key.Kind == store.EdgeBalance {
 		return true, fmt.Sprintf("%s loses %s since %s.", worst.key.To, what, at)
 	}
-	return true, fmt.Sprintf("%s lost on the way %s, since %s.", what, where(worst.key), at)
+	return true, fmt.Sprintf("%s lost on the way %s, since %s.", strings.ToUpper(what[:1])+what[1:], where(worst.key), at)
 }
 
 // where names a balance: the stage, or the way from stage over queue to stage.

@@ -157,14 +157,14 @@ func short(v store.Verdict, f *Fate) string {
 	net := f.Lost - f.Foreign - max(0, f.Twice-v.Redeliver)
 	switch {
 	case v.State == flow.Unknown:
-		if max(net, -net) > v.Epsilon+v.Lost {
+		if max(net, -net-f.Blind) > v.Epsilon+v.Lost {
 			return "the bound is too small"
 		}
 	case net+f.GaveUp > v.Lost+v.Epsilon:
 		return "less than was lost"
 	case net == 0 && f.Lost > 0 && f.Lost == f.Twice && v.State == flow.OK && v.Level == flow.L3:
 		return "called the same records"
-	case -net > v.Surplus+v.Epsilon:
+	case -net-f.Blind > v.Surplus+v.Epsilon:
 		return "less than was doubled"
 	}
 	return ""

@@ -32,12 +32,15 @@ func (f *Fault) step(w *World) {
 	}
 }
 
+// oneByOne is the kind of fault of instances that do not count at first.
+const oneByOne = "instrumented one by one"
+
 // Kinds of faults, in the order of the table.
 func Kinds() []string {
 	return []string{
 		"silent drop", "duplicates", "lost and duplicated", "lost in transport", "given up", "dead letters", "stall", "slow", "rewind", "skip", "retention",
 		"truncation", "late records", "restart in order", "application crash", "application killed", "collector restart", "collector crash", "datagram loss",
-		"silent collector", "broker away", "uninstrumented producer", "topic made anew",
+		"silent collector", "broker away", "uninstrumented producer", oneByOne, "topic made anew",
 		"absurd offsets", "absurd counts", "clock jump", "group vanishes", "none",
 	}
 }
@@ -270,6 +273,24 @@ func (w *World) add(kind string, from, to int64) {
 			return fmt.Sprintf("%.1f records a second into %s", s.Rate, input.Queue.Name)
 		}
 		f.end = func() string { s.Stalled, s.owed = true, 0; return "" }
+	case oneByOne:
+		several := slices.DeleteFunc(slices.Clone(readers), func(s *Stage) bool { return len(s.Instances) < 2 })
+		if len(several) == 0 {
+			return
+		}
+		reader := pick(several)
+		instance := w.Rng.IntN(len(reader.Instances))
+		f.At, f.Until = Begin, at // from the begin on one instance runs a version that does not count; then it is replaced
+		f.begin = func() string {
+			reader.Instances[instance].Dumb = true
+			return reader.Instances[instance].Name + " does not count yet"
+		}
+		f.end = func() string {
+			reader.Stop(w, instance)
+			reader.Instances[instance].Dumb = false
+			reader.Start(w, instance)
+			return reader.Instances[instance].Name
+		}
 	case "topic made anew":
 		if !input.Queue.Offsets || len(input.Queue.Groups) > 1 {
 			return

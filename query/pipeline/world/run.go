@@ -26,7 +26,7 @@ const (
 
 // tell says that a process has flushed, or that it may hold more from now on.
 func (n *Node) tell(w *World, s *Stage, in *Instance, flushed bool) {
-	if n.Down || s.Uncounted {
+	if n.Down || s.Uncounted || in.Dumb {
 		return
 	}
 	if n.runs == nil {

@@ -55,6 +55,7 @@ type Instance struct {
 	Node          *Node
 	Epoch         int64
 	Down          bool
+	Dumb          bool // it counts nothing yet: the version without the client
 	halted        bool
 	held          []held
 	buf           map[cell.Key]cell.Counts
@@ -167,7 +168,7 @@ func (s *Stage) take(w *World, i int, in *Instance) {
 				r := p.recs[c.next]
 				in.held = append(in.held, held{r, p, c.next, w.Now + s.Delay + w.between(0, s.Inside)})
 				s.count(w, in, cell.In, input.Queue.Name, input.Group, r.Record)
-				w.Truth.in(s, input, r)
+				w.Truth.in(s, in, input, r)
 				c.next++
 				c.handed++
 				c.top = max(c.top, c.next)
@@ -187,13 +188,13 @@ func (s *Stage) work(w *World, in *Instance) {
 		switch {
 		case s.Filter > 0 && float64(h.Hash>>40)/(1<<24) < s.Filter:
 			s.count(w, in, cell.Filtered, "", "", h.Record)
-			w.Truth.decided(s, h.Record)
+			w.Truth.decided(s, in, h.Record)
 		case w.chance(s.Dead):
 			s.count(w, in, cell.DLQ, "dead", "", h.Record)
-			w.Truth.decided(s, h.Record)
+			w.Truth.decided(s, in, h.Record)
 		case w.chance(s.Fail):
 			s.count(w, in, cell.Dropped, "", "", h.Record)
-			w.Truth.gaveUp(s, h.Record)
+			w.Truth.gaveUp(s, in, h.Record)
 		case s.DropTo == nil && w.chance(s.Drop):
 		default:
 			s.put(w, in, h.stored)
@@ -220,12 +221,12 @@ func (s *Stage) put(w *World, in *Instance, r stored) {
 			if s.Vanish > 0 && w.chance(s.Vanish) {
 				w.Truth.vanished++
 			} else {
-				q.append(w, p, r.Record, s.Uncounted)
+				q.append(w, p, r.Record, s.Uncounted || in.Dumb)
 			}
 			if count {
 				s.count(w, in, cell.Out, q.Name, "", r.Record)
 			}
-			w.Truth.out(s, q, r.Record, count)
+			w.Truth.out(s, in, q, r.Record, count)
 		}
 		out(true)
 		if w.chance(s.Twice) {
@@ -237,7 +238,7 @@ func (s *Stage) put(w *World, in *Instance, r stored) {
 	}
 	if s.Table != "" && len(outs) == 0 {
 		s.count(w, in, cell.Out, s.Table, "", r.Record)
-		w.Truth.decided(s, r.Record)
+		w.Truth.decided(s, in, r.Record)
 	}
 }
 
@@ -263,7 +264,7 @@ func (s *Stage) acknowledge(i int, in *Instance) {
 }
 
 func (s *Stage) count(w *World, in *Instance, d cell.Dir, dst, group string, r Record) {
-	if s.Uncounted {
+	if s.Uncounted || in.Dumb {
 		return
 	}
 	k := cell.Key{Pipeline: "p", Stage: s.Name, Dir: d, Destination: dst, Group: group, Window: w.window(r.TS), Width: w.Width}

@@ -42,6 +42,7 @@ type edgeTruth struct {
 	copies  tally // put in again without a count
 	foreign tally // put in by who counts nothing
 	ins     map[string]*tally
+	blind   map[string]*tally // of ins, those of instances that count nothing
 }
 
 type stageTruth struct {
@@ -62,9 +63,9 @@ func (t *Truth) edge(q *Queue) *edgeTruth {
 	}
 	e := t.edges[q]
 	if e == nil {
-		e = &edgeTruth{ins: map[string]*tally{}}
+		e = &edgeTruth{ins: map[string]*tally{}, blind: map[string]*tally{}}
 		for _, g := range q.Groups {
-			e.ins[g] = &tally{}
+			e.ins[g], e.blind[g] = &tally{}, &tally{}
 		}
 		t.edges[q] = e
 	}
@@ -83,22 +84,28 @@ func (t *Truth) stage(s *Stage) *stageTruth {
 	return x
 }
 
-func (t *Truth) in(s *Stage, input Input, r stored) {
-	t.edge(input.Queue).ins[input.Group].add(r.ID)
+// in notes that a record was taken; of what becomes of it inside an instance that counts nothing nobody can tell.
+func (t *Truth) in(s *Stage, in *Instance, input Input, r stored) {
+	e := t.edge(input.Queue)
+	e.ins[input.Group].add(r.ID)
+	if in.Dumb {
+		e.blind[input.Group].add(r.ID)
+		return
+	}
 	t.stage(s).ins.add(r.ID)
 }
 
-func (t *Truth) out(s *Stage, q *Queue, r Record, counted bool) {
+func (t *Truth) out(s *Stage, in *Instance, q *Queue, r Record, counted bool) {
 	e := t.edge(q)
 	switch {
-	case s.Uncounted:
+	case s.Uncounted || in.Dumb:
 		e.foreign.add(r.ID)
 	case counted:
 		e.outs.add(r.ID)
 	default:
 		e.copies.add(r.ID)
 	}
-	if !counted {
+	if !counted || in.Dumb {
 		return
 	}
 	x := t.stage(s)
@@ -110,9 +117,17 @@ func (t *Truth) out(s *Stage, q *Queue, r Record, counted bool) {
 	o.add(r.ID)
 }
 
-func (t *Truth) decided(s *Stage, r Record) { t.stage(s).decided.add(r.ID) }
+func (t *Truth) decided(s *Stage, in *Instance, r Record) {
+	if !in.Dumb {
+		t.stage(s).decided.add(r.ID)
+	}
+}
 
-func (t *Truth) gaveUp(s *Stage, r Record) { t.stage(s).gaveUp.add(r.ID) }
+func (t *Truth) gaveUp(s *Stage, in *Instance, r Record) {
+	if !in.Dumb {
+		t.stage(s).gaveUp.add(r.ID)
+	}
+}
 
 // said notes what weir says on the way.
 func (t *Truth) said(v store.Verdict) {
@@ -130,6 +145,7 @@ type Fate struct {
 	Again    int64 // of Twice, those that were handed out anew: rewinds, restarts
 	Foreign  int64 // of records nobody counted the origin of
 	GaveUp   int64 // by the stage, with a reason
+	Blind    int64 // of Down, taken by instances that count nothing: they hide as many that came twice or from elsewhere
 }
 
 func (f *Fate) net() int64 { return f.Missing - f.Twice }
@@ -179,6 +195,7 @@ func (t *Truth) transport(in Input, s *Stage, at func(store.VerdictKey, int) *Fa
 		f := at(key, id)
 		f.Up += int64(u)
 		f.Down += int64(d)
+		f.Blind += int64(e.blind[in.Group].at(id))
 		switch x := int64(d - u); {
 		case e.foreign.at(id) > 0:
 			f.Foreign += x
