@@ -1,6 +1,10 @@
 package flow
 
-import "github.com/weirhq/weir/store"
+import (
+	"strings"
+
+	"github.com/weirhq/weir/store"
+)
 
 // Queue is what the broker tells about one destination.
 type Queue struct {
@@ -13,6 +17,14 @@ type QueuePartition struct {
 	Name       string
 	Start, End Table
 	Groups     map[string]*Table // committed offset per group
+}
+
+// ComparePartitions orders names of partitions: numbers by value and other names by text.
+func ComparePartitions(a, b string) int {
+	if len(a) != len(b) {
+		return len(a) - len(b)
+	}
+	return strings.Compare(a, b)
 }
 
 // Reads says whether the broker knows the group on this destination.

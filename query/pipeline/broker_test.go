@@ -428,10 +428,17 @@ func TestTwoCollectors(t *testing.T) {
 	if p := w.page("q"); p.State != answer.OK || *p.Partitions[0].End != end(154) {
 		t.Errorf("the other takes over: %s %+v %v", p.State, p.Sentence, *p.Partitions[0].End)
 	}
-	for k, m := range w.s.tenant(store.DefaultTenant).broker.queues {
-		for _, e := range m.parts["0"].groups["g"].events {
-			t.Errorf("%v %+v", k, e)
+	looked := 0
+	for q := range w.s.tenant(store.DefaultTenant).broker.Queues() {
+		for _, pos := range q.Positions("g") {
+			looked++
+			for _, e := range pos.Events() {
+				t.Errorf("%v %+v", q.QueueKey, e)
+			}
 		}
+	}
+	if looked != 1 {
+		t.Errorf("looked at %d positions", looked)
 	}
 }
 

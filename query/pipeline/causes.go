@@ -3,13 +3,13 @@ package pipeline
 import (
 	"context"
 	"fmt"
-	"math"
 	"slices"
 
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/weirhq/weir/query/answer"
 	"github.com/weirhq/weir/query/flow"
+	"github.com/weirhq/weir/query/series"
 )
 
 // trouble is what is remembered of a pipeline that is late: when its backlog began to grow, and what flow is usual.
@@ -42,19 +42,19 @@ func (t *tenant) cause(p *pipe, looks []stageLook, hops []flow.Hop, stuck flow.S
 	}
 	tr := p.trouble
 	tr.input = l.input
-	if l.worst != nil && (tr.since == 0 || tr.stalled != (l.lag.stalled > 0)) {
-		if since := l.worst.began(now); since > 0 {
-			tr.since, tr.stalled = since, l.lag.stalled > 0
+	if l.worst != nil && (tr.since == 0 || tr.stalled != (l.lag.Stalled > 0)) {
+		if since := l.worst.Began(now); since > 0 {
+			tr.since, tr.stalled = since, l.lag.Stalled > 0
 		}
 	}
 	services := t.servedBy(p, l.Name)
 	c := flow.Circumstances{
-		Hop: &hops[i], Stuck: stuck, Repeats: l.lag.repeats, Use: t.useOf(services), In: l.lag.in,
-		BandHigh: tr.bandHigh, BandOf: tr.bandOf, Held: l.lag.held, Since: tr.since,
+		Hop: &hops[i], Stuck: stuck, Repeats: l.lag.Repeats, Use: t.useOf(services), In: l.lag.In,
+		BandHigh: tr.bandHigh, BandOf: tr.bandOf, Held: l.lag.Held, Since: tr.since,
 	}
 	if l.worst != nil {
-		info := l.worst.info
-		c.Members, c.GroupState, c.Stopped, c.Rebalances = info.memberCount(now), info.stateNow(now), info.stopped(now), info.rebalances(now-600_000)
+		info := l.worst.Info
+		c.Members, c.GroupState, c.Stopped, c.Rebalances = info.Members(now), info.State(now), info.Stopped(now), info.Rebalances(now-600_000)
 	}
 	for _, d := range t.slowOf(p, l.Name, now) {
 		c.Slow = append(c.Slow, flow.Slow{Name: d.Name, Share: d.Share, P99: d.P99})
@@ -73,48 +73,6 @@ func (t *tenant) cause(p *pipe, looks []stageLook, hops []flow.Hop, stuck flow.S
 		out.Before = &answer.Change{At: b.At, Text: b.Text, Kind: b.Kind}
 	}
 	return out
-}
-
-// backlog of all partitions over a span that ends at a time.
-func (r *reading) backlog(at, span int64, points int) []flow.XY {
-	var sum []flow.XY
-	for _, s := range r.seats {
-		if s.m.at == 0 || s.m.filtered || s.m.noCommit {
-			continue
-		}
-		b := flow.Minus(s.p.End.Recent(at, span, points), s.m.table.Recent(at, span, points))
-		if sum == nil {
-			sum = b
-			continue
-		}
-		sum = flow.Plus(sum, b)
-	}
-	return sum
-}
-
-// began finds in what is kept in memory when the backlog began to grow, Unix milliseconds; 0 when it does not show a bend.
-func (r *reading) began(now int64) int64 {
-	if r.lag.stalled > 0 {
-		return now - int64(r.lag.stalled*1000)
-	}
-	for _, span := range []int64{600_000, 3_600_000} {
-		sum := r.backlog(r.lag.at, span, 61)
-		// It must grow after the bend, and hardly before: a bend of a backlog that shrinks is another story.
-		x, ok := flow.ChangePoint(sum)
-		if !ok || now-int64(x*1000) > span*9/10 {
-			continue
-		}
-		i := slices.IndexFunc(sum, func(p flow.XY) bool { return p.X >= x })
-		after, before := flow.TheilSen(sum[i:]), flow.TheilSen(sum[:i+1])
-		if after.Rate <= 0 || after.Rate <= 2*before.Rate {
-			continue
-		}
-		if y, ok := flow.ChangePoint(r.backlog(min(int64(x*1000)+span/10, r.lag.at), span/5, 61)); ok && math.Abs(y-x)*1000 <= float64(span/20) {
-			x = y
-		}
-		return int64(x * 1000)
-	}
-	return 0
 }
 
 // readTroubles asks the store about pipelines that are late: since when their backlog grows, where memory does not reach
@@ -153,7 +111,7 @@ func (t *tenant) readTrouble(ctx context.Context, p *pipe, tr *trouble, now int6
 		}
 		defer func() { _ = q.Close() }()
 		var points []flow.XY
-		err = each(ctx, q, seriesMessages, func(labels.Labels) bool { return true }, func(at int64, v float64) {
+		err = series.Each(ctx, q, seriesMessages, func(labels.Labels) bool { return true }, func(at int64, v float64) {
 			if x := float64(at / 1000); len(points) == 0 || x-points[len(points)-1].X >= 300 {
 				points = append(points, flow.XY{X: x, Y: v})
 			}
@@ -188,7 +146,7 @@ func (t *tenant) band(ctx context.Context, only *labels.Matcher, now, began int6
 			return vs, err
 		}
 		defer func() { _ = q.Close() }()
-		err = each(ctx, q, seriesIn, func(labels.Labels) bool { return true }, func(_ int64, v float64) { vs = append(vs, v) },
+		err = series.Each(ctx, q, seriesIn, func(labels.Labels) bool { return true }, func(_ int64, v float64) { vs = append(vs, v) },
 			only, labels.MustNewMatcher(labels.MatchEqual, "stage", ""))
 		return vs, err
 	}
@@ -227,7 +185,7 @@ func upstreamOf(looks []stageLook, l *stageLook) []string {
 func neverCommitted(looks []stageLook) string {
 	for i := range looks {
 		for _, r := range looks[i].never {
-			return fmt.Sprintf("%s never committed on %s: up to %s records may wait, how many is not known.", r.group, r.q.destination, flow.Count(int64(r.lag.potential)))
+			return fmt.Sprintf("%s never committed on %s: up to %s records may wait, how many is not known.", r.Group, r.Queue.Destination, flow.Count(int64(r.Lag.Potential)))
 		}
 	}
 	return ""

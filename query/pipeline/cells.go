@@ -438,25 +438,25 @@ func (t *tenant) discoverOffsets(now int64) {
 		}
 	}
 	found := map[*pipe][]flow.Input{}
-	for qk, q := range t.broker.queues {
-		for g, r := range q.readings {
-			at := r.lag.at
-			if at == 0 || !r.lag.known && r.lag.never == 0 {
+	for q := range t.broker.Queues() {
+		for r := range q.Readings() {
+			at := r.Lag.At
+			if at == 0 || !r.Lag.Known && r.Lag.Never == 0 {
 				continue
 			}
-			in := flow.Input{Destination: qk.destination, Group: g}
-			if counted[in] || now-at > t.s.cfg.Forget.Milliseconds() || t.declared.ignored(qk.destination, g) {
+			in := flow.Input{Destination: q.Destination, Group: r.Group}
+			if counted[in] || now-at > t.s.cfg.Forget.Milliseconds() || t.declared.ignored(q.Destination, r.Group) {
 				continue
 			}
-			ps := owner[qk.destination]
-			if ref, ok := t.declared.reader(qk.system, qk.cluster, qk.destination, g); ok {
+			ps := owner[q.Destination]
+			if ref, ok := t.declared.reader(q.System, q.Cluster, q.Destination, r.Group); ok {
 				ps = nil
 				if p := t.pipes[ref.id()]; p != nil {
 					ps = []*pipe{p}
 				}
 			}
 			if len(ps) == 0 {
-				if p := t.pipe(qk.destination); p != nil {
+				if p := t.pipe(q.Destination); p != nil {
 					ps = []*pipe{p}
 				}
 			}

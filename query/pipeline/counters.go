@@ -310,27 +310,27 @@ func (t *tenant) halves(now int64) {
 			continue
 		}
 		group := port.Group
-		q := t.broker.queueFor(port.Destination, group)
+		q := t.broker.QueueFor(port.Destination, group)
 		if q == nil {
 			continue
 		}
 		var offset float64
 		at, parts := int64(0), int64(0)
-		for _, part := range q.parts {
-			x := part.end
-			if port.In {
-				m := part.groups[group]
-				if m == nil {
-					continue
-				}
-				x = m.committed
+		add := func(v float64, told int64) {
+			if told > 0 {
+				offset += v
+				at = max(at, told)
+				parts++
 			}
-			if x.at == 0 {
-				continue
+		}
+		if port.In {
+			for _, pos := range q.Positions(group) {
+				add(pos.Committed())
 			}
-			offset += x.v
-			at = max(at, x.at)
-			parts++
+		} else {
+			for part := range q.Partitions() {
+				add(part.EndOffset())
+			}
 		}
 		if parts == 0 {
 			continue

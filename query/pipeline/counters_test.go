@@ -178,9 +178,9 @@ func TestExporterIsABroker(t *testing.T) {
 	if len(p.Partitions) != 2 || p.Lag.Messages == nil || *p.Lag.Messages != 2*(end-committed) {
 		t.Errorf("%d partitions, lag %v of %g", len(p.Partitions), *p.Lag.Messages, 2*(end-committed))
 	}
-	for k := range m.s.tenant(store.DefaultTenant).broker.queues {
-		if k.cluster != "prod" {
-			t.Errorf("%v is still there", k)
+	for q := range m.s.tenant(store.DefaultTenant).broker.Queues() {
+		if q.Cluster != "prod" {
+			t.Errorf("%v is still there", q.QueueKey)
 		}
 	}
 	if lost := p.Lost24h; lost != 0 {

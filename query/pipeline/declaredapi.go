@@ -208,8 +208,8 @@ func (t *tenant) seenOf(p *pipe) declare.Seen {
 				continue
 			}
 			r := declare.Read{Destination: in.Destination, Group: in.Group}
-			if q := t.broker.queueFor(in.Destination, in.Group); q != nil {
-				r.System, r.Cluster = q.system, q.cluster
+			if q := t.broker.QueueFor(in.Destination, in.Group); q != nil {
+				r.System, r.Cluster = q.System, q.Cluster
 			}
 			s.Reads = append(s.Reads, r)
 		}

@@ -9,7 +9,9 @@ import (
 
 	"github.com/prometheus/prometheus/model/labels"
 
+	"github.com/weirhq/weir/query/flow"
 	"github.com/weirhq/weir/query/flow/rules"
+	"github.com/weirhq/weir/query/pipeline/brokers"
 )
 
 // exportBook turns what exporters of brokers say into the series that weir's own pollers write (docs/wire.md,
@@ -26,9 +28,19 @@ type exportBook struct {
 
 type exportDest struct{ system, cluster, destination string }
 
+func (d exportDest) queue() brokers.QueueKey {
+	return brokers.QueueKey{ClusterKey: brokers.ClusterKey{System: d.system, Cluster: d.cluster}, Destination: d.destination}
+}
+
 type exportKey struct {
 	exportDest
 	partition, group string
+}
+
+// sample is a figure at a time, Unix milliseconds.
+type sample struct {
+	at int64
+	v  float64
 }
 
 type exportSample struct {
@@ -77,15 +89,7 @@ func (e *exportBook) take(m *rules.Match, role rules.Role, at int64, v float64) 
 
 // native says whether a poller of weir's own tells of a destination.
 func (t *tenant) native(d exportDest, now int64) bool {
-	for ck, up := range t.broker.up {
-		if ck.system != d.system || now-up.at > 300_000 {
-			continue
-		}
-		if t.broker.queues[queueKey{ck, d.destination}] != nil {
-			return true
-		}
-	}
-	return false
+	return t.broker.Tells(d.system, d.destination, now-300_000)
 }
 
 // writeExports writes what exporters said since the last reading.
@@ -139,13 +143,11 @@ func (t *tenant) writeExports(ctx context.Context, now int64) error {
 	return nil
 }
 
-// exportsSince is from when the broker book must read to find what exporters said.
-func (t *tenant) exportsSince(from int64) int64 {
-	if w := t.counters.exports.wrote; w > 0 {
-		t.counters.exports.wrote = 0
-		return min(from, w-1)
-	}
-	return from
+// written is the oldest of what was written since the last call; 0 = nothing.
+func (e *exportBook) written() int64 {
+	at := e.wrote
+	e.wrote = 0
+	return at
 }
 
 // staleAfter is how old the figures of a destination may be.
@@ -159,9 +161,9 @@ func (t *tenant) resume(d exportDest, x *exported) {
 		return
 	}
 	x.begun = true
-	if q := t.broker.queues[queueKey{clusterKey{d.system, d.cluster}, d.destination}]; q != nil {
-		if p := q.parts["0"]; p != nil {
-			x.position = p.end.v
+	if q := t.broker.Queue(d.queue()); q != nil {
+		if p := q.Partition("0"); p != nil {
+			x.position, _ = p.EndOffset()
 		}
 	}
 }
@@ -173,18 +175,7 @@ func (t *tenant) forgetExported(d exportDest) {
 		delete(e.dests, d)
 		delete(e.patience, d.destination)
 	}
-	k := queueKey{clusterKey{d.system, d.cluster}, d.destination}
-	q := t.broker.queues[k]
-	if _, polled := t.broker.up[k.clusterKey]; q == nil || polled {
-		return
-	}
-	delete(t.broker.queues, k)
-	t.broker.byName[d.destination] = slices.DeleteFunc(t.broker.byName[d.destination], func(o *queue) bool { return o == q })
-	for h, tg := range t.broker.series {
-		if tg.q == q {
-			delete(t.broker.series, h)
-		}
-	}
+	t.broker.Forget(d.queue())
 }
 
 // isSilenced says whether a broker series was written for an exporter that is no longer listened to.
@@ -233,7 +224,7 @@ func (x *exported) write(w *exportWriter, d exportDest, keys []exportKey, pendin
 		return 5
 	}
 	slices.SortStableFunc(all, func(a, b event) int {
-		return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(order(a.role), order(b.role)), cmp.Compare(a.group, b.group), comparePartition(a.partition, b.partition))
+		return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(order(a.role), order(b.role)), cmp.Compare(a.group, b.group), flow.ComparePartitions(a.partition, b.partition))
 	})
 	for _, ev := range all {
 		if ev.at > x.last {

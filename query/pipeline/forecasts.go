@@ -2,72 +2,47 @@ package pipeline
 
 import (
 	"cmp"
+	"context"
+	"fmt"
 	"math"
 	"slices"
 
 	"github.com/weirhq/weir/query/answer"
 	"github.com/weirhq/weir/query/flow"
+	"github.com/weirhq/weir/query/pipeline/brokers"
+	"github.com/weirhq/weir/store"
 )
 
-// finite is nil for what never comes.
-func finite(v float64) *float64 {
-	if math.IsInf(v, 0) || math.IsNaN(v) {
-		return nil
+// WhatIf answers the forecast of one input of a pipeline as it is and as it would be.
+func (s *Service) WhatIf(ctx context.Context, id store.Tenant, pipeline string, q answer.WhatIfQuery) (answer.WhatIf, error) {
+	v, err := s.viewOf(ctx, id)
+	if err != nil {
+		return answer.WhatIf{}, err
 	}
-	return &v
+	from := v.parts[pipeline]
+	if from == nil {
+		return answer.WhatIf{}, fmt.Errorf("cannot find pipeline %q: %w", pipeline, store.ErrNotFound)
+	}
+	var in *inputPart // the one with the largest backlog where nothing is said
+	most := 0.0
+	for i := range from.inputs {
+		x := &from.inputs[i]
+		if (q.Destination == "" || x.Destination == q.Destination) && (q.Group == "" || x.Group == q.Group) {
+			if backlog, known := x.forecast.Backlog(); known && (in == nil || backlog > most) {
+				in, most = x, backlog
+			}
+		}
+	}
+	if in == nil {
+		return answer.WhatIf{}, fmt.Errorf("cannot forecast %q as %q reads it in pipeline %q: no broker tells how far it has come: %w", q.Destination, q.Group, pipeline, store.ErrNotFound)
+	}
+	return in.forecast.WhatIf(in.Forecast, in.instances, q), nil
 }
 
-func spanOf(s flow.Span) *answer.Span {
-	if !s.Known {
-		return nil
-	}
-	return &answer.Span{Value: finite(s.Value), Low: finite(s.Low), High: finite(s.High)}
-}
-
-// consumers are those that read: members as the broker says, else instances that count. Where a partition has one reader, no more than
-// partitions, and one for each when nobody tells.
-func (f *forecast) consumers(instances int) int {
-	n := instances
-	if f.members != nil && *f.members > 0 {
-		n = *f.members
-	}
-	if !f.shared && (n == 0 || n > len(f.rates)) {
-		n = len(f.rates)
-	}
-	return max(n, 1)
-}
-
-// each is what one of n consumers takes per second when it has work; 0 = not known.
-func (f *forecast) each(n int) float64 {
-	if !f.shared || f.perConsumer == 0 {
-		return f.perConsumer
-	}
-	total := 0.0
-	for i := range f.rates {
-		total += f.rates[i].Out
-	}
-	return total / float64(n)
-}
-
-// answer of a forecast; stage is the reader's name, instances how many processes count as it.
-func (r *reading) answer(stage string, instances int) answer.Forecast {
-	f := r.forecast
-	out := answer.Forecast{
-		Destination: r.q.destination, Group: r.group, Stage: stage, Drain: spanOf(f.drain), LossIn: spanOf(f.loss), LossBy: f.lossBy,
-		Partition: f.partition, Partitions: len(r.seats), Consumers: f.members,
-	}
-	if f.retention > 0 {
-		out.Retention = &f.retention
-	}
-	if f.speed.Known() {
-		out.Speed = &f.speed.Rate
-	}
-	if f.skew > 0 {
-		out.Skew = &f.skew
-	}
-	if each := f.each(f.consumers(instances)); each > 0 {
-		out.PerConsumer = &each
-	}
+// forecastOf answers the forecast of a group; stage is its name in the pipeline, instances how many processes count as it.
+func forecastOf(r *brokers.Reading, stage string, instances int) answer.Forecast {
+	out := r.Forecast.Answer(instances)
+	out.Destination, out.Group, out.Stage, out.Partitions = r.Queue.Destination, r.Group, stage, r.Partitions()
 	return out
 }
 
@@ -76,7 +51,7 @@ func forecastsOf(looks []stageLook) (out []answer.Forecast, loss *float64) {
 	out = []answer.Forecast{}
 	for i := range looks {
 		for _, r := range looks[i].readings {
-			f := r.answer(looks[i].Name, len(looks[i].Instances))
+			f := forecastOf(r, looks[i].Name, len(looks[i].Instances))
 			if f.LossIn != nil && f.LossIn.Value != nil && (loss == nil || *f.LossIn.Value < *loss) {
 				loss = f.LossIn.Value
 			}
@@ -112,20 +87,21 @@ const nearLoss = 86_400
 
 // withLoss adds that retention will delete records before they are read.
 func withLoss(sentence string, looks []stageLook) string {
-	var first *reading
+	var first *brokers.Reading
+	in := float64(nearLoss)
 	for i := range looks {
 		for _, r := range looks[i].readings {
-			if r.forecast.lossFirst() && r.forecast.loss.Value < nearLoss && (first == nil || r.forecast.loss.Value < first.forecast.loss.Value) {
-				first = r
+			if loss, before := r.Forecast.Loss(); before && loss < in {
+				first, in = r, loss
 			}
 		}
 	}
 	if first == nil {
 		return sentence
 	}
-	s := "Retention begins to delete unread records of " + first.q.destination + " in " + flow.Age(first.forecast.loss.Value) + "."
-	if first.forecast.loss.Value <= 0 {
-		s = "Retention deletes unread records of " + first.q.destination + " now."
+	s := "Retention begins to delete unread records of " + first.Queue.Destination + " in " + flow.Age(in) + "."
+	if in <= 0 {
+		s = "Retention deletes unread records of " + first.Queue.Destination + " now."
 	}
 	if sentence == "" {
 		return s

@@ -9,6 +9,7 @@ import (
 
 	"github.com/weirhq/weir/query/answer"
 	"github.com/weirhq/weir/query/flow"
+	"github.com/weirhq/weir/query/pipeline/brokers"
 	"github.com/weirhq/weir/store"
 )
 
@@ -21,57 +22,54 @@ type groupEntry struct {
 
 // groupEntries lists the groups of all brokers for a view. They are made anew only when a broker was polled or time makes them stale.
 func (t *tenant) groupEntries(now int64) (list []groupEntry, version uint64, at int64) {
-	b := &t.broker
-	if old := t.view.Load(); old != nil && old.groupsOf == b.version && old.groupsAt > now-5000 && old.groups != nil {
+	b := t.broker
+	if old := t.view.Load(); old != nil && old.groupsOf == b.Version() && old.groupsAt > now-5000 && old.groups != nil {
 		return old.groups, old.groupsOf, old.groupsAt
 	}
-	n := 0
-	for _, q := range b.queues {
-		n += len(q.readings)
-	}
-	out := make([]groupEntry, 0, n)
-	for _, q := range b.queues {
-		for _, r := range q.readings {
-			if r.lag.at == 0 || t.declared.ignored(q.destination, r.group) {
-				continue
-			}
-			row := t.groupRow(r, now)
-			e := groupEntry{row: row, text: strings.ToLower(row.Group + "\n" + row.Destination + "\n" + row.Cluster + "\n" + row.Pipeline)}
-			if p := t.pipes[row.Pipeline]; p != nil {
-				e.spark = p.sparks[flow.Input{Destination: row.Destination, Group: row.Group}]
-			}
-			out = append(out, e)
+	out := make([]groupEntry, 0, b.Len())
+	for r := range b.Readings() {
+		if r.Lag.At == 0 || t.declared.ignored(r.Queue.Destination, r.Group) {
+			continue
 		}
+		row := t.groupRow(r, now)
+		e := groupEntry{row: row, text: strings.ToLower(row.Group + "\n" + row.Destination + "\n" + row.Cluster + "\n" + row.Pipeline)}
+		if p := t.pipes[row.Pipeline]; p != nil {
+			e.spark = p.sparks[flow.Input{Destination: row.Destination, Group: row.Group}]
+		}
+		out = append(out, e)
 	}
-	return out, b.version, now
+	return out, b.Version(), now
 }
 
-func (t *tenant) groupRow(r *reading, now int64) answer.GroupRow {
-	g := &r.lag
+func (t *tenant) groupRow(r *brokers.Reading, now int64) answer.GroupRow {
+	g, q := &r.Lag, r.Queue
 	row := answer.GroupRow{
-		ID: strings.Join([]string{escape(r.q.system), escape(r.q.cluster), escape(r.q.destination), escape(r.group)}, "~"), System: r.q.system, Cluster: r.q.cluster,
-		Destination: r.q.destination, Group: r.group, Pipeline: r.pipeline, Stage: r.stage, State: answer.OK,
-		GroupState: r.info.stateNow(now), Members: r.info.memberCount(now), Partitions: len(r.seats), Note: r.note(),
+		ID: strings.Join([]string{escape(q.System), escape(q.Cluster), escape(q.Destination), escape(r.Group)}, "~"), System: q.System, Cluster: q.Cluster,
+		Destination: q.Destination, Group: r.Group, Pipeline: r.Pipeline, Stage: r.Stage, State: answer.OK,
+		GroupState: r.Info.State(now), Members: r.Info.Members(now), Partitions: r.Partitions(), Note: r.Note(),
 	}
 	one := stageLook{lag: *g}
 	row.Lag = lagAnswer(&one, noHistory)
-	if !g.known && g.never == 0 { // reads only some records: what waits is told by the broker
-		filtered := g.filtered
+	if !g.Known && g.Never == 0 { // reads only some records: what waits is told by the broker
+		filtered := g.Filtered
 		row.Lag.Messages = &filtered
 	}
-	slo, _ := t.objective(r.pipeline)
+	slo, _ := t.objective(r.Pipeline)
 	switch {
-	case now-g.at > t.staleAfter(r.q.destination) || !g.known && (g.never > 0 || g.filtered > 0) || g.known && !g.lag.Known:
+	case now-g.At > t.staleAfter(q.Destination) || !g.Known && (g.Never > 0 || g.Filtered > 0) || g.Known && !g.Time.Known:
 		row.State = answer.Unknown
-	case g.lag.Seconds > slo && g.trend == flow.DrainingT:
+	case g.Time.Seconds > slo && g.Trend == flow.DrainingT:
 		row.State = answer.Draining
-	case g.lag.Seconds > slo:
+	case g.Time.Seconds > slo:
 		row.State = answer.Late
-	case g.known && g.in == 0 && g.records == 0:
+	case g.Known && g.In == 0 && g.Records == 0:
 		row.State = answer.Idle
 	}
 	return row
 }
+
+// noHistory is an empty list that JSON does not show as null.
+var noHistory = []float64{}
 
 func escape(s string) string { return strings.ReplaceAll(url.QueryEscape(s), "~", "%7E") }
 

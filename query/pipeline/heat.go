@@ -11,6 +11,8 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/weirhq/weir/query/answer"
+	"github.com/weirhq/weir/query/flow"
+	"github.com/weirhq/weir/query/series"
 	"github.com/weirhq/weir/store"
 )
 
@@ -69,11 +71,13 @@ func (s *Service) Heat(ctx context.Context, id store.Tenant, pipeline, destinati
 		}
 		strips = append(strips, x)
 	}
-	slices.SortFunc(strips, func(a, b strip) int { return cmp.Or(-cmp.Compare(a.most, b.most), comparePartition(a.name, b.name)) })
+	slices.SortFunc(strips, func(a, b strip) int {
+		return cmp.Or(-cmp.Compare(a.most, b.most), flow.ComparePartitions(a.name, b.name))
+	})
 	if len(strips) > maxHeat {
 		h.Left, strips = len(strips)-maxHeat, strips[:maxHeat]
 	}
-	slices.SortFunc(strips, func(a, b strip) int { return comparePartition(a.name, b.name) })
+	slices.SortFunc(strips, func(a, b strip) int { return flow.ComparePartitions(a.name, b.name) })
 	for _, x := range strips {
 		h.Partitions, h.Backlog = append(h.Partitions, x.name), append(h.Backlog, x.backlog)
 		h.Max = math.Max(h.Max, x.most)
@@ -94,7 +98,7 @@ func (s *Service) grid(ctx context.Context, id store.Tenant, h *answer.Partition
 	times := map[string][]int64{}
 	var vs []float64
 	var ts []int64
-	err = each(ctx, q, name, func(ls labels.Labels) bool {
+	err = series.Each(ctx, q, name, func(ls labels.Labels) bool {
 		p := ls.Get("partition")
 		if vs, ts = out[p], times[p]; vs == nil {
 			if (len(out)+1)*n > maxCells*4 {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/weirhq/weir/query/answer"
 	"github.com/weirhq/weir/query/flow"
+	"github.com/weirhq/weir/query/series"
 	"github.com/weirhq/weir/store"
 )
 
@@ -197,7 +198,7 @@ func (t *tenant) loadHistory(ctx context.Context, now int64) error {
 	}
 	defer func() { _ = q.Close() }()
 	var s *spark
-	err = each(ctx, q, seriesLag, func(ls labels.Labels) bool {
+	err = series.Each(ctx, q, seriesLag, func(ls labels.Labels) bool {
 		s = nil
 		if p := t.pipe(ls.Get("pipeline")); p != nil {
 			s = p.spark(flow.Input{Destination: ls.Get("destination"), Group: ls.Get("group")})
@@ -242,7 +243,7 @@ func (s *Service) PipelineHistory(ctx context.Context, id store.Tenant, name str
 		{seriesOut, "out", "records/s", []*labels.Matcher{only, whole}},
 		{seriesFreshness, "freshness", "seconds", []*labels.Matcher{only}},
 	} {
-		err := each(ctx, q, c.series, func(ls labels.Labels) bool {
+		err := series.Each(ctx, q, c.series, func(ls labels.Labels) bool {
 			n := c.label
 			if st := ls.Get("stage"); st != "" {
 				n += " " + st

@@ -191,8 +191,8 @@ func (t *tenant) queuesOf(p *pipe) map[string]*flow.Queue {
 	out := map[string]*flow.Queue{}
 	for _, st := range p.topo.Stages {
 		for _, in := range st.In {
-			if q := t.broker.queueFor(in.Destination, in.Group); q != nil && out[in.Destination] == nil {
-				out[in.Destination] = &q.flow
+			if q := t.broker.QueueFor(in.Destination, in.Group); q != nil && out[in.Destination] == nil {
+				out[in.Destination] = q.Flow()
 			}
 		}
 	}

@@ -32,9 +32,7 @@ func (t *tenant) mapOf(page *answer.Pipeline, p *pipe, looks []stageLook, stuck 
 		if !read[name] {
 			n.Kind = "sink"
 		}
-		if qs := t.broker.byName[name]; len(qs) > 0 {
-			n.System = qs[0].system
-		}
+		n.System = t.broker.SystemOf(name)
 		page.Nodes = append(page.Nodes, n)
 	}
 	for i := range looks {
@@ -127,9 +125,9 @@ func (t *tenant) stageNode(p *pipe, l *stageLook, stuck bool, silent []string, s
 	switch {
 	case l.losing:
 		n.State = answer.Losing
-	case stuck || l.lag.known && l.lag.lag.Known && l.lag.lag.Seconds > slo:
+	case stuck || l.lag.Known && l.lag.Time.Known && l.lag.Time.Seconds > slo:
 		n.State = answer.Late
-		if l.lag.trend == flow.DrainingT {
+		if l.lag.Trend == flow.DrainingT {
 			n.State = answer.Draining
 		}
 	case l.stale || l.unseen || len(silent) > 0:
@@ -157,23 +155,23 @@ func (t *tenant) readEdge(p *pipe, l *stageLook, in flow.Input, slo float64) ans
 		ID: queueID(in.Destination) + ">" + stageID(l.Name) + ":" + in.Group, From: queueID(in.Destination), To: stageID(l.Name),
 		State: answer.OK, Group: in.Group,
 	}
-	if r := t.broker.readingOf(in.Destination, in.Group); r != nil {
-		g := &r.lag
+	if r := t.broker.ReadingOf(in.Destination, in.Group); r != nil {
+		g := &r.Lag
 		one := stageLook{lag: *g, input: in}
-		if g.known {
+		if g.Known {
 			lag := lagAnswer(&one, p.spark(in).values())
 			e.Lag = &lag
-			if g.ratesKnown {
-				rate := g.out
+			if g.RatesKnown {
+				rate := g.Out
 				e.Rate = &rate
 			}
 		}
 		switch {
-		case !g.known || l.stale:
+		case !g.Known || l.stale:
 			e.State = answer.Unknown
-		case g.lag.Known && g.lag.Seconds > slo && g.trend == flow.DrainingT:
+		case g.Time.Known && g.Time.Seconds > slo && g.Trend == flow.DrainingT:
 			e.State = answer.Draining
-		case g.lag.Known && g.lag.Seconds > slo:
+		case g.Time.Known && g.Time.Seconds > slo:
 			e.State = answer.Late
 		}
 	}
@@ -181,12 +179,12 @@ func (t *tenant) readEdge(p *pipe, l *stageLook, in flow.Input, slo float64) ans
 		e.State = answer.Unknown
 	}
 	if e.Rate == nil && len(l.In) == 1 {
-		e.Rate = p.rates[stageDir{l.Name, cell.In}].perSecond(t.broker.until)
+		e.Rate = p.rates[stageDir{l.Name, cell.In}].perSecond(t.broker.Until())
 	}
 	for _, b := range t.ledger.byPipe[p.id] {
 		if b.key.Kind == store.EdgeTransport && b.key.To == l.Name && b.key.Destination == in.Destination && b.key.Group == in.Group {
-			e.Lost, _ = b.lost24h(t.broker.until)
-			if b.losing(t.broker.until, t.s.cfg.Losing.Milliseconds()) {
+			e.Lost, _ = b.lost24h(t.broker.Until())
+			if b.losing(t.broker.Until(), t.s.cfg.Losing.Milliseconds()) {
 				e.State = answer.Losing
 			}
 		}
@@ -268,15 +266,15 @@ func (t *tenant) partitionRows(looks []stageLook, now int64, slo float64) []answ
 	out := []answer.PartitionRow{}
 	for i := range looks {
 		for _, in := range looks[i].In {
-			r := t.broker.readingOf(in.Destination, in.Group)
+			r := t.broker.ReadingOf(in.Destination, in.Group)
 			if r == nil || len(out) > maxPartitionRows {
 				continue
 			}
-			out = append(out, r.rows...)
-			for j := len(out) - len(r.rows); j < len(out); j++ {
+			out = append(out, r.Rows...)
+			for j := len(out) - len(r.Rows); j < len(out); j++ {
 				row := &out[j]
 				switch {
-				case now-r.lag.at > t.staleAfter(in.Destination) || row.Lag.Seconds == nil:
+				case now-r.Lag.At > t.staleAfter(in.Destination) || row.Lag.Seconds == nil:
 					row.State = answer.Unknown
 				case *row.Lag.Seconds > slo && row.Lag.Trend == flow.DrainingT:
 					row.State = answer.Draining

@@ -113,7 +113,7 @@ func TestLagOfNineDaysAfterRestart(t *testing.T) {
 	if l := r["lost"].Lag; l.Seconds == nil || l.Bound != nil || *l.Seconds < 13*day-3600 {
 		t.Errorf("at least thirteen days: %+v", l)
 	}
-	if n := s.tenant(store.DefaultTenant).broker.byName["orders"][0].parts["0"].End.Len(); n > 5000 {
+	if n := s.tenant(store.DefaultTenant).broker.QueueFor("orders", "").Partition("0").End.Len(); n > 5000 {
 		t.Errorf("%d points", n)
 	}
 }

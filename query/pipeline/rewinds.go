@@ -26,7 +26,7 @@ const (
 // noteRewinds tells rewinds, and when a group is again where it was, among the changes of its pipeline.
 func (t *tenant) noteRewinds(now int64) {
 	b := &t.rewinds
-	if now < b.next || len(b.open) == 0 && now-t.broker.found > 120_000 { // nothing was found lately
+	if now < b.next || len(b.open) == 0 && now-t.broker.FoundAt() > 120_000 { // nothing was found lately
 		return
 	}
 	b.next = now + rewindEvery
@@ -53,17 +53,13 @@ func (t *tenant) noteRewinds(now int64) {
 
 func (t *tenant) noteRewind(p *pipe, in flow.Input, stage string, now int64) {
 	b := &t.rewinds
-	q := t.broker.queueFor(in.Destination, in.Group)
+	q := t.broker.QueueFor(in.Destination, in.Group)
 	if q == nil {
 		return
 	}
-	for _, part := range q.parts {
-		m := part.groups[in.Group]
-		if m == nil {
-			continue
-		}
+	for part, pos := range q.Positions(in.Group) {
 		k := rewindKey{in, part.Name}
-		for _, e := range m.events {
+		for _, e := range pos.Events() {
 			if e.Kind != flow.EventRewind || e.T <= b.told[k] || now-e.T > 3_600_000 || len(b.told) >= maxRewinds {
 				continue
 			}
@@ -71,9 +67,10 @@ func (t *tenant) noteRewind(p *pipe, in flow.Input, stage string, now int64) {
 			b.open[k] = max(b.open[k], e.To)
 			p.note(e.T, changeRewind, e.Sentence(in.Destination, part.Name, stage))
 		}
-		if to, ok := b.open[k]; ok && int64(m.committed.v) >= to {
+		committed, at := pos.Committed()
+		if to, ok := b.open[k]; ok && int64(committed) >= to {
 			delete(b.open, k)
-			p.note(m.committed.at, changeRewind, fmt.Sprintf("%s is again where it was on %s partition %s.", stage, in.Destination, part.Name))
+			p.note(at, changeRewind, fmt.Sprintf("%s is again where it was on %s partition %s.", stage, in.Destination, part.Name))
 		}
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/weirhq/weir/query/answer"
+	"github.com/weirhq/weir/query/series"
 	"github.com/weirhq/weir/store"
 )
 
@@ -257,7 +258,7 @@ func (s *Service) collectorDoors(ctx context.Context, id store.Tenant, now int64
 	} {
 		var d *door
 		var reason string
-		err := each(ctx, q, f.name, func(ls labels.Labels) bool {
+		err := series.Each(ctx, q, f.name, func(ls labels.Labels) bool {
 			k := doorKey{ls.Get("node"), f.part, ls.Get(f.label)}
 			reason = ls.Get("reason")
 			if d = doors[k]; d == nil {
@@ -273,7 +274,7 @@ func (s *Service) collectorDoors(ctx context.Context, id store.Tenant, now int64
 			return nil, nil, fmt.Errorf("cannot read %s: %w", f.name, err)
 		}
 	}
-	err = each(ctx, q, "weir_collector_info", func(ls labels.Labels) bool {
+	err = series.Each(ctx, q, "weir_collector_info", func(ls labels.Labels) bool {
 		versions[ls.Get("node")] = ls.Get("version")
 		return false
 	}, nil)

@@ -15,9 +15,11 @@ import (
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
+	"github.com/prometheus/prometheus/storage"
 
 	"github.com/weirhq/weir/query/answer"
 	"github.com/weirhq/weir/query/flow/rules"
+	"github.com/weirhq/weir/query/pipeline/brokers"
 	"github.com/weirhq/weir/store"
 )
 
@@ -247,7 +249,7 @@ type tenant struct {
 
 	mu        sync.Mutex
 	loaded    bool
-	broker    brokerBook
+	broker    *brokers.Book
 	pipes     map[string]*pipe
 	cells     cellBook
 	ledger    ledgerBook
@@ -271,7 +273,8 @@ type tenant struct {
 }
 
 func newTenant(s *Service, id store.Tenant) *tenant {
-	t := &tenant{s: s, id: id, pipes: map[string]*pipe{}, broker: newBrokerBook(), ledger: newLedgerBook(), usage: usageBook{by: map[string]usage{}}}
+	t := &tenant{s: s, id: id, pipes: map[string]*pipe{}, ledger: newLedgerBook(), usage: usageBook{by: map[string]usage{}}}
+	t.broker = brokers.New(brokers.Options{Forget: s.cfg.Forget, Silenced: t.isSilenced, Overflow: s.overflow, Absurd: s.absurd})
 	t.hooks = hooks{
 		facts:        t.stageFacts,
 		dependencies: func(p *pipe, stage string, _ int64) []answer.Dependency { return t.dependencies(p, stage) },
@@ -331,7 +334,7 @@ func (t *tenant) evaluate(ctx context.Context, now int64) error {
 		if err := t.readTroubles(ctx, now); err != nil {
 			return err
 		}
-		if err := t.refill(ctx, now); err != nil {
+		if err := t.broker.Refill(ctx, t.querier, now); err != nil {
 			return err
 		}
 		if err := t.readVersions(ctx, now); err != nil {
@@ -350,11 +353,25 @@ func (t *tenant) evaluate(ctx context.Context, now int64) error {
 	return nil
 }
 
+// readBroker takes in new polls of brokers.
+func (t *tenant) readBroker(ctx context.Context, now int64) error {
+	changes, err := t.broker.Read(ctx, t.querier, now, t.counters.exports.written())
+	for _, c := range changes {
+		t.note(now, "broker", c)
+	}
+	return err
+}
+
+// querier opens the tenant's series for a stretch of time, Unix milliseconds.
+func (t *tenant) querier(from, to int64) (storage.Querier, error) {
+	return t.s.engine.Metrics().Querier(t.id, from, to)
+}
+
 // load reads what an earlier process knew: verdicts, barriers, polls and lags of the last hour.
 func (t *tenant) load(ctx context.Context, now int64) error {
 	if err := t.loadLedger(ctx, now); err != nil {
 		return err
 	}
-	t.broker.until = now - 3_600_000 // the first reading takes in the last hour
+	t.broker.Begin(now - 3_600_000) // the first reading takes in the last hour
 	return t.loadHistory(ctx, now)
 }

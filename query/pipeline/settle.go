@@ -61,7 +61,7 @@ func (t *tenant) settlePipe(p *pipe, now int64) {
 			}
 			return max(t.s.cfg.Grace, 2*time.Duration(ms)*time.Millisecond)
 		},
-		Findings: t.findings, Jumped: t.jumped, KeepsIDs: t.declared.keepsIDs(p.id), Counting: t.declared.counter(p.id),
+		Findings: t.broker.Findings, Jumped: t.broker.Jumped, KeepsIDs: t.declared.keepsIDs(p.id), Counting: t.declared.counter(p.id),
 		FromSpans: t.fromSpans(p), Joined: func(e flow.Edge) bool { return t.joins(p, e) },
 	})
 	l.newBarriers = append(l.newBarriers, out.Barriers...)
@@ -119,117 +119,23 @@ func (t *tenant) ratiosOf(id string, topo *flow.Topology, tally *flow.Tally) map
 	return out
 }
 
-// findings sums what offset rules found for a group since a window began: how much of what the broker
-// took in that window was lost by retention, skips and truncation, and how much was read again.
-func (t *tenant) findings(destination, group string, w flow.Window) flow.Finding {
-	var f flow.Finding
-	q := t.broker.queueFor(destination, group)
-	if q == nil {
-		return f
-	}
-	f.Discarded, f.Discard = q.discardedSince(w.Start)
-	for _, part := range q.parts {
-		m := part.groups[group]
-		if m == nil {
-			continue
-		}
-		f.Redelivered += m.redeliveries(w.Start * 1000)
-		for _, e := range m.events {
-			if e.Kind == flow.EventRewind || e.Kind == flow.EventRecreated || e.T < w.Start*1000 {
-				continue
-			}
-			if e.Kind == flow.EventTruncation { // the newest records are gone: those since the end was last that low
-				if before, ok := part.End.Before(e.T - 1); !ok || before.T < w.End()*1000 {
-					f.Truncated += e.N
-				}
-				continue
-			}
-			lo, ok1 := part.End.Value(w.Start * 1000)
-			hi, ok2 := part.End.Value(w.End() * 1000)
-			if !ok1 || !ok2 {
-				continue
-			}
-			n := min(float64(e.To), hi) - max(float64(e.From), lo)
-			if n <= 0 {
-				continue
-			}
-			switch e.Kind {
-			case flow.EventRetention:
-				f.Retention += int64(n)
-			case flow.EventSkip:
-				f.Skipped += int64(n)
-			default:
-				f.Truncated += int64(n)
-			}
-		}
-	}
-	return f
-}
-
-// How far around a window jumps are looked for, seconds, and in which steps.
-const (
-	jumpReach  = 300
-	jumpFuture = 900
-	jumpStep   = 5
-)
-
-// jumped counts records that came in a window and that the group passed over quickly, where the broker does not tell
-// what it handed out. blur is how many of them it may have read, where a jump begins or ends within the window.
-func (t *tenant) jumped(destination, group string, w flow.Window) (records, blur int64) {
-	q := t.broker.queueFor(destination, group)
-	if q == nil {
-		return 0, 0
-	}
-	n, unsure := 0.0, 0.0
-	for _, part := range q.parts {
-		m := part.groups[group]
-		if m == nil || m.deliveredTotal.at > 0 {
-			continue
-		}
-		lo, ok1 := part.End.Value(w.Start * 1000)
-		hi, ok2 := part.End.Value(w.End() * 1000)
-		if !ok1 || !ok2 || hi <= lo {
-			continue
-		}
-		for _, j := range flow.Jumps(m.table.Value, (w.Start-jumpReach)*1000, min((w.End()+jumpFuture)*1000, m.at), jumpStep*1000) {
-			in := min(j.To, hi) - max(j.From, lo)
-			if in <= 0 {
-				continue
-			}
-			n += in
-			if j.From > lo {
-				unsure += j.Blur
-			}
-			if j.To < hi {
-				unsure += j.Blur
-			}
-		}
-	}
-	return int64(n), int64(unsure)
-}
-
 // offsetLosses turns what offsets alone show into verdicts, for groups that no application counts for.
 func (t *tenant) offsetLosses(now int64) {
-	if now-t.broker.found > 60_000 { // what was found is told by now, or belongs to no pipeline
+	if now-t.broker.FoundAt() > 60_000 { // what was found is told by now, or belongs to no pipeline
 		return
 	}
 	for _, p := range t.pipes {
 		for _, in := range slices.Concat(p.offsets, p.spanReads) {
-			q := t.broker.queueFor(in.Destination, in.Group)
+			q := t.broker.QueueFor(in.Destination, in.Group)
 			if q == nil {
 				continue
 			}
-			for _, part := range q.parts {
-				m := part.groups[in.Group]
-				if m == nil {
-					continue
-				}
-				for _, e := range m.events[m.told:] {
+			for part, pos := range q.Positions(in.Group) {
+				for _, e := range pos.NewEvents() {
 					if e.Kind != flow.EventRewind && e.Kind != flow.EventRecreated {
 						t.ledger.say(t.offsetVerdict(p.id, in, part.Name, e, now), now)
 					}
 				}
-				m.told = len(m.events)
 			}
 		}
 	}

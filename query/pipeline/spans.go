@@ -11,6 +11,8 @@ import (
 
 	"github.com/weirhq/weir/internal/cell"
 	"github.com/weirhq/weir/query/flow"
+	"github.com/weirhq/weir/query/pipeline/brokers"
+	"github.com/weirhq/weir/query/series"
 )
 
 // spanBook holds what joined spans say: sums of the last windows, never spans.
@@ -121,7 +123,7 @@ func (t *tenant) readSpanGaps(ctx context.Context, now int64) error {
 	}
 	defer func() { _ = q.Close() }()
 	key, node := "", ""
-	err = each(ctx, q, "weir_spool_dropped_items_total", func(ls labels.Labels) bool {
+	err = series.Each(ctx, q, "weir_spool_dropped_items_total", func(ls labels.Labels) bool {
 		key, node = ls.String(), ls.Get("node")
 		return true
 	}, func(at int64, v float64) {
@@ -193,8 +195,8 @@ func (t *tenant) settleSpans(now int64) {
 			t.giveExamples(p, *counted, e)
 			continue
 		}
-		q := t.broker.queueFor(e.Destination, e.Group)
-		if q != nil && q.readsSome(e.Group) {
+		q := t.broker.QueueFor(e.Destination, e.Group)
+		if q != nil && q.ReadsSome(e.Group) {
 			continue // the group leaves records out on purpose
 		}
 		for j := range e.Windows {
@@ -203,7 +205,7 @@ func (t *tenant) settleSpans(now int64) {
 	}
 }
 
-func (t *tenant) settleSpanWindow(p *pipe, e *flow.SpanEdge, w *flow.SpanWindow, q *queue, now int64, rules flow.SpanRules) {
+func (t *tenant) settleSpanWindow(p *pipe, e *flow.SpanEdge, w *flow.SpanWindow, q *brokers.Queue, now int64, rules flow.SpanRules) {
 	to := e.To
 	if to == "" {
 		to = e.Group
@@ -213,14 +215,14 @@ func (t *tenant) settleSpanWindow(p *pipe, e *flow.SpanEdge, w *flow.SpanWindow,
 	if before && prior.Level != flow.LT && prior.Settled { // told by better evidence
 		return
 	}
-	found := t.findings(e.Destination, e.Group, w.Window)
+	found := t.broker.Findings(e.Destination, e.Group, w.Window)
 	ev := flow.SpanEvidence{
 		SpanWindow: *w, Lost: t.spans.lostIn(w.Window, rules), Redelivered: found.Redelivered,
 		Explained: found.Retention + found.Skipped + found.Truncated,
 	}
 	ev.Orphans, ev.Unjudged, ev.Down = e.Telemetry(w.Window, now, rules)
 	if q != nil {
-		if passed, told, at := q.flow.Passed(e.Group, w.Window, spanSettle); told {
+		if passed, told, at := q.Flow().Passed(e.Group, w.Window, spanSettle); told {
 			ev.Passed, ev.PassedAt = &passed, at
 		}
 	}
@@ -366,16 +368,6 @@ func (t *tenant) addExamples(bk *book, window int64, traces []string, reason str
 // isTrace tells trace ids from message ids.
 func isTrace(s string) bool {
 	return len(s) == 32 && strings.Trim(s, "0123456789abcdef") == ""
-}
-
-// readsSome says whether a group reads only some of a queue's records.
-func (q *queue) readsSome(group string) bool {
-	for _, p := range q.parts {
-		if m := p.groups[group]; m != nil && m.filtered {
-			return true
-		}
-	}
-	return false
 }
 
 // joinedSpans is how many producer spans of a pipeline were joined in the last windows.

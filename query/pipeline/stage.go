@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/weirhq/weir/query/answer"
+	"github.com/weirhq/weir/query/pipeline/forecast"
 	"github.com/weirhq/weir/store"
 )
 
@@ -66,7 +67,7 @@ type parts struct {
 type inputPart struct {
 	answer.StageInput
 	stage, cluster string
-	forecast       *forecast
+	forecast       *forecast.Forecast
 	instances      int
 }
 
@@ -85,16 +86,16 @@ func (t *tenant) partsOf(p *pipe, looks []stageLook, now int64) *parts {
 		s := stagePart{services: t.servedBy(p, l.Name), latency: orEmpty(t.pathLatency(p, l.Name)), slow: t.slowOf(p, l.Name, now), versions: t.versionsOf(p.id, l.Name)}
 		out.stages[l.Name] = s
 		for _, in := range l.In {
-			r := t.broker.readingOf(in.Destination, in.Group)
+			r := t.broker.ReadingOf(in.Destination, in.Group)
 			if r == nil {
 				continue
 			}
-			x := inputPart{stage: l.Name, cluster: r.q.cluster, forecast: r.forecast, instances: len(l.Instances), StageInput: answer.StageInput{
-				Destination: in.Destination, Group: in.Group, System: r.q.system, Forecast: r.answer(l.Name, len(l.Instances)),
-				GroupState: r.info.stateNow(now), Members: r.info.memberCount(now), Rebalances: r.info.rebalances(now - 3_600_000),
+			x := inputPart{stage: l.Name, cluster: r.Queue.Cluster, forecast: r.Forecast, instances: len(l.Instances), StageInput: answer.StageInput{
+				Destination: in.Destination, Group: in.Group, System: r.Queue.System, Forecast: forecastOf(r, l.Name, len(l.Instances)),
+				GroupState: r.Info.State(now), Members: r.Info.Members(now), Rebalances: r.Info.Rebalances(now - 3_600_000),
 			}}
-			if r.lag.ratesKnown {
-				arrive, taken := r.lag.in, r.lag.out
+			if r.Lag.RatesKnown {
+				arrive, taken := r.Lag.In, r.Lag.Out
 				x.Rate, x.Taken = &arrive, &taken
 			}
 			out.inputs = append(out.inputs, x)
@@ -111,8 +112,8 @@ const pageReuse = 5000
 func (t *tenant) pageOnce(p *pipe, now int64) *answer.Pipeline {
 	seen := uint64(len(p.offsets))
 	for _, in := range p.offsets {
-		if q := t.broker.queueFor(in.Destination, in.Group); q != nil {
-			seen = max(seen, q.version)
+		if q := t.broker.QueueFor(in.Destination, in.Group); q != nil {
+			seen = max(seen, q.Version())
 		}
 	}
 	well := p.state == answer.OK || p.state == answer.Idle

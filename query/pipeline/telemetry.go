@@ -12,6 +12,7 @@ import (
 
 	"github.com/weirhq/weir/query/answer"
 	"github.com/weirhq/weir/query/flow"
+	"github.com/weirhq/weir/query/series"
 )
 
 // telemetryBook follows what weir itself lost on the way from the applications to the store, from the collectors' own
@@ -94,7 +95,7 @@ func (t *tenant) readTelemetry(ctx context.Context, now int64) error {
 	defer func() { _ = q.Close() }()
 	var node string
 	eachOf := func(ctx context.Context, q storage.Querier, name string, begin func(labels.Labels), f func(int64, float64)) error {
-		if err := each(ctx, q, name, func(ls labels.Labels) bool { begin(ls); return true }, f); err != nil {
+		if err := series.Each(ctx, q, name, func(ls labels.Labels) bool { begin(ls); return true }, f); err != nil {
 			return fmt.Errorf("cannot read %s: %w", name, err)
 		}
 		return nil
@@ -299,14 +300,14 @@ func (t *tenant) completeness(now int64) answer.Completeness {
 		}
 	}
 	up, clusters := 0, 0
-	for ck, s := range t.broker.up {
-		name := strings.TrimSpace(ck.system + " " + ck.cluster)
+	for ck, poll := range t.broker.Polls() {
+		name := strings.TrimSpace(ck.System + " " + ck.Cluster)
 		switch {
-		case now-s.at > t.s.cfg.Forget.Milliseconds():
+		case now-poll.At > t.s.cfg.Forget.Milliseconds():
 			continue
-		case now-s.at > staleAfter:
-			c.Missing = append(c.Missing, fmt.Sprintf("No offsets of %s for %s.", name, flow.Age(float64(now-s.at)/1000)))
-		case s.v == 0:
+		case now-poll.At > staleAfter:
+			c.Missing = append(c.Missing, fmt.Sprintf("No offsets of %s for %s.", name, flow.Age(float64(now-poll.At)/1000)))
+		case !poll.Up:
 			c.Missing = append(c.Missing, "The broker "+name+" does not answer.")
 		default:
 			up++

@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/weirhq/weir/query/flow"
+	"github.com/weirhq/weir/query/series"
 	"github.com/weirhq/weir/store"
 )
 
@@ -49,7 +50,7 @@ func (t *tenant) loadTotals(ctx context.Context, now int64, recent []store.Verdi
 		seriesSurplus: func(b *book, v float64) { b.surplus = v },
 	} {
 		var b *book
-		err := each(ctx, q, name, func(ls labels.Labels) bool {
+		err := series.Each(ctx, q, name, func(ls labels.Labels) bool {
 			b = byEdge[[2]string{ls.Get("pipeline"), ls.Get("edge")}]
 			return b != nil
 		}, func(at int64, v float64) {
@@ -62,7 +63,7 @@ func (t *tenant) loadTotals(ctx context.Context, now int64, recent []store.Verdi
 	}
 	var m map[string]float64
 	var state string
-	err = each(ctx, q, seriesVerdicts, func(ls labels.Labels) bool {
+	err = series.Each(ctx, q, seriesVerdicts, func(ls labels.Labels) bool {
 		id := ls.Get("pipeline")
 		if m = l.counted[id]; m == nil {
 			m = map[string]float64{}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/weirhq/weir/query/answer"
 	"github.com/weirhq/weir/query/flow"
+	"github.com/weirhq/weir/query/series"
 )
 
 // usage of the processes of one service, which is a stage of the same name.
@@ -144,7 +145,7 @@ func (t *tenant) readBoxes(ctx context.Context, stages map[string]bool, now int6
 			}
 			b, first, last = nil, sample{}, sample{}
 		}
-		err := each(ctx, from, f.name, func(ls labels.Labels) bool {
+		err := series.Each(ctx, from, f.name, func(ls labels.Labels) bool {
 			flush()
 			s := ls.Get("service")
 			if !stages[s] {

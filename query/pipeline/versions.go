@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/weirhq/weir/query/answer"
+	"github.com/weirhq/weir/query/series"
 )
 
 // seriesService is what ingest makes of the resources of spans and OTLP metrics: which version of a service runs where.
@@ -129,7 +130,7 @@ func (t *tenant) scanVersions(ctx context.Context, now int64, services map[strin
 		return false
 	}
 	versioned := labels.MustNewMatcher(labels.MatchNotEqual, "version", "")
-	if err := each(ctx, q, seriesService, take, nil, versioned); err != nil {
+	if err := series.Each(ctx, q, seriesService, take, nil, versioned); err != nil {
 		return nil, fmt.Errorf("cannot read %s: %w", seriesService, err)
 	}
 	// Whoever sends no spans and no OTLP metrics tells its version as a label of its own series.

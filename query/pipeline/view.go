@@ -10,10 +10,11 @@ import (
 	"github.com/weirhq/weir/internal/cell"
 	"github.com/weirhq/weir/query/answer"
 	"github.com/weirhq/weir/query/flow"
+	"github.com/weirhq/weir/query/pipeline/brokers"
 )
 
 // staleAfter is how old a poll may be before its figures are no longer shown as present, milliseconds.
-const staleAfter = 45_000
+const staleAfter = brokers.StaleAfter
 
 // order of states, worst first.
 var stateOrder = map[answer.State]int{answer.Losing: 0, answer.Late: 1, answer.Unknown: 2, answer.Draining: 3, answer.OK: 4, answer.Idle: 5}
@@ -53,11 +54,11 @@ func orZero(f *float64) float64 {
 // stageLook is what a stage looks like now.
 type stageLook struct {
 	flow.Stage
-	lag   groupLag
-	input flow.Input // the one with the largest lag
-	worst *reading   // that input
+	lag   brokers.Lag
+	input flow.Input       // the one with the largest lag
+	worst *brokers.Reading // that input
 	// readings are those of its inputs of which the broker tells, never those on which it never committed.
-	readings, never []*reading
+	readings, never []*brokers.Reading
 	facts           stageFacts
 	stale           bool // its offsets are old
 	in, out         *float64
@@ -72,45 +73,45 @@ func (t *tenant) looks(p *pipe, now int64) []stageLook {
 	hold := t.s.cfg.Losing.Milliseconds()
 	out := make([]stageLook, 0, len(stages))
 	for _, st := range stages {
-		l := stageLook{Stage: st, lag: groupLag{trend: flow.TrendUnknown}, unseen: unseen[st.Name]}
+		l := stageLook{Stage: st, lag: brokers.Lag{Trend: flow.TrendUnknown}, unseen: unseen[st.Name]}
 		var in, taken float64
 		rates := len(st.In) > 0
 		for _, i := range st.In {
-			r := t.broker.readingOf(i.Destination, i.Group)
+			r := t.broker.ReadingOf(i.Destination, i.Group)
 			if r == nil {
 				rates = false
 				continue
 			}
-			r.pipeline, r.stage = p.id, st.Name
-			g := &r.lag
-			if g.never > 0 {
+			r.Pipeline, r.Stage = p.id, st.Name
+			g := &r.Lag
+			if g.Never > 0 {
 				l.never = append(l.never, r)
 			}
-			if !g.known {
+			if !g.Known {
 				rates = false
 				continue
 			}
-			if now-g.at > t.staleAfter(i.Destination) {
+			if now-g.At > t.staleAfter(i.Destination) {
 				l.stale = true
 				rates = false
 				continue
 			}
-			rates = rates && g.ratesKnown
-			in += g.in
-			taken += g.out
+			rates = rates && g.RatesKnown
+			in += g.In
+			taken += g.Out
 			l.readings = append(l.readings, r)
-			if !l.lag.known || g.lag.Seconds > l.lag.lag.Seconds {
-				records := l.lag.records
+			if !l.lag.Known || g.Time.Seconds > l.lag.Time.Seconds {
+				records := l.lag.Records
 				l.lag, l.input, l.worst = *g, i, r
-				l.lag.records += records
+				l.lag.Records += records
 			} else {
-				l.lag.records += g.records
+				l.lag.Records += g.Records
 			}
-			p.heard = max(p.heard, g.at)
+			p.heard = max(p.heard, g.At)
 		}
 		switch {
 		case rates:
-			l.lag.in, l.lag.out = in, taken
+			l.lag.In, l.lag.Out = in, taken
 			l.in = &taken
 		case len(st.In) > 0:
 			l.in = p.rates[stageDir{st.Name, cell.In}].perSecond(now)
@@ -159,11 +160,11 @@ func (t *tenant) page(p *pipe, now int64) *answer.Pipeline {
 	slowest := -1
 	for i := range looks {
 		l := &looks[i]
-		if !l.lag.known {
+		if !l.lag.Known {
 			continue
 		}
-		if slowest < 0 || l.lag.lag.Seconds > looks[slowest].lag.lag.Seconds ||
-			l.lag.lag.Seconds == looks[slowest].lag.lag.Seconds && l.lag.records > looks[slowest].lag.records {
+		if slowest < 0 || l.lag.Time.Seconds > looks[slowest].lag.Time.Seconds ||
+			l.lag.Time.Seconds == looks[slowest].lag.Time.Seconds && l.lag.Records > looks[slowest].lag.Records {
 			slowest = i
 		}
 	}
@@ -172,13 +173,13 @@ func (t *tenant) page(p *pipe, now int64) *answer.Pipeline {
 	backlog := 0.0
 	for i := range looks {
 		l := &looks[i]
-		backlog += l.lag.records
-		if l.lag.known && l.lag.lag.Known {
-			beyond = beyond || l.lag.lag.Seconds > sloLag
-			well = well && l.lag.lag.Seconds < wellWithin*sloLag
+		backlog += l.lag.Records
+		if l.lag.Known && l.lag.Time.Known {
+			beyond = beyond || l.lag.Time.Seconds > sloLag
+			well = well && l.lag.Time.Seconds < wellWithin*sloLag
 		}
-		if l.lag.known {
-			p.spark(l.input).add(now, l.lag.lag)
+		if l.lag.Known {
+			p.spark(l.input).add(now, l.lag.Time)
 		}
 	}
 	if slowest >= 0 {
@@ -315,9 +316,9 @@ func (t *tenant) ages(p *pipe, looks []stageLook) (source, sink *float64, idle b
 	idle = true
 	any := false
 	for i := range looks {
-		if l := &looks[i]; l.lag.known {
+		if l := &looks[i]; l.lag.Known {
 			any = true
-			idle = idle && l.lag.ratesKnown && l.lag.in == 0
+			idle = idle && l.lag.RatesKnown && l.lag.In == 0
 		}
 	}
 	return nil, sink, any && idle
@@ -358,8 +359,8 @@ func ends(looks []stageLook) (in, out *float64) {
 			out = plus(out, *l.in)
 		}
 	}
-	if !sources && len(looks) > 0 && looks[0].lag.known && looks[0].lag.ratesKnown {
-		in = plus(nil, looks[0].lag.in)
+	if !sources && len(looks) > 0 && looks[0].lag.Known && looks[0].lag.RatesKnown {
+		in = plus(nil, looks[0].lag.In)
 	}
 	return in, out
 }
@@ -369,8 +370,8 @@ func hopsOf(looks []stageLook) []flow.Hop {
 	for i := range looks {
 		l := &looks[i]
 		out = append(out, flow.Hop{
-			Stage: l.Name, Instances: len(l.Instances), Lag: l.lag.lag, Backlog: l.lag.records, Trend: l.lag.trend, Slope: l.lag.slope,
-			In: l.lag.in, Out: l.lag.out, Known: l.lag.known, Stalled: l.lag.stalled, Poison: l.lag.poison, Drain: l.lag.drain, Partitions: l.lag.parts,
+			Stage: l.Name, Instances: len(l.Instances), Lag: l.lag.Time, Backlog: l.lag.Records, Trend: l.lag.Trend, Slope: l.lag.Slope,
+			In: l.lag.In, Out: l.lag.Out, Known: l.lag.Known, Stalled: l.lag.Stalled, Poison: l.lag.Poison, Drain: l.lag.Drain, Partitions: l.lag.Partitions,
 			Busy: l.facts.busy, Pressure: orZero(l.facts.pressure), Upstream: upstreamOf(looks, l),
 		})
 	}
@@ -378,25 +379,25 @@ func hopsOf(looks []stageLook) []flow.Hop {
 }
 
 func lagAnswer(l *stageLook, history []float64) answer.Lag {
-	a := answer.Lag{Trend: l.lag.trend, History: history}
-	if !l.lag.known {
+	a := answer.Lag{Trend: l.lag.Trend, History: history}
+	if !l.lag.Known {
 		return a
 	}
-	a.Messages = &l.lag.records
-	if l.lag.lag.Known {
-		sec := l.lag.lag.Seconds
+	a.Messages = &l.lag.Records
+	if l.lag.Time.Known {
+		sec := l.lag.Time.Seconds
 		a.Seconds = &sec
-		if bound := l.lag.lag.Bound; !math.IsInf(bound, 0) {
+		if bound := l.lag.Time.Bound; !math.IsInf(bound, 0) {
 			a.Bound = &bound
 		}
 	}
 	switch {
-	case l.lag.records <= 0 || !l.lag.ratesKnown || l.lag.drain == 0 || // the last: it keeps up, nobody looked
-		l.lag.trend == flow.Steady && !(l.lag.stalled > 0):
-	case math.IsInf(l.lag.drain, 1):
+	case l.lag.Records <= 0 || !l.lag.RatesKnown || l.lag.Drain == 0 || // the last: it keeps up, nobody looked
+		l.lag.Trend == flow.Steady && !(l.lag.Stalled > 0):
+	case math.IsInf(l.lag.Drain, 1):
 		a.DrainNever = true
 	default:
-		drain := l.lag.drain
+		drain := l.lag.Drain
 		a.Drain = &drain
 	}
 	return a
@@ -426,7 +427,7 @@ func (t *tenant) evidence(p *pipe, looks []stageLook) string {
 	var parts []string
 	partitions, instances := 0, 0
 	for i := range looks {
-		partitions += len(looks[i].lag.parts)
+		partitions += len(looks[i].lag.Partitions)
 		instances += len(looks[i].Instances)
 	}
 	if partitions > 0 {

@@ -1,56 +1,23 @@
-package pipeline
+package forecast
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"math"
 	"slices"
 
 	"github.com/weirhq/weir/query/answer"
 	"github.com/weirhq/weir/query/flow"
-	"github.com/weirhq/weir/store"
 )
 
-// curvePoints is how many points the backlog's curve has, and the span it covers at least and at most, seconds.
+// curvePoints is how many points the backlog's curve has, and the span it covers at least and at most, seconds; maxEach how many
+// partitions are shown.
 const (
+	maxEach     = 500
 	curvePoints = 61
 	minCurve    = 600
 	maxCurve    = 24 * 3600
 )
-
-// WhatIf answers the forecast of one input of a pipeline as it is and as it would be.
-func (s *Service) WhatIf(ctx context.Context, id store.Tenant, pipeline string, q answer.WhatIfQuery) (answer.WhatIf, error) {
-	v, err := s.viewOf(ctx, id)
-	if err != nil {
-		return answer.WhatIf{}, err
-	}
-	from := v.parts[pipeline]
-	if from == nil {
-		return answer.WhatIf{}, fmt.Errorf("cannot find pipeline %q: %w", pipeline, store.ErrNotFound)
-	}
-	var in *inputPart // the one with the largest backlog where nothing is said
-	for i := range from.inputs {
-		x := &from.inputs[i]
-		if (q.Destination == "" || x.Destination == q.Destination) && (q.Group == "" || x.Group == q.Group) && x.forecast.known && len(x.forecast.rates) > 0 &&
-			(in == nil || x.forecast.backlog() > in.forecast.backlog()) {
-			in = x
-		}
-	}
-	if in == nil {
-		return answer.WhatIf{}, fmt.Errorf("cannot forecast %q as %q reads it in pipeline %q: no broker tells how far it has come: %w", q.Destination, q.Group, pipeline, store.ErrNotFound)
-	}
-	return in.forecast.whatIf(in.Forecast, in.forecast.consumers(in.instances), q), nil
-}
-
-// backlog of all partitions, records.
-func (f *forecast) backlog() float64 {
-	sum := 0.0
-	for i := range f.rates {
-		sum += f.rates[i].Lag
-	}
-	return sum
-}
 
 // changed is a plan with what was assumed to make it.
 type changed struct {
@@ -62,8 +29,8 @@ type changed struct {
 }
 
 // asItIs is who reads what now.
-func (f *forecast) asItIs(n int) flow.Plan {
-	if f.shared {
+func (f *Forecast) asItIs(n int) flow.Plan {
+	if f.Shared {
 		total := 0.0
 		for i := range f.rates {
 			total += f.rates[i].Out
@@ -78,7 +45,7 @@ func pool(ps []flow.PartitionRate, capacity float64) flow.Plan {
 	return flow.Plan{Partitions: ps, Consumer: make([]int, len(ps)), Capacity: []float64{capacity}}
 }
 
-func (f *forecast) change(now int, q answer.WhatIfQuery) changed {
+func (f *Forecast) change(now int, q answer.WhatIfQuery) changed {
 	c := changed{consumers: now, partitions: len(f.rates), perConsumer: f.each(now), retention: q.Retention.Seconds()}
 	rates := slices.Clone(f.rates)
 	if c.perConsumer == 0 { // nothing waits: it can take no less than it does
@@ -106,7 +73,7 @@ func (f *forecast) change(now int, q answer.WhatIfQuery) changed {
 		}
 	}
 	switch {
-	case f.shared:
+	case f.Shared:
 		if q.Consumers > 0 {
 			c.consumers = q.Consumers
 		}
@@ -122,7 +89,10 @@ func (f *forecast) change(now int, q answer.WhatIfQuery) changed {
 	return c
 }
 
-func (f *forecast) whatIf(present answer.Forecast, now int, q answer.WhatIfQuery) answer.WhatIf {
+// WhatIf answers a question about a forecast whose Backlog is known: present is the forecast as it is shown, instances how many processes
+// count as the reader.
+func (f *Forecast) WhatIf(present answer.Forecast, instances int, q answer.WhatIfQuery) answer.WhatIf {
+	now := f.consumers(instances)
 	out := answer.WhatIf{Base: present, Changed: present, Curve: []answer.WhatIfPoint{}, Each: []answer.WhatIfPartials{}, Consumers: []answer.WhatIfOption{}}
 	base := f.asItIs(now)
 	c := f.change(now, q)
@@ -140,9 +110,9 @@ func (f *forecast) whatIf(present answer.Forecast, now int, q answer.WhatIfQuery
 		out.Each = append(out.Each, row)
 	}
 	slices.SortStableFunc(out.Each, func(a, b answer.WhatIfPartials) int {
-		return cmp.Or(-cmp.Compare(orNever(a.Changed), orNever(b.Changed)), -cmp.Compare(a.Lag, b.Lag), comparePartition(a.Partition, b.Partition))
+		return cmp.Or(-cmp.Compare(orNever(a.Changed), orNever(b.Changed)), -cmp.Compare(a.Lag, b.Lag), flow.ComparePartitions(a.Partition, b.Partition))
 	})
-	out.Each = out.Each[:min(len(out.Each), maxHeat)]
+	out.Each = out.Each[:min(len(out.Each), maxEach)]
 	span := curveSpan(slices.Max(before), slices.Max(after))
 	for i := range curvePoints {
 		in := span * float64(i) / (curvePoints - 1)
@@ -157,7 +127,7 @@ func (f *forecast) whatIf(present answer.Forecast, now int, q answer.WhatIfQuery
 	return out
 }
 
-func (f *forecast) changedForecast(out *answer.Forecast, c *changed, after []float64, q answer.WhatIfQuery) {
+func (f *Forecast) changedForecast(out *answer.Forecast, c *changed, after []float64, q answer.WhatIfQuery) {
 	worst := 0
 	for i := range after {
 		if after[i] > after[worst] || after[i] == after[worst] && c.Partitions[i].Lag > c.Partitions[worst].Lag {
@@ -231,10 +201,10 @@ func curveSpan(a, b float64) float64 {
 }
 
 // choices are the numbers of consumers worth looking at.
-func (f *forecast) choices(now, partitions, asked int) []int {
+func (f *Forecast) choices(now, partitions, asked int) []int {
 	out := []int{now}
 	most := 4 * now
-	if !f.shared {
+	if !f.Shared {
 		out = append(out, partitions)
 		most = max(2*partitions, now)
 	}
@@ -252,7 +222,7 @@ func (f *forecast) choices(now, partitions, asked int) []int {
 }
 
 // sentence says what the change brings and what was assumed.
-func (f *forecast) sentence(c *changed, before, after float64, now int, q answer.WhatIfQuery, unknown bool) string {
+func (f *Forecast) sentence(c *changed, before, after float64, now int, q answer.WhatIfQuery, unknown bool) string {
 	say := func(d float64) string {
 		switch {
 		case math.IsInf(d, 0):
@@ -276,7 +246,7 @@ func (f *forecast) sentence(c *changed, before, after float64, now int, q answer
 	if unknown {
 		out += " What one consumer can take is not known, because nothing waits: what it takes now is taken for the most."
 	}
-	if q.Consumers > c.partitions && !f.shared {
+	if q.Consumers > c.partitions && !f.Shared {
 		out += fmt.Sprintf(" Only %d of %d consumers would read: a partition has one reader.", c.partitions, q.Consumers)
 	}
 	if hot, skew := hottest(c.Partitions); math.IsInf(after, 0) && skew >= 1.5 && len(c.Partitions) > 1 {
@@ -293,8 +263,8 @@ func (f *forecast) sentence(c *changed, before, after float64, now int, q answer
 		out += "."
 	}
 	switch {
-	case f.members != nil || q.Consumers == 0:
-	case f.shared:
+	case f.Members != nil || q.Consumers == 0:
+	case f.Shared:
 		out += fmt.Sprintf(" The broker does not tell how many consumers read now; %d is assumed.", now)
 	default:
 		out += fmt.Sprintf(" The broker does not tell how many consumers read now; one for each of the %d partitions is assumed.", len(f.rates))

@@ -1,4 +1,4 @@
-package pipeline
+package brokers
 
 import (
 	"testing"
@@ -10,16 +10,16 @@ import (
 // What a broker gave up is known by minute, of the collector that saw most, and names what is missing of a counted edge.
 func TestDiscardsExplainALoss(t *testing.T) {
 	const at = 1_732_334_400
-	q := &queue{discards: map[discardKey]*discards{}}
+	q := &Queue{discards: map[discardKey]*discards{}}
 	grow := func(k discardKey, vs ...float64) {
 		for i, v := range vs {
 			q.discard(k).take((at+int64(i)*60)*1000, v)
 		}
 	}
-	grow(discardKey{"expired", false, "n1"}, 100, 110, 150)
-	grow(discardKey{"expired", false, "n2"}, 100, 110, 145)
-	grow(discardKey{"delivery_limit", true, "n1"}, 0, 0, 5)
-	grow(discardKey{"trimmed", false, "n1"}, 0, 0, 500) // may well have been read
+	grow(discardKey{Discard{"expired", false}, "n1"}, 100, 110, 150)
+	grow(discardKey{Discard{"expired", false}, "n2"}, 100, 110, 145)
+	grow(discardKey{Discard{"delivery_limit", true}, "n1"}, 0, 0, 5)
+	grow(discardKey{Discard{"trimmed", false}, "n1"}, 0, 0, 500) // may well have been read
 	for _, c := range []struct {
 		since, want int64
 		reason      string

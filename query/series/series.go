@@ -1,4 +1,5 @@
-package pipeline
+// Package series reads single series by name: samples come from a querier of the store, and go to a function of the caller, one by one.
+package series
 
 import (
 	"context"
@@ -12,10 +13,10 @@ import (
 // floatSample is the kind of a plain sample in an iterator (chunkenc.ValFloat), whose package has its home in the engine.
 const floatSample = 1
 
-// each calls f with every float sample of the series called name in [from, to], series by series, oldest
+// Each calls f with every float sample of the series called name in [from, to], series by series, oldest
 // first. Stale markers and NaN are left out. begin is called before the samples of a series; when it
 // returns false the series is left out.
-func each(ctx context.Context, q storage.Querier, name string, begin func(labels.Labels) bool, f func(at int64, v float64), more ...*labels.Matcher) error {
+func Each(ctx context.Context, q storage.Querier, name string, begin func(labels.Labels) bool, f func(at int64, v float64), more ...*labels.Matcher) error {
 	ms := append([]*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, model.MetricNameLabel, name)}, more...)
 	set := q.Select(ctx, false, nil, ms...)
 	for set.Next() {

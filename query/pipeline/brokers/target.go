@@ -1,26 +1,27 @@
-package pipeline
+package brokers
 
 import (
-	"slices"
-
 	"github.com/prometheus/prometheus/model/labels"
-	"github.com/prometheus/prometheus/storage"
 
 	"github.com/weirhq/weir/query/flow"
 )
 
-type storageQuerier = storage.Querier
+// sample is a figure as a poll told it.
+type sample struct {
+	at int64 // Unix milliseconds
+	v  float64
+}
 
 // target is where the samples of a series go.
 type target struct {
 	figure int
 	node   string
-	q      *queue
-	p      *partition
-	m      *member
-	g      *groupInfo
+	q      *Queue
+	p      *Partition
+	pos    *Position
+	g      *Group
 	d      *discards
-	ck     clusterKey
+	ck     ClusterKey
 	text   [2]string // of information series: id; type and state
 	last   int64
 }
@@ -69,20 +70,19 @@ var figures = [...]string{
 }
 
 // target finds or makes the place of a series; nil when the book is full.
-func (t *tenant) target(fig int, ls labels.Labels) *target {
-	b := &t.broker
+func (b *Book) target(fig int, ls labels.Labels) *target {
 	h := ls.Hash()
 	if tg, ok := b.series[h]; ok {
 		return tg
 	}
-	if t.isSilenced(ls) {
+	if b.options.Silenced(ls) {
 		return nil
 	}
-	if len(b.series) >= maxBrokerSeries {
-		t.s.overflow.Inc()
+	if len(b.series) >= maxSeries {
+		b.options.Overflow.Inc()
 		return nil
 	}
-	ck := clusterKey{ls.Get("system"), ls.Get("cluster")}
+	ck := ClusterKey{ls.Get("system"), ls.Get("cluster")}
 	tg := &target{figure: fig, ck: ck, node: ls.Get("node")}
 	b.series[h] = tg
 	switch fig {
@@ -93,80 +93,53 @@ func (t *tenant) target(fig int, ls labels.Labels) *target {
 		tg.text = [2]string{ls.Get("type"), ls.Get("state")}
 		return tg
 	}
-	tg.q = b.queue(queueKey{ck, ls.Get("destination")})
+	tg.q = b.queue(QueueKey{ck, ls.Get("destination")})
 	switch fig {
 	case figInfo:
 		tg.text[0] = ls.Get("id")
 		return tg
 	case figDiscarded:
-		tg.d = tg.q.discard(discardKey{ls.Get("reason"), ls.Get("dead_lettered") == "true", tg.node})
+		tg.d = tg.q.discard(discardKey{Discard{ls.Get("reason"), ls.Get("dead_lettered") == "true"}, tg.node})
 		return tg
 	}
-	tg.p = tg.q.partition(ls.Get("partition"))
+	tg.p = tg.q.partitionFor(ls.Get("partition"))
 	if fig >= figCommitted {
-		tg.m = tg.q.member(tg.p, ls.Get("group"), b.group(groupKey{ck, ls.Get("group")}))
-		tg.m.r.ephemeral = tg.m.r.ephemeral || ls.Get("ephemeral") == "true"
+		tg.pos = tg.q.positionFor(tg.p, ls.Get("group"), b.group(groupKey{ck, ls.Get("group")}))
+		tg.pos.r.ephemeral = tg.pos.r.ephemeral || ls.Get("ephemeral") == "true"
 	}
 	return tg
 }
 
-func (b *brokerBook) group(k groupKey) *groupInfo {
+func (b *Book) group(k groupKey) *Group {
 	g := b.groups[k]
 	if g == nil {
-		g = &groupInfo{}
+		g = &Group{}
 		b.groups[k] = g
 	}
 	return g
 }
 
-func (b *brokerBook) queue(k queueKey) *queue {
+func (b *Book) queue(k QueueKey) *Queue {
 	q := b.queues[k]
 	if q == nil {
-		q = &queue{
-			queueKey: k, parts: map[string]*partition{}, readings: map[string]*reading{}, discards: map[discardKey]*discards{},
-			flow: flow.Queue{System: k.system, Cluster: k.cluster, Destination: k.destination},
+		q = &Queue{
+			QueueKey: k, parts: map[string]*Partition{}, readings: map[string]*Reading{}, discards: map[discardKey]*discards{},
+			flow: flow.Queue{System: k.System, Cluster: k.Cluster, Destination: k.Destination},
 		}
 		b.queues[k] = q
-		b.byName[k.destination] = append(b.byName[k.destination], q)
+		b.byName[k.Destination] = append(b.byName[k.Destination], q)
 	}
 	return q
 }
 
-func (q *queue) partition(name string) *partition {
-	p := q.parts[name]
-	if p == nil {
-		p = &partition{QueuePartition: &flow.QueuePartition{Name: name, Start: flow.Table{Brief: true}, Groups: map[string]*flow.Table{}}, groups: map[string]*member{}}
-		q.parts[name] = p
-		q.flow.Partitions = append(q.flow.Partitions, p.QueuePartition)
-		slices.SortFunc(q.flow.Partitions, func(a, b *flow.QueuePartition) int { return comparePartition(a.Name, b.Name) })
-	}
-	return p
-}
-
-func (q *queue) member(p *partition, group string, info *groupInfo) *member {
-	m := p.groups[group]
-	if m == nil {
-		r := q.readings[group]
-		if r == nil {
-			r = &reading{q: q, group: group, info: info, forecast: &forecast{}}
-			q.readings[group] = r
-		}
-		m = &member{group: group, table: &flow.Table{Brief: true}, r: r}
-		p.groups[group] = m
-		p.Groups[group] = m.table
-		r.join(p, m)
-	}
-	return m
-}
-
-func (tg *target) take(b *brokerBook, at int64, v float64) {
+func (tg *target) take(b *Book, at int64, v float64) {
 	s := sample{at, v}
 	switch tg.figure {
 	case figUp:
 		b.polled = max(b.polled, at)
-		old, node := b.up[tg.ck], b.upNode[tg.ck]
-		if v != 0 || tg.node == node || at-old.at > takeover { // where two poll, it is enough that one can
-			b.up[tg.ck], b.upNode[tg.ck] = s, tg.node
+		old := b.polls[tg.ck]
+		if v != 0 || tg.node == old.node || at-old.At > takeover { // where two poll, it is enough that one can
+			b.polls[tg.ck] = Poll{At: at, Up: v != 0, node: tg.node}
 		}
 	case figInfo:
 		tg.q.named(b, tg.text[0], at)
@@ -202,7 +175,7 @@ func (tg *target) take(b *brokerBook, at int64, v float64) {
 	case figDiscarded:
 		tg.d.take(at, v)
 	default:
-		tg.m.take(tg.p, tg.figure, s)
+		tg.pos.take(tg.p, tg.figure, s)
 	}
 }
 
@@ -211,38 +184,4 @@ func newer(a, b sample) sample {
 		return b
 	}
 	return a
-}
-
-// takeEnd takes an end offset, unless it leaps further than anything can flow; if the next poll says
-// the same, everything before is of another life.
-func (p *partition) takeEnd(at int64, v float64) {
-	if p.end.at > 0 && v-p.end.v > float64(flow.Leap(at-p.end.at)) {
-		if p.leapt == 0 || v < p.leapt || v-p.leapt > float64(flow.Leap(at-p.end.at)) {
-			p.leapt = v
-			return
-		}
-		p.forget(at)
-	}
-	p.leapt = 0
-	p.end = sample{at, v}
-	p.End.Add(at, int64(v))
-}
-
-// named takes the broker's own id of a destination: another one means that it was deleted and created again,
-// and nothing that was known of its offsets holds.
-func (q *queue) named(b *brokerBook, id string, at int64) {
-	switch {
-	case id == q.id:
-		q.idAt = max(q.idAt, at)
-	case q.id == "":
-		q.id, q.idAt = id, at
-	case at > q.idAt:
-		q.id, q.idAt, q.since = id, at, at
-		for _, p := range q.parts {
-			p.forget(at)
-		}
-		b.notes = append(b.notes, q.destination+" was deleted and created again.")
-	default: // an earlier life, read after the present one
-		q.since = max(q.since, at+1)
-	}
 }
