@@ -26,7 +26,7 @@ func TestThrottledAfterDeploy(t *testing.T) {
 		}
 	}
 	told := fmt.Sprintf(`{"at":%d,"text":%q,"kind":"deploy"}`, deploy.At, deploy.Text)
-	if _, err := w.e.Catalog().Put(context.Background(), store.DefaultTenant, kindAnnotation, nameAnnotation(deploy.At), []byte(told), 0, "ci"); err != nil {
+	if _, err := w.e.Catalog().Put(context.Background(), store.DefaultTenant, "annotation", fmt.Sprintf("%015d-0", deploy.At), []byte(told), 0, "ci"); err != nil {
 		t.Fatal(err)
 	}
 	w.restart()

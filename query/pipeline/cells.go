@@ -12,6 +12,7 @@ import (
 	"github.com/weirhq/weir/internal/cell"
 	"github.com/weirhq/weir/query/answer"
 	"github.com/weirhq/weir/query/flow"
+	"github.com/weirhq/weir/query/pipeline/changes"
 	"github.com/weirhq/weir/store"
 )
 
@@ -63,7 +64,7 @@ type pipe struct {
 	hold     lateHold
 	since    int64
 	sparks   map[flow.Input]*spark
-	log      []answer.Change
+	log      changes.Log
 	nodes    map[string]int64 // auditors that count for it → last seen
 	offsets  []flow.Input     // what groups read that no application counts for
 	metered  bool             // its graph comes from standard counters alone

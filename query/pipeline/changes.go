@@ -1,11 +1,12 @@
 package pipeline
 
 import (
-	"cmp"
-	"slices"
-	"strings"
+	"context"
+	"time"
 
 	"github.com/weirhq/weir/query/answer"
+	"github.com/weirhq/weir/query/pipeline/changes"
+	"github.com/weirhq/weir/store"
 )
 
 // Kinds of changes that weir finds itself; those of annotations are as they were told.
@@ -14,63 +15,63 @@ const (
 	changeCollector = "collector"
 	changeInstance  = "instance"
 	changeRewind    = "rewind"
-	changeDeploy    = "deploy"
 )
 
-// maxChanges bounds what is shown beside a page.
-const maxChanges = 50
+// maxVersioned bounds how many services' versions are followed.
+const maxVersioned = 2000
+
+// Annotate stores what somebody tells.
+func (s *Service) Annotate(ctx context.Context, id store.Tenant, by string, a answer.Annotation) (answer.Annotation, error) {
+	if err := changes.Check(&a, time.Now().UnixMilli()); err != nil {
+		return answer.Annotation{}, err
+	}
+	if _, err := s.viewOf(ctx, id); err != nil {
+		return answer.Annotation{}, err
+	}
+	t := s.tenant(id)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.annotations.Tell(ctx, by, a, time.Now().UnixMilli())
+}
+
+// DeleteAnnotation takes one back; store.ErrNotFound when there is none.
+func (s *Service) DeleteAnnotation(ctx context.Context, id store.Tenant, name string) error {
+	t := s.tenant(id)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.annotations.TakeBack(ctx, name)
+}
+
+// Annotations answers what happened in [from, to], newest first; of a pipeline also what concerns all of them.
+func (s *Service) Annotations(ctx context.Context, id store.Tenant, from, to time.Time, pipeline string) (answer.Annotations, error) {
+	if _, err := s.viewOf(ctx, id); err != nil {
+		return answer.Annotations{}, err
+	}
+	t := s.tenant(id)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var about *changes.Subject
+	if pipeline != "" {
+		about = &changes.Subject{Pipeline: pipeline}
+		if p := t.pipes[pipeline]; p != nil {
+			about.Services = p.services
+		}
+	}
+	return answer.Annotations{Annotations: t.annotations.Told(about, from.UnixMilli(), to.UnixMilli())}, nil
+}
 
 // changesAround lists what happened in [from, to], Unix milliseconds, that may concern a pipeline, newest first: what
 // people and deploy scripts told, new versions, restarts of collectors, new instances, changes of state. A nil pipeline
 // means all.
 func (t *tenant) changesAround(p *pipe, from, to int64) []answer.Change {
-	out := []answer.Change{}
-	t.annotated(from, to, func(a *answer.Annotation) {
-		if p != nil && !t.concerns(a, p.id) {
-			return
-		}
-		text := a.Text
-		switch {
-		case a.Seen:
-		case a.Service != "" && !strings.Contains(text, a.Service):
-			text = a.Service + ": " + text
-		case p == nil && a.Pipeline != "" && !strings.Contains(text, a.Pipeline):
-			text = a.Pipeline + ": " + text
-		}
-		out = append(out, answer.Change{At: a.At, Text: text, Kind: a.Kind})
-	})
-	logs := [][]answer.Change{t.log}
+	logs := []changes.Log{t.log}
 	if p != nil {
+		return t.annotations.Around(&changes.Subject{Pipeline: p.id, Services: p.services}, from, to, append(logs, p.log))
+	}
+	for _, p := range t.pipes {
 		logs = append(logs, p.log)
-	} else {
-		for _, p := range t.pipes {
-			logs = append(logs, p.log)
-		}
 	}
-	for _, log := range logs {
-		for i := range log {
-			c := &log[len(log)-1-i]
-			if c.At < from {
-				break // logs are in order of time
-			}
-			if c.At <= to {
-				out = append(out, *c)
-			}
-		}
-		if len(out) > 8*maxChanges { // the newest of what there is so far: nothing older can get in
-			out = newestChanges(out)
-			from = max(from, out[len(out)-1].At)
-		}
-	}
-	return newestChanges(out)
-}
-
-func newestChanges(out []answer.Change) []answer.Change {
-	slices.SortStableFunc(out, func(x, y answer.Change) int {
-		return cmp.Or(-cmp.Compare(x.At, y.At), strings.Compare(x.Text, y.Text), strings.Compare(x.Kind, y.Kind))
-	})
-	out = slices.CompactFunc(out, func(x, y answer.Change) bool { return x == y })
-	return out[:min(len(out), maxChanges)]
+	return t.annotations.Around(nil, from, to, logs)
 }
 
 // recentChanges are the newest ones of the last day, for the pages.
@@ -80,16 +81,25 @@ func (t *tenant) recentChanges(p *pipe, now int64) []answer.Change {
 }
 
 // note adds to the changes shown beside every pipeline of the tenant.
-func (t *tenant) note(at int64, kind, text string) {
-	t.log = append(t.log, answer.Change{At: at, Kind: kind, Text: text})
-	if len(t.log) > 200 {
-		t.log = slices.Delete(t.log, 0, 100)
-	}
-}
+func (t *tenant) note(at int64, kind, text string) { t.log.Note(200, at, kind, text) }
 
-func (p *pipe) note(at int64, kind, text string) {
-	p.log = append(p.log, answer.Change{At: at, Kind: kind, Text: text})
-	if len(p.log) > 100 {
-		p.log = slices.Delete(p.log, 0, 50)
+func (p *pipe) note(at int64, kind, text string) { p.log.Note(100, at, kind, text) }
+
+// served are the services of all stages, whose versions are followed; those of each pipeline are noted.
+func (t *tenant) served() map[string]bool {
+	services := map[string]bool{}
+	for id, p := range t.pipes {
+		stages, _ := t.stagesOf(p)
+		p.services = map[string]bool{}
+		for i := range stages {
+			p.services[stages[i].Name] = true
+			for _, s := range t.servicesOf(id, stages[i].Name) {
+				p.services[s] = true
+				if len(services) < maxVersioned {
+					services[s] = true
+				}
+			}
+		}
 	}
+	return services
 }

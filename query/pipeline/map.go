@@ -200,7 +200,7 @@ func (t *tenant) stageRows(page *answer.Pipeline, p *pipe, looks []stageLook, no
 		r := answer.StageRow{
 			Stage: l.Name, State: answer.OK, Instances: slices.Clone(l.Instances), RateIn: l.in, RateOut: l.out,
 			Busy: l.facts.busy, Pressure: l.facts.pressure, Watermark: l.facts.watermark, Amplify: ratio(l.out, l.in),
-			Services: t.servedBy(p, l.Name), Version: cmp.Or(t.versionNow(p.id, l.Name), versionsOf(t.usage.by[l.Name])),
+			Services: t.servedBy(p, l.Name), Version: cmp.Or(t.versions.Running(t.servedBy(p, l.Name)), versionsOf(t.usage.by[l.Name])),
 		}
 		if w := t.workOf(p, l.Name); w.spans > 0 {
 			r.P50, r.P99 = w.p50, w.p99

@@ -20,6 +20,7 @@ import (
 	"github.com/weirhq/weir/query/answer"
 	"github.com/weirhq/weir/query/flow/rules"
 	"github.com/weirhq/weir/query/pipeline/brokers"
+	"github.com/weirhq/weir/query/pipeline/changes"
 	"github.com/weirhq/weir/store"
 )
 
@@ -56,7 +57,7 @@ type Service struct {
 	files    declaredFiles
 	badFiles *metrics.Counter
 
-	agedOut, pushedOut *metrics.Counter
+	dropped changes.Dropped
 
 	took, failed, overflow *metrics.Counter
 	unnamed                *metrics.Counter
@@ -73,8 +74,7 @@ func New(cfg Config, engine store.Engine, log *slog.Logger, set *metrics.Set, ex
 		cfg: cfg, engine: engine, log: log, extras: extras, tenants: map[store.Tenant]*tenant{},
 		failed:      set.NewCounter("weir_pipeline_evaluation_failures_total"),
 		badFiles:    set.NewCounter("weir_pipeline_bad_declarations_total"),
-		agedOut:     set.NewCounter(`weir_annotations_dropped_total{reason="age"}`),
-		pushedOut:   set.NewCounter(`weir_annotations_dropped_total{reason="limit"}`),
+		dropped:     changes.Dropped{Age: set.NewCounter(`weir_annotations_dropped_total{reason="age"}`), Limit: set.NewCounter(`weir_annotations_dropped_total{reason="limit"}`)},
 		overflow:    set.NewCounter("weir_pipeline_limit_exceeded_total"),
 		unnamed:     set.NewCounter("weir_pipeline_unnamed_series_total"),
 		absurd:      set.NewCounter("weir_pipeline_absurd_samples_total"),
@@ -261,20 +261,22 @@ type tenant struct {
 	reasons   reasonBook
 	late      lateBook
 
-	annotations annotationBook
-	versions    versionBook
+	annotations *changes.Annotations
+	versions    *changes.Versions
 	telemetry   telemetryBook
 	rewinds     rewindBook
 	nextSettle  int64
 	nextSeries  int64
 	complained  time.Time
-	log         []answer.Change
+	log         changes.Log
 	spans       spanBook
 }
 
 func newTenant(s *Service, id store.Tenant) *tenant {
 	t := &tenant{s: s, id: id, pipes: map[string]*pipe{}, ledger: newLedgerBook(), usage: usageBook{by: map[string]usage{}}}
 	t.broker = brokers.New(brokers.Options{Forget: s.cfg.Forget, Silenced: t.isSilenced, Overflow: s.overflow, Absurd: s.absurd})
+	t.annotations = changes.NewAnnotations(s.engine, id, s.log, s.dropped)
+	t.versions = changes.NewVersions(s.engine, id, t.annotations)
 	t.hooks = hooks{
 		facts:        t.stageFacts,
 		dependencies: func(p *pipe, stage string, _ int64) []answer.Dependency { return t.dependencies(p, stage) },
@@ -304,7 +306,7 @@ func (t *tenant) evaluate(ctx context.Context, now int64) error {
 	if err := t.readDeclared(ctx, now); err != nil {
 		return err
 	}
-	if err := t.readAnnotations(ctx, now); err != nil {
+	if err := t.annotations.Read(ctx, now); err != nil {
 		return err
 	}
 	if err := t.readCounters(ctx, now); err != nil {
@@ -337,7 +339,7 @@ func (t *tenant) evaluate(ctx context.Context, now int64) error {
 		if err := t.broker.Refill(ctx, t.querier, now); err != nil {
 			return err
 		}
-		if err := t.readVersions(ctx, now); err != nil {
+		if err := t.versions.Read(ctx, now, t.served); err != nil {
 			return err
 		}
 		if err := t.fill(ctx, now); err != nil {

@@ -83,7 +83,7 @@ func (t *tenant) partsOf(p *pipe, looks []stageLook, now int64) *parts {
 	out := &parts{stages: make(map[string]stagePart, len(looks))}
 	for i := range looks {
 		l := &looks[i]
-		s := stagePart{services: t.servedBy(p, l.Name), latency: orEmpty(t.pathLatency(p, l.Name)), slow: t.slowOf(p, l.Name, now), versions: t.versionsOf(p.id, l.Name)}
+		s := stagePart{services: t.servedBy(p, l.Name), latency: orEmpty(t.pathLatency(p, l.Name)), slow: t.slowOf(p, l.Name, now), versions: t.versions.Of(t.servedBy(p, l.Name))}
 		out.stages[l.Name] = s
 		for _, in := range l.In {
 			r := t.broker.ReadingOf(in.Destination, in.Group)

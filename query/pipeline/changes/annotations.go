@@ -1,4 +1,11 @@
-package pipeline
+// Package changes knows what changed around the pipelines of a tenant: what people and deploy scripts told, which
+// versions of services began to run, and what the evaluation noted itself.
+//
+// Annotations come through the API and lie in the catalog of the store; versions are read from the labels of
+// weir_service_info, and of the series of services that have none. Both go to query/pipeline, which shows them beside
+// pipelines and asks them for causes; a new version goes back to the catalog as an annotation. Nothing here is safe for
+// concurrent use: query/pipeline asks with the tenant's lock held.
+package changes
 
 import (
 	"cmp"
@@ -8,10 +15,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/VictoriaMetrics/metrics"
 
 	"github.com/weirhq/weir/query/answer"
 	"github.com/weirhq/weir/store"
@@ -28,22 +38,33 @@ const (
 	maxTextBytes   = 4000
 )
 
-// annotationBook holds the annotations of a tenant, oldest first.
-type annotationBook struct {
-	list   []answer.Annotation
-	loaded bool
-	next   int64 // when read again: another server may have written
+// Dropped counts the annotations that made room: too old, or too many.
+type Dropped struct{ Age, Limit *metrics.Counter }
+
+// Annotations are those of one tenant, as they were told and as Versions found them.
+type Annotations struct {
+	engine  store.Engine // asked for its catalog when needed: an engine may open its parts late
+	tenant  store.Tenant
+	log     *slog.Logger
+	dropped Dropped
+	list    []answer.Annotation // oldest first
+	loaded  bool
+	next    int64 // when read again: another server may have written
 }
 
-// readAnnotations brings the book up to date once a minute, and throws out what is too old or too much.
-func (t *tenant) readAnnotations(ctx context.Context, now int64) error {
-	b := &t.annotations
-	cat := t.s.engine.Catalog()
+// NewAnnotations builds an empty book over the catalog of an engine; where that has none, nothing can be kept.
+func NewAnnotations(engine store.Engine, tenant store.Tenant, log *slog.Logger, dropped Dropped) *Annotations {
+	return &Annotations{engine: engine, tenant: tenant, log: log, dropped: dropped}
+}
+
+// Read brings the book up to date once a minute, and throws out what is too old or too much. now is in Unix milliseconds.
+func (b *Annotations) Read(ctx context.Context, now int64) error {
+	cat := b.engine.Catalog()
 	if cat == nil || b.loaded && now < b.next {
 		return nil
 	}
 	b.next = now + 60_000
-	docs, err := cat.List(ctx, t.id, kindAnnotation)
+	docs, err := cat.List(ctx, b.tenant, kindAnnotation)
 	if err != nil {
 		return fmt.Errorf("cannot read annotations: %w", err)
 	}
@@ -51,24 +72,23 @@ func (t *tenant) readAnnotations(ctx context.Context, now int64) error {
 	for i := range docs {
 		var a answer.Annotation
 		if err := json.Unmarshal(docs[i].Body, &a); err != nil {
-			t.s.log.Warn("cannot read an annotation", "name", docs[i].Name, "error", err)
+			b.log.Warn("cannot read an annotation", "name", docs[i].Name, "error", err)
 			continue
 		}
 		a.ID = docs[i].Name
 		b.list = append(b.list, a)
 	}
-	slices.SortFunc(b.list, compareAnnotations)
+	slices.SortFunc(b.list, compare)
 	b.loaded = true
-	return t.pruneAnnotations(ctx, now)
+	return b.prune(ctx, now)
 }
 
-func compareAnnotations(a, b answer.Annotation) int {
+func compare(a, b answer.Annotation) int {
 	return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.ID, b.ID))
 }
 
-// pruneAnnotations drops those that ended long ago, and the oldest above the bound.
-func (t *tenant) pruneAnnotations(ctx context.Context, now int64) error {
-	b := &t.annotations
+// prune drops those that ended long ago, and the oldest above the bound.
+func (b *Annotations) prune(ctx context.Context, now int64) error {
 	over := len(b.list) - maxAnnotations
 	var err error
 	i := -1
@@ -78,22 +98,22 @@ func (t *tenant) pruneAnnotations(ctx context.Context, now int64) error {
 		if err != nil || !old && i >= over {
 			return false
 		}
-		if e := t.s.engine.Catalog().Delete(ctx, t.id, kindAnnotation, a.ID); e != nil && !errors.Is(e, store.ErrNotFound) {
+		if e := b.engine.Catalog().Delete(ctx, b.tenant, kindAnnotation, a.ID); e != nil && !errors.Is(e, store.ErrNotFound) {
 			err = fmt.Errorf("cannot drop an old annotation: %w", e)
 			return false
 		}
 		if old {
-			t.s.agedOut.Inc()
+			b.dropped.Age.Inc()
 		} else {
-			t.s.pushedOut.Inc()
+			b.dropped.Limit.Inc()
 		}
 		return true
 	})
 	return err
 }
 
-// checkAnnotation says what is wrong with what somebody tells, and fills in what they left out.
-func checkAnnotation(a *answer.Annotation, now int64) error {
+// Check says what is wrong with what somebody tells, and fills in what they left out. now is in Unix milliseconds.
+func Check(a *answer.Annotation, now int64) error {
 	bad := func(format string, args ...any) error {
 		return fmt.Errorf("cannot take the annotation: %s: %w", fmt.Sprintf(format, args...), store.ErrInvalid)
 	}
@@ -134,16 +154,16 @@ func checkAnnotation(a *answer.Annotation, now int64) error {
 	return nil
 }
 
-// nameAnnotation makes a name that sorts by time.
-func nameAnnotation(at int64) string {
+// nameOf makes a name that sorts by time.
+func nameOf(at int64) string {
 	var b [5]byte
 	_, _ = rand.Read(b[:]) // never fails
 	return fmt.Sprintf("%015d-%s", at, hex.EncodeToString(b[:]))
 }
 
 // keep stores an annotation under its name and takes it into the book.
-func (t *tenant) keep(ctx context.Context, a answer.Annotation) error {
-	cat := t.s.engine.Catalog()
+func (b *Annotations) keep(ctx context.Context, a answer.Annotation) error {
+	cat := b.engine.Catalog()
 	if cat == nil {
 		return fmt.Errorf("cannot keep the annotation: this store keeps no documents: %w", store.ErrUnavailable)
 	}
@@ -151,79 +171,60 @@ func (t *tenant) keep(ctx context.Context, a answer.Annotation) error {
 	if err != nil {
 		return fmt.Errorf("cannot encode the annotation: %w", err)
 	}
-	if _, err := cat.Put(ctx, t.id, kindAnnotation, a.ID, body, -1, a.By); err != nil {
+	if _, err := cat.Put(ctx, b.tenant, kindAnnotation, a.ID, body, -1, a.By); err != nil {
 		return fmt.Errorf("cannot keep the annotation: %w", err)
 	}
-	b := &t.annotations
 	b.list = slices.DeleteFunc(b.list, func(o answer.Annotation) bool { return o.ID == a.ID })
-	i, _ := slices.BinarySearchFunc(b.list, a, compareAnnotations)
+	i, _ := slices.BinarySearchFunc(b.list, a, compare)
 	b.list = slices.Insert(b.list, i, a)
 	return nil
 }
 
-// Annotate stores what somebody tells.
-func (s *Service) Annotate(ctx context.Context, id store.Tenant, by string, a answer.Annotation) (answer.Annotation, error) {
-	if err := checkAnnotation(&a, time.Now().UnixMilli()); err != nil {
-		return answer.Annotation{}, err
-	}
-	if _, err := s.viewOf(ctx, id); err != nil {
-		return answer.Annotation{}, err
-	}
-	a.ID, a.By, a.Seen = nameAnnotation(a.At), by, false
+// Tell keeps what by tells, once Check calls it good, and returns it with its new name. now is in Unix milliseconds.
+func (b *Annotations) Tell(ctx context.Context, by string, a answer.Annotation, now int64) (answer.Annotation, error) {
+	a.ID, a.By, a.Seen = nameOf(a.At), by, false
 	if a.Tags = maps.Clone(a.Tags); a.Tags == nil {
 		a.Tags = map[string]string{}
 	}
-	t := s.tenant(id)
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if err := t.keep(ctx, a); err != nil {
+	if err := b.keep(ctx, a); err != nil {
 		return answer.Annotation{}, err
 	}
-	if len(t.annotations.list) > maxAnnotations {
-		if err := t.pruneAnnotations(ctx, time.Now().UnixMilli()); err != nil {
+	if len(b.list) > maxAnnotations {
+		if err := b.prune(ctx, now); err != nil {
 			return answer.Annotation{}, err
 		}
 	}
 	return a, nil
 }
 
-// DeleteAnnotation takes one back; store.ErrNotFound when there is none.
-func (s *Service) DeleteAnnotation(ctx context.Context, id store.Tenant, name string) error {
-	t := s.tenant(id)
-	cat := s.engine.Catalog()
+// TakeBack forgets one by its name; store.ErrNotFound when there is none.
+func (b *Annotations) TakeBack(ctx context.Context, name string) error {
+	cat := b.engine.Catalog()
 	if cat == nil {
 		return fmt.Errorf("cannot take back the annotation %q: %w", name, store.ErrNotFound)
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if err := cat.Delete(ctx, id, kindAnnotation, name); err != nil {
+	if err := cat.Delete(ctx, b.tenant, kindAnnotation, name); err != nil {
 		return fmt.Errorf("cannot take back the annotation %q: %w", name, err)
 	}
-	t.annotations.list = slices.DeleteFunc(t.annotations.list, func(a answer.Annotation) bool { return a.ID == name })
+	b.list = slices.DeleteFunc(b.list, func(a answer.Annotation) bool { return a.ID == name })
 	return nil
 }
 
-// Annotations answers what happened in [from, to], newest first; of a pipeline also what concerns all of them.
-func (s *Service) Annotations(ctx context.Context, id store.Tenant, from, to time.Time, pipeline string) (answer.Annotations, error) {
-	if _, err := s.viewOf(ctx, id); err != nil {
-		return answer.Annotations{}, err
-	}
-	t := s.tenant(id)
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	out := answer.Annotations{Annotations: []answer.Annotation{}}
-	t.annotated(from.UnixMilli(), to.UnixMilli(), func(a *answer.Annotation) {
-		if pipeline == "" || t.concerns(a, pipeline) {
-			out.Annotations = append(out.Annotations, *a)
+// Told are those of what happened in [from, to], Unix milliseconds, that concern a subject, newest first.
+func (b *Annotations) Told(about *Subject, from, to int64) []answer.Annotation {
+	out := []answer.Annotation{}
+	b.each(from, to, func(a *answer.Annotation) {
+		if about.concerns(a) {
+			out = append(out, *a)
 		}
 	})
-	slices.Reverse(out.Annotations)
-	return out, nil
+	slices.Reverse(out)
+	return out
 }
 
-// annotated calls f with what happened in [from, to], oldest first.
-func (t *tenant) annotated(from, to int64, f func(*answer.Annotation)) {
-	list := t.annotations.list
+// each calls f with what happened in [from, to], oldest first.
+func (b *Annotations) each(from, to int64, f func(*answer.Annotation)) {
+	list := b.list
 	// One may have begun up to 30 days before its end.
 	i, _ := slices.BinarySearchFunc(list, from-30*86400_000, func(a answer.Annotation, at int64) int { return cmp.Compare(a.At, at) })
 	for ; i < len(list) && list[i].At <= to; i++ {
@@ -233,17 +234,13 @@ func (t *tenant) annotated(from, to int64, f func(*answer.Annotation)) {
 	}
 }
 
-// concerns says whether an annotation is about a pipeline: about all, about it, or about a service of its stages.
-func (t *tenant) concerns(a *answer.Annotation, pipeline string) bool {
-	if a.Pipeline != "" {
-		return a.Pipeline == pipeline
+// lastDeployed is the version of the newest deploy that weir saw of a service, also before a restart; empty for none.
+func (b *Annotations) lastDeployed(service string) string {
+	for i := range b.list {
+		a := &b.list[len(b.list)-1-i]
+		if a.Seen && a.Service == service && a.Kind == deploy {
+			return a.Tags["version"]
+		}
 	}
-	if a.Service == "" {
-		return true
-	}
-	p := t.pipes[pipeline]
-	if p == nil {
-		return false
-	}
-	return p.services[a.Service]
+	return ""
 }

@@ -1,4 +1,4 @@
-package pipeline
+package changes
 
 import (
 	"cmp"
@@ -11,7 +11,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/weirhq/weir/query/answer"
-	"github.com/weirhq/weir/query/series"
+	"github.com/weirhq/weir/store"
 )
 
 // seriesService is what ingest makes of the resources of spans and OTLP metrics: which version of a service runs where.
@@ -22,16 +22,26 @@ const (
 	versionEvery    = 15_000 // ms
 	versionSpan     = 60_000
 	maxVersionsOf   = 50   // of one service
-	maxVersioned    = 2000 // services
 	maxVersionScan  = 5000 // series of one service
 	rolloutPatience = 30 * 60_000
 	versionBack     = 3 * 60_000 // a version that was gone this long and runs again is a deploy
 )
 
-// versionBook follows which versions of the services of all stages run.
-type versionBook struct {
-	next int64
-	by   map[string]*serviceVersions
+// deploy is the kind of the annotations made of new versions.
+const deploy = "deploy"
+
+// Versions follows which versions of the services of all stages run.
+type Versions struct {
+	engine store.Engine
+	tenant store.Tenant
+	told   *Annotations // where deploys go, and where those before a restart are
+	next   int64
+	by     map[string]*serviceVersions
+}
+
+// NewVersions builds a book that reads the series of an engine and tells new versions as annotations.
+func NewVersions(engine store.Engine, tenant store.Tenant, told *Annotations) *Versions {
+	return &Versions{engine: engine, tenant: tenant, told: told, by: map[string]*serviceVersions{}}
 }
 
 // serviceVersions are the versions of one service.
@@ -47,30 +57,14 @@ type versionOf struct {
 	instances   int   // now
 }
 
-// readVersions looks at the versions of all services that are stages, and makes a deploy marker of a new one.
-func (t *tenant) readVersions(ctx context.Context, now int64) error {
-	b := &t.versions
+// Read looks every 15 s at the versions of the services that are stages, which it then asks for, and makes a deploy
+// marker of a new one. now is in Unix milliseconds.
+func (b *Versions) Read(ctx context.Context, now int64, served func() map[string]bool) error {
 	if now < b.next {
 		return nil
 	}
 	b.next = now + versionEvery
-	if b.by == nil {
-		b.by = map[string]*serviceVersions{}
-	}
-	services := map[string]bool{}
-	for id, p := range t.pipes {
-		stages, _ := t.stagesOf(p)
-		p.services = map[string]bool{}
-		for i := range stages {
-			p.services[stages[i].Name] = true
-			for _, s := range t.servicesOf(id, stages[i].Name) {
-				p.services[s] = true
-				if len(services) < maxVersioned {
-					services[s] = true
-				}
-			}
-		}
-	}
+	services := served()
 	for s := range b.by {
 		if !services[s] {
 			delete(b.by, s)
@@ -79,12 +73,12 @@ func (t *tenant) readVersions(ctx context.Context, now int64) error {
 	if len(services) == 0 {
 		return nil
 	}
-	found, err := t.scanVersions(ctx, now, services)
+	found, err := b.scan(ctx, now, services)
 	if err != nil {
 		return err
 	}
 	for _, s := range slices.Sorted(maps.Keys(found)) {
-		if err := t.follow(ctx, now, s, found[s]); err != nil {
+		if err := b.follow(ctx, now, s, found[s]); err != nil {
 			return err
 		}
 	}
@@ -96,19 +90,19 @@ type foundVersion struct {
 	instances map[string]bool
 }
 
-// scanVersions counts the instances of each version of the services that had samples in the last minute.
-func (t *tenant) scanVersions(ctx context.Context, now int64, services map[string]bool) (map[string]map[string]*foundVersion, error) {
-	q, err := t.s.engine.Metrics().Querier(t.id, now-versionSpan, now)
+// scan counts the instances of each version of the services that had samples in the last minute.
+func (b *Versions) scan(ctx context.Context, now int64, services map[string]bool) (map[string]map[string]*foundVersion, error) {
+	q, err := b.engine.Metrics().Querier(b.tenant, now-versionSpan, now)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read versions: %w", err)
 	}
 	defer func() { _ = q.Close() }()
 	out := map[string]map[string]*foundVersion{}
 	scanned := map[string]int{}
-	take := func(ls labels.Labels) bool {
+	take := func(ls labels.Labels) {
 		s, v := ls.Get("service"), ls.Get("version")
 		if !services[s] || v == "" || scanned[s] >= maxVersionScan {
-			return false
+			return
 		}
 		scanned[s]++
 		m := out[s]
@@ -119,7 +113,7 @@ func (t *tenant) scanVersions(ctx context.Context, now int64, services map[strin
 		f := m[v]
 		if f == nil {
 			if len(m) >= maxVersionsOf {
-				return false
+				return
 			}
 			f = &foundVersion{instances: map[string]bool{}}
 			m[v] = f
@@ -127,10 +121,18 @@ func (t *tenant) scanVersions(ctx context.Context, now int64, services map[strin
 		f.image = cmp.Or(ls.Get("image"), f.image)
 		where := cmp.Or(ls.Get("instance"), ls.Get("container"), ls.Get("k8s_pod_name"), ls.Get("pod"), ls.Get("pid"))
 		f.instances[ls.Get("node")+"\x00"+where] = true
-		return false
 	}
 	versioned := labels.MustNewMatcher(labels.MatchNotEqual, "version", "")
-	if err := series.Each(ctx, q, seriesService, take, nil, versioned); err != nil {
+	each := func(m *labels.Matcher) error {
+		set := q.Select(ctx, false, nil, m, versioned)
+		for set.Next() {
+			if ls := set.At().Labels(); ls.Get(model.MetricNameLabel) != "" {
+				take(ls)
+			}
+		}
+		return set.Err()
+	}
+	if err := each(labels.MustNewMatcher(labels.MatchEqual, model.MetricNameLabel, seriesService)); err != nil {
 		return nil, fmt.Errorf("cannot read %s: %w", seriesService, err)
 	}
 	// Whoever sends no spans and no OTLP metrics tells its version as a label of its own series.
@@ -146,13 +148,7 @@ func (t *tenant) scanVersions(ctx context.Context, now int64, services map[strin
 		if len(vs) == 0 {
 			continue
 		}
-		set := q.Select(ctx, false, nil, own, versioned)
-		for set.Next() {
-			if series := set.At(); series.Labels().Get(model.MetricNameLabel) != "" {
-				take(series.Labels())
-			}
-		}
-		if err := set.Err(); err != nil {
+		if err := each(own); err != nil {
 			return nil, fmt.Errorf("cannot read versions of %q: %w", s, err)
 		}
 	}
@@ -160,11 +156,11 @@ func (t *tenant) scanVersions(ctx context.Context, now int64, services map[strin
 }
 
 // follow compares the versions of a service with those known. The first versions ever seen are no change.
-func (t *tenant) follow(ctx context.Context, now int64, service string, found map[string]*foundVersion) error {
-	sv := t.versions.by[service]
+func (b *Versions) follow(ctx context.Context, now int64, service string, found map[string]*foundVersion) error {
+	sv := b.by[service]
 	if sv == nil {
-		sv = &serviceVersions{seen: map[string]*versionOf{}, current: t.lastDeployed(service)}
-		t.versions.by[service] = sv
+		sv = &serviceVersions{seen: map[string]*versionOf{}, current: b.told.lastDeployed(service)}
+		b.by[service] = sv
 	}
 	total := 0
 	for _, o := range sv.seen {
@@ -196,7 +192,7 @@ func (t *tenant) follow(ctx context.Context, now int64, service string, found ma
 	}
 	if fresh != "" {
 		a := answer.Annotation{
-			ID: nameAnnotation(now), At: now, Kind: changeDeploy, Service: service, Seen: true, By: "weir",
+			ID: nameOf(now), At: now, Kind: deploy, Service: service, Seen: true, By: "weir",
 			Tags: map[string]string{"version": fresh, "before": sv.current},
 		}
 		if img := sv.seen[fresh].image; img != "" {
@@ -212,7 +208,7 @@ func (t *tenant) follow(ctx context.Context, now int64, service string, found ma
 	text := fmt.Sprintf("%s %s → %s (%d of %d instances)", service, sv.deploy.Tags["before"], sv.deploy.Tags["version"], o.instances, total)
 	if text != sv.deploy.Text {
 		sv.deploy.Text = text
-		if err := t.keep(ctx, *sv.deploy); err != nil {
+		if err := b.told.keep(ctx, *sv.deploy); err != nil {
 			return err
 		}
 	}
@@ -233,22 +229,11 @@ func mostly(seen map[string]*versionOf) string {
 	return best
 }
 
-// lastDeployed is the version of the newest deploy that weir saw of a service, also before a restart; empty for none.
-func (t *tenant) lastDeployed(service string) string {
-	for i := range t.annotations.list {
-		a := &t.annotations.list[len(t.annotations.list)-1-i]
-		if a.Seen && a.Service == service && a.Kind == changeDeploy {
-			return a.Tags["version"]
-		}
-	}
-	return ""
-}
-
-// versionsOf lists the versions of the services of a stage, newest first, for its page.
-func (t *tenant) versionsOf(pipeline, stage string) []answer.VersionRow {
+// Of lists the versions of services, newest first.
+func (b *Versions) Of(services []string) []answer.VersionRow {
 	out := []answer.VersionRow{}
-	for _, s := range t.servicesOf(pipeline, stage) {
-		if sv := t.versions.by[s]; sv != nil {
+	for _, s := range services {
+		if sv := b.by[s]; sv != nil {
 			for v, o := range sv.seen {
 				out = append(out, answer.VersionRow{Version: v, Image: o.image, Instances: o.instances, First: o.first, Last: o.last})
 			}
@@ -260,10 +245,10 @@ func (t *tenant) versionsOf(pipeline, stage string) []answer.VersionRow {
 	return out
 }
 
-// versionNow is what StageRow shows: the versions that run now, joined by a comma.
-func (t *tenant) versionNow(pipeline, stage string) string {
+// Running are the versions of services that run now, joined by a comma.
+func (b *Versions) Running(services []string) string {
 	text := ""
-	for _, v := range t.versionsOf(pipeline, stage) {
+	for _, v := range b.Of(services) {
 		if v.Instances > 0 {
 			if text != "" {
 				text += ", "

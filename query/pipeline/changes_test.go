@@ -17,37 +17,6 @@ import (
 	"github.com/weirhq/weir/store"
 )
 
-func TestAnnotationsAreChecked(t *testing.T) {
-	const now = 1_732_334_400_000
-	tags := map[string]string{}
-	for i := range 21 {
-		tags[fmt.Sprint(i)] = ""
-	}
-	for name, c := range map[string]struct {
-		a    answer.Annotation
-		want string
-	}{
-		"good":           {answer.Annotation{Text: "x"}, ""},
-		"empty":          {answer.Annotation{Text: "  "}, "text is empty"},
-		"seconds":        {answer.Annotation{Text: "x", At: now / 1000}, "of seconds write 1732334400000"},
-		"negative":       {answer.Annotation{Text: "x", At: -1}, "leave it out for now"},
-		"nanoseconds":    {answer.Annotation{Text: "x", At: now * 1_000_000}, "more than a day ahead"},
-		"tomorrow":       {answer.Annotation{Text: "x", At: now + 3600_000}, ""},
-		"old":            {answer.Annotation{Text: "x", At: now - 91*86400_000}, "kept for 90 days"},
-		"until before":   {answer.Annotation{Text: "x", At: now, Until: now - 1}, "is before at"},
-		"until for ever": {answer.Annotation{Text: "x", At: now, Until: now * 1000}, "more than 30 days"},
-		"long":           {answer.Annotation{Text: strings.Repeat("x", 5000)}, "at most 4000"},
-		"kind":           {answer.Annotation{Text: "x", Kind: strings.Repeat("x", 51)}, "too long"},
-		"tags":           {answer.Annotation{Text: "x", Tags: tags}, "21 tags"},
-		"tag":            {answer.Annotation{Text: "x", Tags: map[string]string{"": "y"}}, "1 to 100 bytes"},
-	} {
-		err := checkAnnotation(&c.a, now)
-		if c.want == "" && (err != nil || c.a.At == 0 || c.a.Kind != "note") || c.want != "" && (!errors.Is(err, store.ErrInvalid) || !strings.Contains(err.Error(), c.want)) {
-			t.Errorf("%s: %v, want %q", name, err, c.want)
-		}
-	}
-}
-
 func TestAnnotations(t *testing.T) {
 	d := newDemo(t, demoConfig())
 	d.rate = 100
@@ -108,32 +77,8 @@ func TestAnnotations(t *testing.T) {
 	}
 }
 
-func TestAnnotationsAreBounded(t *testing.T) {
-	d := newDemo(t, demoConfig())
-	d.rate = 10
-	d.run(2)
-	tn := d.s.tenant(store.DefaultTenant)
-	now := d.now * 1000
-	for i := range int64(maxAnnotations + 5) {
-		at := now - 86400_000 + i
-		if i < 3 {
-			at = now - annotationAge.Milliseconds() - 1 - i
-		}
-		if err := tn.keep(context.Background(), answer.Annotation{ID: nameAnnotation(at), At: at, Text: "x"}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := tn.pruneAnnotations(context.Background(), now); err != nil {
-		t.Fatal(err)
-	}
-	if n := len(tn.annotations.list); n != maxAnnotations || d.s.agedOut.Get() != 3 || d.s.pushedOut.Get() != 2 {
-		t.Errorf("%d kept, %d too old, %d too many", n, d.s.agedOut.Get(), d.s.pushedOut.Get())
-	}
-	docs, _ := d.e.Catalog().List(context.Background(), store.DefaultTenant, kindAnnotation)
-	if len(docs) != maxAnnotations {
-		t.Errorf("%d documents", len(docs))
-	}
-}
+// changeDeploy is the kind of changes made of new versions.
+const changeDeploy = "deploy"
 
 // A new version of a service is a deploy marker, told once, with how far it has come; the first one seen is none.
 func TestDeploysAreSeen(t *testing.T) {
@@ -143,7 +88,7 @@ func TestDeploysAreSeen(t *testing.T) {
 	run := func(n int) {
 		for range n {
 			for in, v := range version {
-				d.e.sample((d.now+1)*1000, 1, labels.FromStrings(model.MetricNameLabel, seriesService, "service", "enrich", "instance", in, "version", v, "image", "reg/enrich:"+v))
+				d.e.sample((d.now+1)*1000, 1, labels.FromStrings(model.MetricNameLabel, "weir_service_info", "service", "enrich", "instance", in, "version", v, "image", "reg/enrich:"+v))
 			}
 			d.second()
 		}

@@ -1,0 +1,114 @@
+package changes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"github.com/VictoriaMetrics/metrics"
+
+	"github.com/weirhq/weir/query/answer"
+	"github.com/weirhq/weir/store"
+)
+
+// engine is a store with a catalog alone.
+type engine struct {
+	store.Engine
+	docs memory
+}
+
+func (e engine) Catalog() store.Catalog { return e.docs }
+
+// memory is a catalog of one tenant and kind, without versions.
+type memory map[string]store.Document
+
+func (m memory) List(context.Context, store.Tenant, string) (out []store.Document, err error) {
+	for _, d := range m {
+		out = append(out, d)
+	}
+	return out, nil
+}
+
+func (m memory) Get(_ context.Context, _ store.Tenant, _, name string) (store.Document, error) {
+	d, ok := m[name]
+	if !ok {
+		return d, store.ErrNotFound
+	}
+	return d, nil
+}
+
+func (m memory) Put(_ context.Context, _ store.Tenant, kind, name string, body []byte, _ int64, by string) (store.Document, error) {
+	m[name] = store.Document{Kind: kind, Name: name, Version: m[name].Version + 1, Body: body, By: by}
+	return m[name], nil
+}
+
+func (m memory) Delete(_ context.Context, _ store.Tenant, _, name string) error {
+	if _, ok := m[name]; !ok {
+		return store.ErrNotFound
+	}
+	delete(m, name)
+	return nil
+}
+
+func (m memory) History(context.Context, store.Tenant, string, string) ([]store.Document, error) {
+	return nil, nil
+}
+
+func TestAnnotationsAreChecked(t *testing.T) {
+	const now = 1_732_334_400_000
+	tags := map[string]string{}
+	for i := range 21 {
+		tags[fmt.Sprint(i)] = ""
+	}
+	for name, c := range map[string]struct {
+		a    answer.Annotation
+		want string
+	}{
+		"good":           {answer.Annotation{Text: "x"}, ""},
+		"empty":          {answer.Annotation{Text: "  "}, "text is empty"},
+		"seconds":        {answer.Annotation{Text: "x", At: now / 1000}, "of seconds write 1732334400000"},
+		"negative":       {answer.Annotation{Text: "x", At: -1}, "leave it out for now"},
+		"nanoseconds":    {answer.Annotation{Text: "x", At: now * 1_000_000}, "more than a day ahead"},
+		"tomorrow":       {answer.Annotation{Text: "x", At: now + 3600_000}, ""},
+		"old":            {answer.Annotation{Text: "x", At: now - 91*86400_000}, "kept for 90 days"},
+		"until before":   {answer.Annotation{Text: "x", At: now, Until: now - 1}, "is before at"},
+		"until for ever": {answer.Annotation{Text: "x", At: now, Until: now * 1000}, "more than 30 days"},
+		"long":           {answer.Annotation{Text: strings.Repeat("x", 5000)}, "at most 4000"},
+		"kind":           {answer.Annotation{Text: "x", Kind: strings.Repeat("x", 51)}, "too long"},
+		"tags":           {answer.Annotation{Text: "x", Tags: tags}, "21 tags"},
+		"tag":            {answer.Annotation{Text: "x", Tags: map[string]string{"": "y"}}, "1 to 100 bytes"},
+	} {
+		err := Check(&c.a, now)
+		if c.want == "" && (err != nil || c.a.At == 0 || c.a.Kind != "note") || c.want != "" && (!errors.Is(err, store.ErrInvalid) || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%s: %v, want %q", name, err, c.want)
+		}
+	}
+}
+
+func TestAnnotationsAreBounded(t *testing.T) {
+	docs := memory{}
+	drops := Dropped{new(metrics.Counter), new(metrics.Counter)}
+	b := NewAnnotations(engine{docs: docs}, store.DefaultTenant, slog.New(slog.DiscardHandler), drops)
+	const now = 1_732_334_400_000
+	for i := range int64(maxAnnotations + 5) {
+		at := now - 86400_000 + i
+		if i < 3 {
+			at = now - annotationAge.Milliseconds() - 1 - i
+		}
+		if err := b.keep(t.Context(), answer.Annotation{ID: nameOf(at), At: at, Text: "x"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.prune(t.Context(), now); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(b.list); n != maxAnnotations || drops.Age.Get() != 3 || drops.Limit.Get() != 2 {
+		t.Errorf("%d kept, %d too old, %d too many", n, drops.Age.Get(), drops.Limit.Get())
+	}
+	if len(docs) != maxAnnotations {
+		t.Errorf("%d documents", len(docs))
+	}
+}
