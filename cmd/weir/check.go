@@ -9,7 +9,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"github.com/weirhq/weir/query/pipeline"
+	"github.com/weirhq/weir/query/pipeline/declared"
 )
 
 type checkCmd struct {
@@ -35,13 +35,13 @@ func (c *checkCmd) Run(out io.Writer) error {
 		}
 		return e.Close()
 	}
-	declared := 0
+	good := 0
 	if dir := cfg.Pipelines.Dir; dir != "" {
-		if declared, err = pipeline.CheckDir(dir); err != nil {
+		if good, err = declared.CheckDir(dir); err != nil {
 			return err
 		}
 	}
-	_, err = io.WriteString(out, explain(c.File, cfg, declared))
+	_, err = io.WriteString(out, explain(c.File, cfg, good))
 	return err
 }
 

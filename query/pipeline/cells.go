@@ -34,6 +34,9 @@ type cellBook struct {
 	services map[origin]map[string]bool
 }
 
+// origin is a stage as it was counted.
+type origin struct{ pipeline, stage string }
+
 // Reading samples costs time: at most so much of it, and no longer than so many milliseconds between.
 const (
 	sampleShare = 20
@@ -161,7 +164,7 @@ func (t *tenant) readCells(ctx context.Context, now int64) error {
 	if err != nil {
 		return fmt.Errorf("cannot read cells: %w", err)
 	}
-	t.remap(cells)
+	t.declared.Remap(cells)
 	c.hear(cells)
 	t.spans.from = nil
 	c.tallies = flow.Tallies(t.preferCells(cells))
@@ -264,7 +267,7 @@ const maxPorts = 2000
 func (t *tenant) discover(now int64) {
 	forget := t.s.cfg.Forget.Milliseconds()
 	t.release()
-	for id := range t.declared.docs { // shown, and said to be unknown, before anything is heard of them
+	for id := range t.declared.IDs() { // shown, and said to be unknown, before anything is heard of them
 		t.pipe(id)
 	}
 	for id, tl := range t.cells.tallies {
@@ -431,11 +434,9 @@ func (t *tenant) discoverOffsets(now int64) {
 			}
 		}
 	}
-	for destination, ds := range t.declared.touches {
-		for _, d := range ds {
-			if p := t.pipes[d.doc.ID]; p != nil {
-				own(p, destination)
-			}
+	for destination, id := range t.declared.Touched() {
+		if p := t.pipes[id]; p != nil {
+			own(p, destination)
 		}
 	}
 	found := map[*pipe][]flow.Input{}
@@ -446,13 +447,13 @@ func (t *tenant) discoverOffsets(now int64) {
 				continue
 			}
 			in := flow.Input{Destination: q.Destination, Group: r.Group}
-			if counted[in] || now-at > t.s.cfg.Forget.Milliseconds() || t.declared.ignored(q.Destination, r.Group) {
+			if counted[in] || now-at > t.s.cfg.Forget.Milliseconds() || t.declared.Ignored(q.Destination, r.Group) {
 				continue
 			}
 			ps := owner[q.Destination]
-			if ref, ok := t.declared.reader(q.System, q.Cluster, q.Destination, r.Group); ok {
+			if id, _, ok := t.declared.Reader(q.System, q.Cluster, q.Destination, r.Group); ok {
 				ps = nil
-				if p := t.pipes[ref.id()]; p != nil {
+				if p := t.pipes[id]; p != nil {
 					ps = []*pipe{p}
 				}
 			}
@@ -513,7 +514,7 @@ func (c *cellBook) hear(cells []cell.Cell) {
 // servicesOf are the service names of a stage's instances: as they count, else as declared, else its own name.
 func (t *tenant) servicesOf(pipeline, stage string) []string {
 	out := slices.Sorted(maps.Keys(t.cells.services[origin{pipeline, stage}]))
-	if doc := t.declared.of(pipeline); doc != nil {
+	if doc := t.declared.Of(pipeline); doc != nil {
 		if s := doc.Stage(stage); s != nil {
 			out = append(out, s.Services...)
 		}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/weirhq/weir/query/answer"
 	"github.com/weirhq/weir/query/flow"
+	"github.com/weirhq/weir/query/pipeline/declared"
 	"github.com/weirhq/weir/store"
 )
 
@@ -355,7 +356,7 @@ func TestDeclaredInFiles(t *testing.T) {
 	if !d.page().Declared {
 		t.Error("a mistake in a file takes back what was declared")
 	}
-	if n, err := CheckDir(dir); n != 0 || err == nil || !strings.Contains(err.Error(), "line 2") {
+	if n, err := declared.CheckDir(dir); n != 0 || err == nil || !strings.Contains(err.Error(), "line 2") {
 		t.Errorf("%d %v", n, err)
 	}
 	if err := os.Remove(filepath.Join(dir, "orders.yaml")); err != nil {
@@ -365,10 +366,10 @@ func TestDeclaredInFiles(t *testing.T) {
 	if d.page().Declared {
 		t.Error("the file is gone and still in force")
 	}
-	if n, err := CheckDir(dir); n != 0 || err != nil {
+	if n, err := declared.CheckDir(dir); n != 0 || err != nil {
 		t.Errorf("%d %v", n, err)
 	}
-	if _, err := CheckDir(filepath.Join(dir, "none")); err == nil {
+	if _, err := declared.CheckDir(filepath.Join(dir, "none")); err == nil {
 		t.Error("no folder, no error")
 	}
 }

@@ -2,7 +2,6 @@ package pipeline
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -13,6 +12,7 @@ import (
 	"github.com/weirhq/weir/query/answer"
 	"github.com/weirhq/weir/query/declare"
 	"github.com/weirhq/weir/query/flow"
+	"github.com/weirhq/weir/query/pipeline/declared"
 	"github.com/weirhq/weir/store"
 )
 
@@ -32,7 +32,7 @@ func (s *Service) PipelineConfig(ctx context.Context, id store.Tenant, name stri
 	}
 	t := s.tenant(id)
 	c := answer.PipelineConfig{ID: name, Source: heldNone, Diff: []answer.ConfigFinding{}, Editable: true}
-	held, err := s.held(ctx, t, name)
+	held, err := t.declared.Held(ctx, name, t.at())
 	if err != nil {
 		return c, err
 	}
@@ -49,11 +49,11 @@ func (s *Service) PipelineConfig(ctx context.Context, id store.Tenant, name stri
 	}
 	var doc *declare.Pipeline
 	if held != nil {
-		c.Declared, c.Version, c.By, c.At, c.Source, c.File = held.yaml, held.version, held.by, held.at, heldCatalog, held.file
-		if held.file != "" {
+		c.Declared, c.Version, c.By, c.At, c.Source, c.File = held.YAML, held.Version, held.By, held.At, heldCatalog, held.File
+		if held.File != "" {
 			c.Source, c.Editable = heldFile, false
 		}
-		d, fs := declare.Parse([]byte(held.yaml))
+		d, fs := declare.Parse([]byte(held.YAML))
 		if declare.Err(fs) == nil {
 			doc = &d.Pipeline
 			fs = append(fs, declare.Diff(d, found)...)
@@ -64,25 +64,6 @@ func (s *Service) PipelineConfig(ctx context.Context, id store.Tenant, name stri
 		c.Proposed = declare.Propose(found, doc)
 	}
 	return c, nil
-}
-
-// held is the declaration of a pipeline as it stands now, nil for none.
-func (s *Service) held(ctx context.Context, t *tenant, name string) (*declared, error) {
-	if d := s.files.read(s, t.id, t.at())[name]; d != nil {
-		return d, nil
-	}
-	cat := s.engine.Catalog()
-	if cat == nil {
-		return nil, nil //nolint:nilnil // nothing is declared
-	}
-	doc, err := cat.Get(ctx, t.id, kindPipeline, name)
-	if errors.Is(err, store.ErrNotFound) {
-		return nil, nil //nolint:nilnil // nothing is declared
-	}
-	if err != nil {
-		return nil, fmt.Errorf("cannot read the declaration of %q: %w", name, err)
-	}
-	return &declared{yaml: string(doc.Body), version: doc.Version, by: doc.By, at: doc.At.UnixMilli()}, nil
 }
 
 // at is the time of the newest view, 0 before there is one.
@@ -111,27 +92,13 @@ func (s *Service) CheckPipelineConfig(ctx context.Context, id store.Tenant, name
 }
 
 func (s *Service) checkDeclared(t *tenant, name, text string) []declare.Finding {
-	d, fs := declare.Parse([]byte(text))
-	if d == nil {
-		return fs
-	}
-	if d.ID != "" && d.ID != name {
-		fs = append(fs, declare.Finding{Kind: declare.Error, Line: d.Line("id"), Text: fmt.Sprintf("id is %q, but it is the declaration of %q: write that, or use the address of %q", d.ID, name, d.ID)})
-	}
-	if declare.Err(fs) != nil {
+	d, fs := declared.Parse(name, text)
+	if d == nil || declare.Err(fs) != nil {
 		return fs
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for i := range d.Stages {
-		for j, r := range d.Stages[i].Reads {
-			if ref, ok := t.declared.reader(r.System, r.Cluster, r.Destination, r.Group); ok && ref.id() != name {
-				fs = append(fs, declare.Finding{Kind: declare.Error, Line: d.Line("stages", i, "reads", j), Text: fmt.Sprintf(
-					"%s as group %q belongs to stage %s of pipeline %q already: leave it out of one of them", r.Destination, r.Group, ref.s.Name, ref.id(),
-				)})
-			}
-		}
-	}
+	fs = append(fs, t.declared.Taken(name, d)...)
 	if p := t.pipes[name]; p != nil && declare.Err(fs) == nil && len(p.topo.Stages)+len(p.offsets) > 0 {
 		fs = append(fs, declare.Diff(d, t.seenOf(p))...)
 	}
@@ -145,51 +112,31 @@ func (s *Service) PutPipelineConfig(ctx context.Context, id store.Tenant, by, na
 		return none, err
 	}
 	t := s.tenant(id)
-	if err := s.editable(t, name); err != nil {
+	if err := t.declared.Editable(name, t.at()); err != nil {
 		return none, err
 	}
 	if err := declare.Err(s.checkDeclared(t, name, text)); err != nil {
 		return none, fmt.Errorf("cannot declare pipeline %q: %w: %w", name, err, store.ErrInvalid)
 	}
 	t.mu.Lock()
-	many := len(t.declared.docs) >= s.cfg.MaxPipelines && t.declared.docs[name] == nil
+	err := t.declared.Room(name)
 	t.mu.Unlock()
-	if many {
-		return none, fmt.Errorf("cannot declare pipeline %q: %d are declared already (pipelines.max_pipelines): %w", name, s.cfg.MaxPipelines, store.ErrLimit)
+	if err != nil {
+		return none, err
 	}
-	cat := s.engine.Catalog()
-	if cat == nil {
-		return none, fmt.Errorf("cannot declare pipeline %q: this store keeps no documents: %w", name, store.ErrUnavailable)
+	if err := t.declared.Put(ctx, by, name, text, version); err != nil {
+		return none, err
 	}
-	if _, err := cat.Put(ctx, id, kindPipeline, name, []byte(text), max(version, 0), by); err != nil {
-		return none, fmt.Errorf("cannot declare pipeline %q: %w", name, err)
-	}
-	t.redeclare.Store(true)
 	return s.PipelineConfig(ctx, id, name)
-}
-
-func (s *Service) editable(t *tenant, name string) error {
-	if d := s.files.read(s, t.id, t.at())[name]; d != nil {
-		return fmt.Errorf("cannot change the declaration of pipeline %q here: it stands in the file %q; change it there: %w", name, d.file, store.ErrInvalid)
-	}
-	return nil
 }
 
 // DeletePipelineConfig takes a declaration back; store.ErrNotFound when there is none.
 func (s *Service) DeletePipelineConfig(ctx context.Context, id store.Tenant, name string) error {
 	t := s.tenant(id)
-	if err := s.editable(t, name); err != nil {
+	if err := t.declared.Editable(name, t.at()); err != nil {
 		return err
 	}
-	cat := s.engine.Catalog()
-	if cat == nil {
-		return fmt.Errorf("cannot take back the declaration of %q: this store keeps no documents: %w", name, store.ErrUnavailable)
-	}
-	if err := cat.Delete(ctx, id, kindPipeline, name); err != nil {
-		return fmt.Errorf("cannot take back the declaration of %q: %w", name, err)
-	}
-	t.redeclare.Store(true)
-	return nil
+	return t.declared.Delete(ctx, name)
 }
 
 // seenOf is what weir found of a pipeline, without what is only declared.

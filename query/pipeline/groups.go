@@ -28,7 +28,7 @@ func (t *tenant) groupEntries(now int64) (list []groupEntry, version uint64, at 
 	}
 	out := make([]groupEntry, 0, b.Len())
 	for r := range b.Readings() {
-		if r.Lag.At == 0 || t.declared.ignored(r.Queue.Destination, r.Group) {
+		if r.Lag.At == 0 || t.declared.Ignored(r.Queue.Destination, r.Group) {
 			continue
 		}
 		row := t.groupRow(r, now)

@@ -55,7 +55,7 @@ func (t *tenant) readLate(ctx context.Context, now int64) error {
 			if w.Width <= 0 || w.Width > maxLateWidth || w.Window <= 0 || w.Window > now/1000 {
 				continue // nonsense, which no tally takes
 			}
-			for _, id := range t.belongs(w.Pipeline) {
+			for _, id := range t.declared.Belongs(w.Pipeline) {
 				if w.Window >= now/1000-followed || t.follows(id, w.Window) {
 					continue // still looked at
 				}
@@ -92,17 +92,6 @@ func (t *tenant) readLate(ctx context.Context, now int64) error {
 		}
 	}
 	return nil
-}
-
-// belongs are the pipelines to which cells of a name may go.
-func (t *tenant) belongs(pipeline string) []string {
-	out := []string{pipeline}
-	for o, ref := range t.declared.moved {
-		if o.pipeline == pipeline && !slices.Contains(out, ref.id()) {
-			out = append(out, ref.id())
-		}
-	}
-	return out
 }
 
 // follows says whether a window is read in any case, because one as old is not settled.
@@ -149,7 +138,7 @@ func (t *tenant) settleLate(ctx context.Context, id string, now int64) error {
 	t.late.changes[id].Observe(tally, now, first-2*width)
 	out := flow.Settle(flow.Settlement{
 		Now: now, From: first, Tally: tally, Topology: topo, Audit: audit, Queues: queues, Changes: t.late.changes[id], Rules: t.s.cfg.rules(),
-		Ratios: t.ratiosOf(id, topo, tally), KeepsIDs: t.declared.keepsIDs(id), Counting: t.declared.counter(id),
+		Ratios: t.ratiosOf(id, topo, tally), KeepsIDs: t.declared.KeepsIDs(id), Counting: t.declared.Counter(id),
 		Prior: func(k store.VerdictKey) (store.Verdict, bool) { v, ok := prior[k]; return v, ok },
 		Known: func(k store.VerdictKey) (int64, bool) {
 			if b := t.ledger.books[bare(k)]; b != nil && b.first > 0 {

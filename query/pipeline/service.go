@@ -21,6 +21,7 @@ import (
 	"github.com/weirhq/weir/query/flow/rules"
 	"github.com/weirhq/weir/query/pipeline/brokers"
 	"github.com/weirhq/weir/query/pipeline/changes"
+	"github.com/weirhq/weir/query/pipeline/declared"
 	"github.com/weirhq/weir/store"
 )
 
@@ -54,9 +55,7 @@ type Service struct {
 	tenants map[store.Tenant]*tenant
 	self    selfBook
 
-	files    declaredFiles
-	badFiles *metrics.Counter
-
+	files   *declared.Files
 	dropped changes.Dropped
 
 	took, failed, overflow *metrics.Counter
@@ -73,7 +72,7 @@ func New(cfg Config, engine store.Engine, log *slog.Logger, set *metrics.Set, ex
 	s := &Service{
 		cfg: cfg, engine: engine, log: log, extras: extras, tenants: map[store.Tenant]*tenant{},
 		failed:      set.NewCounter("weir_pipeline_evaluation_failures_total"),
-		badFiles:    set.NewCounter("weir_pipeline_bad_declarations_total"),
+		files:       declared.NewFiles(cfg.Dir, log, set.NewCounter("weir_pipeline_bad_declarations_total")),
 		dropped:     changes.Dropped{Age: set.NewCounter(`weir_annotations_dropped_total{reason="age"}`), Limit: set.NewCounter(`weir_annotations_dropped_total{reason="limit"}`)},
 		overflow:    set.NewCounter("weir_pipeline_limit_exceeded_total"),
 		unnamed:     set.NewCounter("weir_pipeline_unnamed_series_total"),
@@ -244,8 +243,6 @@ type tenant struct {
 	s    *Service
 	id   store.Tenant
 	view atomic.Pointer[view]
-	// redeclare asks for the declarations to be read at once.
-	redeclare atomic.Bool
 
 	mu        sync.Mutex
 	loaded    bool
@@ -256,7 +253,7 @@ type tenant struct {
 	usage     usageBook
 	counters  counterBook
 	hooks     hooks
-	declared  declaredBook
+	declared  *declared.Book
 	incidents incidentBook
 	reasons   reasonBook
 	late      lateBook
@@ -275,6 +272,7 @@ type tenant struct {
 func newTenant(s *Service, id store.Tenant) *tenant {
 	t := &tenant{s: s, id: id, pipes: map[string]*pipe{}, ledger: newLedgerBook(), usage: usageBook{by: map[string]usage{}}}
 	t.broker = brokers.New(brokers.Options{Forget: s.cfg.Forget, Silenced: t.isSilenced, Overflow: s.overflow, Absurd: s.absurd})
+	t.declared = declared.New(s.engine, id, s.files, s.cfg.MaxPipelines, s.overflow)
 	t.annotations = changes.NewAnnotations(s.engine, id, s.log, s.dropped)
 	t.versions = changes.NewVersions(s.engine, id, t.annotations)
 	t.hooks = hooks{

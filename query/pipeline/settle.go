@@ -61,7 +61,7 @@ func (t *tenant) settlePipe(p *pipe, now int64) {
 			}
 			return max(t.s.cfg.Grace, 2*time.Duration(ms)*time.Millisecond)
 		},
-		Findings: t.broker.Findings, Jumped: t.broker.Jumped, KeepsIDs: t.declared.keepsIDs(p.id), Counting: t.declared.counter(p.id),
+		Findings: t.broker.Findings, Jumped: t.broker.Jumped, KeepsIDs: t.declared.KeepsIDs(p.id), Counting: t.declared.Counter(p.id),
 		FromSpans: t.fromSpans(p), Joined: func(e flow.Edge) bool { return t.joins(p, e) },
 	})
 	l.newBarriers = append(l.newBarriers, out.Barriers...)
@@ -99,18 +99,13 @@ func (t *tenant) learn(v store.Verdict) {
 // ratiosOf are the ratios that are declared or learned; of other stages they follow from the counts.
 func (t *tenant) ratiosOf(id string, topo *flow.Topology, tally *flow.Tally) map[string]flow.Ratio {
 	out := map[string]flow.Ratio{}
-	doc := t.declared.of(id)
 	for _, st := range topo.Stages {
 		learned := func() flow.Ratio {
 			return flow.LearnRatio(t.ledger.book(flow.BalanceKey(id, st.Name, flow.Window{})).ratios)
 		}
-		if doc != nil {
-			if s := doc.Stage(st.Name); s != nil {
-				if r, ok := ratioOf(s, tally, learned); ok {
-					out[st.Name] = r
-					continue
-				}
-			}
+		if r, ok := t.declared.Ratio(id, st.Name, tally, learned); ok {
+			out[st.Name] = r
+			continue
 		}
 		if len(st.In) > 0 && tally.InferRatio(st).Kind == flow.RatioLearned {
 			out[st.Name] = learned()

@@ -141,7 +141,7 @@ func (t *tenant) appendLedger(b *batch, now int64) {
 		b.add(seriesSLOLag, &lag, "pipeline", id)
 		b.add(seriesSLOFresh, &fresh, "pipeline", id)
 		slo := 0.0
-		if doc := t.declared.of(id); doc != nil {
+		if doc := t.declared.Of(id); doc != nil {
 			if slo = doc.SLO.Completeness; slo > 0 {
 				b.add(seriesSLOComplete, &slo, "pipeline", id)
 			}

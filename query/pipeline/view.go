@@ -23,7 +23,7 @@ var stateOrder = map[answer.State]int{answer.Losing: 0, answer.Late: 1, answer.U
 func (t *tenant) build(now int64) *view {
 	v := &view{at: now, pages: make(map[string]*answer.Pipeline, len(t.pipes)), parts: make(map[string]*parts, len(t.pipes)), usage: t.usage.by, completeness: t.completeness(now)}
 	for _, p := range t.pipes {
-		if len(p.topo.Stages)+len(p.offsets) == 0 && t.declared.of(p.id) == nil {
+		if len(p.topo.Stages)+len(p.offsets) == 0 && t.declared.Of(p.id) == nil {
 			continue // only its name is known, from an earlier process
 		}
 		page := t.pageOnce(p, now)
@@ -153,7 +153,7 @@ func (p *pipe) newestOf(st flow.Stage) (newest, bool) {
 func (t *tenant) page(p *pipe, now int64) *answer.Pipeline {
 	looks := t.looks(p, now)
 	sloLag, sloFresh := t.objective(p.id)
-	page := &answer.Pipeline{At: now, PipelineRow: answer.PipelineRow{ID: p.id, Level: flow.L0, Declared: t.declared.of(p.id) != nil}}
+	page := &answer.Pipeline{At: now, PipelineRow: answer.PipelineRow{ID: p.id, Level: flow.L0, Declared: t.declared.Of(p.id) != nil}}
 	row := &page.PipelineRow
 
 	// lag of the slowest stage

@@ -1,43 +1,56 @@
-package pipeline
+package declared
 
 import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 
+	"github.com/VictoriaMetrics/metrics"
+
 	"github.com/weirhq/weir/store"
 )
 
-// declaredFiles are the declarations in pipelines.dir: *.yaml for the default tenant, TENANT/*.yaml for others.
-type declaredFiles struct {
+// Files are the declarations in pipelines.dir: *.yaml for the default tenant, TENANT/*.yaml for others. They are safe for
+// concurrent use.
+type Files struct {
+	dir string
+	log *slog.Logger
+	bad *metrics.Counter
+
 	mu   sync.Mutex
 	next int64
-	seen map[string]declaredFile // by path
-	docs map[store.Tenant]map[string]*declared
+	seen map[string]file // by path
+	docs map[store.Tenant]map[string]*Document
 	told map[string]string // complaints that were logged, by path
 }
 
-type declaredFile struct {
+// NewFiles builds what reads the files of a folder; of an empty one there are none. bad counts those that cannot be used.
+func NewFiles(dir string, log *slog.Logger, bad *metrics.Counter) *Files {
+	return &Files{dir: dir, log: log, bad: bad}
+}
+
+type file struct {
 	size, at int64
-	d        *declared
+	d        *Document
 	id       string
 }
 
 // Bounds of the folder.
 const (
-	maxDeclaredFiles = 10_000
-	maxDeclaredBytes = 1 << 20
+	maxFiles = 10_000
+	maxBytes = 1 << 20
 )
 
 // read returns the declarations of a tenant, looking at the folder every few seconds. What cannot be read stays as it
 // was and is logged once.
-func (f *declaredFiles) read(s *Service, t store.Tenant, now int64) map[string]*declared {
-	if s.cfg.Dir == "" {
+func (f *Files) read(t store.Tenant, now int64) map[string]*Document {
+	if f.dir == "" {
 		return nil
 	}
 	f.mu.Lock()
@@ -46,16 +59,16 @@ func (f *declaredFiles) read(s *Service, t store.Tenant, now int64) map[string]*
 		return f.docs[t]
 	}
 	f.next = now + 3000
-	seen, docs, told := map[string]declaredFile{}, map[store.Tenant]map[string]*declared{}, map[string]string{}
+	seen, docs, told := map[string]file{}, map[store.Tenant]map[string]*Document{}, map[string]string{}
 	complain := func(path string, err error) {
 		if told[path] = err.Error(); f.told[path] != told[path] {
-			s.badFiles.Inc()
-			s.log.Warn("cannot use a declared pipeline", "file", path, "error", err)
+			f.bad.Inc()
+			f.log.Warn("cannot use a declared pipeline", "file", path, "error", err)
 		}
 	}
-	paths, err := declaredPaths(s.cfg.Dir)
+	paths, err := pathsIn(f.dir)
 	if err != nil {
-		complain(s.cfg.Dir, err)
+		complain(f.dir, err)
 		f.told = told
 		return f.docs[t]
 	}
@@ -81,11 +94,11 @@ func (f *declaredFiles) read(s *Service, t store.Tenant, now int64) map[string]*
 		}
 		m := docs[p.tenant]
 		if m == nil {
-			m = map[string]*declared{}
+			m = map[string]*Document{}
 			docs[p.tenant] = m
 		}
 		if other := m[cur.id]; other != nil {
-			complain(p.path, fmt.Errorf("pipeline %q stands in %q as well: leave one of them out", cur.id, other.file))
+			complain(p.path, fmt.Errorf("pipeline %q stands in %q as well: leave one of them out", cur.id, other.File))
 			continue
 		}
 		m[cur.id] = cur.d
@@ -94,37 +107,37 @@ func (f *declaredFiles) read(s *Service, t store.Tenant, now int64) map[string]*
 	return f.docs[t]
 }
 
-type declaredPath struct {
+type place struct {
 	path   string
 	tenant store.Tenant
 }
 
-func (p declaredPath) load(old declaredFile, known bool) (declaredFile, error) {
+func (p place) load(old file, known bool) (file, error) {
 	st, err := os.Stat(p.path)
 	if err != nil {
-		return declaredFile{}, fmt.Errorf("cannot look at it: %w", err)
+		return file{}, fmt.Errorf("cannot look at it: %w", err)
 	}
 	if known && old.size == st.Size() && old.at == st.ModTime().UnixNano() {
 		return old, nil
 	}
-	if st.Size() > maxDeclaredBytes {
-		return declaredFile{}, fmt.Errorf("cannot read it: it has %d bytes, at most %d are possible", st.Size(), maxDeclaredBytes)
+	if st.Size() > maxBytes {
+		return file{}, fmt.Errorf("cannot read it: it has %d bytes, at most %d are possible", st.Size(), maxBytes)
 	}
 	raw, err := os.ReadFile(p.path)
 	if err != nil {
-		return declaredFile{}, fmt.Errorf("cannot read it: %w", err)
+		return file{}, fmt.Errorf("cannot read it: %w", err)
 	}
-	d := parseDeclared(string(raw))
-	d.file, d.at = p.path, st.ModTime().UnixMilli()
-	f := declaredFile{size: st.Size(), at: st.ModTime().UnixNano(), d: d}
+	d := parse(string(raw))
+	d.File, d.At = p.path, st.ModTime().UnixMilli()
+	f := file{size: st.Size(), at: st.ModTime().UnixNano(), d: d}
 	if d.doc != nil {
 		f.id = d.doc.ID
 	}
 	return f, nil
 }
 
-// declaredPaths lists the files of the folder, sorted.
-func declaredPaths(dir string) ([]declaredPath, error) {
+// pathsIn lists the files of the folder, sorted.
+func pathsIn(dir string) ([]place, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
@@ -132,13 +145,13 @@ func declaredPaths(dir string) ([]declaredPath, error) {
 		}
 		return nil, fmt.Errorf("cannot read pipelines.dir %q: %w", dir, err)
 	}
-	var out []declaredPath
+	var out []place
 	for _, e := range entries {
 		path := filepath.Join(dir, e.Name())
 		switch {
 		case strings.HasPrefix(e.Name(), "."):
 		case isYAML(e.Name()):
-			out = append(out, declaredPath{path, store.DefaultTenant})
+			out = append(out, place{path, store.DefaultTenant})
 		case e.IsDir():
 			below, err := os.ReadDir(path)
 			if err != nil {
@@ -146,15 +159,15 @@ func declaredPaths(dir string) ([]declaredPath, error) {
 			}
 			for _, b := range below {
 				if isYAML(b.Name()) && !strings.HasPrefix(b.Name(), ".") {
-					out = append(out, declaredPath{filepath.Join(path, b.Name()), store.Tenant(e.Name())})
+					out = append(out, place{filepath.Join(path, b.Name()), store.Tenant(e.Name())})
 				}
 			}
 		}
-		if len(out) > maxDeclaredFiles {
-			return nil, fmt.Errorf("cannot read pipelines.dir %q: it holds more than %d files", dir, maxDeclaredFiles)
+		if len(out) > maxFiles {
+			return nil, fmt.Errorf("cannot read pipelines.dir %q: it holds more than %d files", dir, maxFiles)
 		}
 	}
-	slices.SortFunc(out, func(a, b declaredPath) int { return strings.Compare(a.path, b.path) })
+	slices.SortFunc(out, func(a, b place) int { return strings.Compare(a.path, b.path) })
 	return out, nil
 }
 
@@ -165,14 +178,14 @@ func isYAML(name string) bool {
 // CheckDir reads all declarations of a folder and tells the first mistakes of each, as `weir check` does. n is how many
 // are good.
 func CheckDir(dir string) (n int, err error) {
-	paths, err := declaredPaths(dir)
+	paths, err := pathsIn(dir)
 	if err != nil {
 		return 0, err
 	}
 	var errs []error
-	ids := map[declaredPath]string{}
+	ids := map[place]string{}
 	for _, p := range paths {
-		f, err := p.load(declaredFile{}, false)
+		f, err := p.load(file{}, false)
 		if err == nil {
 			err = f.d.err
 		}
@@ -180,7 +193,7 @@ func CheckDir(dir string) (n int, err error) {
 			errs = append(errs, fmt.Errorf("cannot use %q: %w", p.path, err))
 			continue
 		}
-		k := declaredPath{f.id, p.tenant}
+		k := place{f.id, p.tenant}
 		if other := ids[k]; other != "" {
 			errs = append(errs, fmt.Errorf("cannot use %q: pipeline %q stands in %q as well: leave one of them out", p.path, f.id, other))
 			continue

@@ -1,0 +1,154 @@
+package declared
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+
+	"github.com/weirhq/weir/internal/cell"
+	"github.com/weirhq/weir/query/flow"
+	"github.com/weirhq/weir/store"
+)
+
+// engine is a store with a catalog alone.
+type engine struct {
+	store.Engine
+	docs memory
+}
+
+func (e engine) Catalog() store.Catalog { return e.docs }
+
+// memory is a catalog of one tenant and kind, without versions.
+type memory map[string]store.Document
+
+func (m memory) List(context.Context, store.Tenant, string) (out []store.Document, err error) {
+	for _, d := range m {
+		out = append(out, d)
+	}
+	return out, nil
+}
+
+func (m memory) Get(_ context.Context, _ store.Tenant, _, name string) (store.Document, error) {
+	d, ok := m[name]
+	if !ok {
+		return d, store.ErrNotFound
+	}
+	return d, nil
+}
+
+func (m memory) Put(_ context.Context, _ store.Tenant, kind, name string, body []byte, _ int64, by string) (store.Document, error) {
+	m[name] = store.Document{Kind: kind, Name: name, Version: m[name].Version + 1, Body: body, By: by}
+	return m[name], nil
+}
+
+func (m memory) Delete(_ context.Context, _ store.Tenant, _, name string) error {
+	if _, ok := m[name]; !ok {
+		return store.ErrNotFound
+	}
+	delete(m, name)
+	return nil
+}
+
+func (m memory) History(context.Context, store.Tenant, string, string) ([]store.Document, error) {
+	return nil, nil
+}
+
+const shop = `id: shop
+ignore: {groups: [debug-*]}
+stages:
+  - {name: web, kind: source, writes: [orders]}
+  - {name: enrich, kind: map, reads: [{destination: orders, group: g}], writes: [enriched], expected_instances: 2}
+`
+
+// What is declared is in force with the next reading, steers cells, and is gone when it is taken back.
+func TestBook(t *testing.T) {
+	dir := t.TempDir()
+	over, bad := new(metrics.Counter), new(metrics.Counter)
+	b := New(engine{docs: memory{}}, "t", NewFiles(dir, slog.New(slog.DiscardHandler), bad), 1, over)
+	now := int64(1_732_334_400_000)
+	read := func(want ...string) {
+		t.Helper()
+		changed, err := b.Read(t.Context(), now)
+		for _, id := range want {
+			if !changed[id] {
+				t.Errorf("%s is not said to be changed", id)
+			}
+		}
+		if err != nil || len(changed) != len(want) {
+			t.Errorf("changed %v, want %v; %v", changed, want, err)
+		}
+	}
+	read()
+	if err := b.Put(t.Context(), "me", "shop", shop, 0); err != nil {
+		t.Fatal(err)
+	}
+	read("shop")
+	if p, s, ok := b.Reader("kafka", "", "orders", "g"); !ok || p != "shop" || s != "enrich" {
+		t.Errorf("read by %s %s", p, s)
+	}
+	if !b.Ignored("orders", "debug-7") || b.Ignored("orders", "g") || b.Ignored("other", "debug-7") {
+		t.Error("ignored groups")
+	}
+	start := now / 1000
+	var cells []cell.Cell
+	for _, in := range []string{"1", "2"} {
+		for _, at := range []int64{start, start + 60} {
+			cells = append(cells, cell.Cell{Key: cell.Key{Pipeline: "p", Stage: "old", Dir: cell.In, Destination: "orders", Group: "g", Window: at}, Service: "enrich", Instance: in})
+		}
+	}
+	b.Remap(cells)
+	if c := cells[0]; c.Pipeline != "shop" || c.Stage != "enrich" || !b.Moved("p", "old") {
+		t.Errorf("%+v", c)
+	}
+	if got := b.Sources("shop"); !slices.Equal(got, []string{"p", "shop"}) {
+		t.Errorf("sources %v", got)
+	}
+	if got := b.Belongs("p"); !slices.Equal(got, []string{"p", "shop"}) {
+		t.Errorf("belongs to %v", got)
+	}
+	if have, want := b.Counter("shop")("enrich", flow.Window{Start: start + 60, Width: 60}); have != 2 || want != 2 {
+		t.Errorf("%d of %d instances", have, want)
+	}
+	d, fs := Parse("thief", strings.Replace(shop, "id: shop", "id: thief", 1))
+	if fs = append(fs, b.Taken("thief", d)...); len(fs) != 1 || !strings.Contains(fs[0].Text, "belongs to stage enrich") {
+		t.Errorf("%+v", fs)
+	}
+	if err := b.Room("thief"); !errors.Is(err, store.ErrLimit) || b.Room("shop") != nil {
+		t.Errorf("%v", err)
+	}
+	if err := b.Delete(t.Context(), "shop"); err != nil {
+		t.Fatal(err)
+	}
+	read("shop", "p")
+	if b.Moved("p", "old") || b.Has("shop") {
+		t.Error("taken back and in force")
+	}
+	// A file of another tenant is not one of this.
+	if err := os.WriteFile(filepath.Join(dir, "shop.yaml"), []byte(shop), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	now += time.Minute.Milliseconds()
+	read()
+	if err := os.Mkdir(filepath.Join(dir, "t"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(filepath.Join(dir, "shop.yaml"), filepath.Join(dir, "t", "shop.yaml")); err != nil {
+		t.Fatal(err)
+	}
+	now += time.Minute.Milliseconds()
+	read("shop")
+	if err := b.Editable("shop", now); !errors.Is(err, store.ErrInvalid) {
+		t.Errorf("%v", err)
+	}
+	if h, err := b.Held(t.Context(), "shop", now); err != nil || h == nil || h.File == "" || over.Get()+bad.Get() != 0 {
+		t.Errorf("%+v %v", h, err)
+	}
+}
