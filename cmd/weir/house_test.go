@@ -31,6 +31,8 @@ var floors = map[string][]string{
 	"query/series":            {},
 	"query/pipeline/brokers":  {"query/answer", "query/flow", "query/pipeline/forecast", "query/series"},
 	"query/pipeline/forecast": {"query/answer", "query/flow"},
+	"query/pipeline/changes":  {"query/answer", "store"},
+	"query/pipeline/declared": {"internal/cell", "query/declare", "query/flow", "store"},
 	"query/rightsize":         {},
 	"query/answer":            {},
 	"query/api":               {"query/answer", "store"},
