@@ -2,6 +2,7 @@ package flow
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"strings"
 
@@ -160,7 +161,7 @@ func Spans(ps []cell.Pair, now int64, r SpanRules) *SpanBook {
 			w.Changed = max(w.Changed, p.Changed)
 		case cell.PairWriter, cell.PairReader:
 			stage := p.From
-			n := PairTotals{Messages: p.Messages, Adjusted: p.Adjusted, Known: p.Known, Failed: p.Failed}
+			n := PairTotals{Messages: p.Messages, Adjusted: possible(p.Adjusted), Known: p.Known, Failed: p.Failed}
 			if p.Kind == cell.PairReader {
 				stage = p.To
 				if n.Messages == 0 { // a reader that only fetches
@@ -230,6 +231,14 @@ func Spans(ps []cell.Pair, now int64, r SpanRules) *SpanBook {
 	slices.SortFunc(b.Readers, bySide)
 	slices.SortFunc(b.Works, func(a, b Works) int { return cmp.Or(cmp.Compare(a.Stage, b.Stage), cmp.Compare(a.Start, b.Start)) })
 	return b
+}
+
+// possible is an estimate of messages that can be.
+func possible(n float64) float64 {
+	if math.IsNaN(n) {
+		return 0
+	}
+	return min(max(n, 0), 1e15)
 }
 
 func (p PairTotals) plus(o PairTotals) PairTotals {

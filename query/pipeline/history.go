@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -128,7 +129,7 @@ func (b *batch) symbol(s string) uint32 {
 
 // add appends a sample; labels are name, value pairs sorted by name, empty values left out.
 func (b *batch) add(name string, v *float64, ls ...string) {
-	if v == nil {
+	if v == nil || math.IsNaN(*v) || math.IsInf(*v, -1) { // +Inf is never
 		return
 	}
 	refs := []uint32{b.symbol(model.MetricNameLabel), b.symbol(name)}
@@ -269,6 +270,9 @@ func emptyPoints(h *answer.PipelineHistory) []answer.Point {
 
 // put shows a sample at the steps for which it is the newest and not older than a step or 15 s.
 func put(h *answer.PipelineHistory, s *answer.Series, at int64, v float64) {
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		return
+	}
 	valid := max(h.Step, 15_000)
 	i := max(0, (at-h.From+h.Step-1)/h.Step)
 	for ; i < int64(len(s.Points)) && s.Points[i].T < at+valid; i++ {
