@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/weirhq/weir/collector/client"
@@ -166,6 +167,38 @@ func (a *apps) stranger() {
 	a.calm()
 }
 
+// Of two readers one runs a version that does not count; then it is replaced. What it took was never lost.
+func (a *apps) oneByOne() {
+	t := a.t
+	a.begin("one-by-one")
+	if _, err := kadm.NewClient(a.client()).CreateTopic(a.ctx, 2, 1, nil, a.name); err != nil {
+		t.Fatal(err)
+	}
+	a.source(a.name, 200, 0)
+	old := a.reads(a.name, readers(a.name), func(*kgo.Record) error { return nil })
+	a.sink(a.name, nil)
+	a.within(60*time.Second, "both have taken over their partitions", func() (string, bool) {
+		g, _ := a.group(a.name, readers(a.name))
+		return fmt.Sprintf("%+v", g), g.Members != nil && *g.Members == 2 && g.GroupState == "Stable"
+	})
+	from := a.later(1)
+	a.settles(from, 2, 1, 40*time.Second, func(_ *answer.LossRow, w answer.LossWindow) {
+		missing := w.Up - w.Down
+		if made := int64(a.tally.of(w.Window).made); w.Up != made || missing < made/10 || w.Verdict != "UNKNOWN" || w.Lost != 0 || w.Epsilon < missing || w.Why == nil || w.Why.Class != "counted in part" {
+			t.Errorf("of %d: %+v %+v", made, w, w.Why)
+		}
+	})
+	old()
+	a.sink(a.name, nil)
+	from = a.later(2)
+	a.settles(from, 4, 1, 40*time.Second, func(_ *answer.LossRow, w answer.LossWindow) {
+		if made := int64(a.tally.of(w.Window).made); w.Verdict != "OK" || w.Up != made || w.Down != made {
+			t.Errorf("all count: %+v", w)
+		}
+	})
+	a.calm()
+}
+
 // Scenario 25: the kernel drops datagrams with counts of the reader while its collector does not get to run. They look like
 // records that were lost.
 func (a *apps) datagramsDropped() {
@@ -189,8 +222,8 @@ func (a *apps) datagramsDropped() {
 	}
 	t.Cleanup(func() { _ = udp.Close() })
 	a.source("s25", 300, 0)
-	a.reads("s25", "sink", func(k *kgo.Record) error { // one datagram for each record, which is what no client of ours does
-		_, _ = fmt.Fprintf(udp, "weir.audit.in:1|c|#p:s25,st:sink,dst:s25,g:sink,ew:%d", k.Timestamp.Unix()) // refused until the collector listens
+	a.reads("s25", readers("s25"), func(k *kgo.Record) error { // one datagram for each record, which is what no client of ours does
+		_, _ = fmt.Fprintf(udp, "weir.audit.in:1|c|#p:s25,st:sink,dst:s25,g:s25-readers,ew:%d", k.Timestamp.Unix()) // refused until the collector listens
 		return nil
 	})
 	a.within(60*time.Second, "windows are settled", func() (string, bool) {

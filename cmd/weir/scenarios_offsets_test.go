@@ -42,10 +42,10 @@ func (a *apps) transactions() {
 		write(10)
 		commit()
 	}
-	a.reads("s19", "g", func(*kgo.Record) error { return nil }, kgo.FetchIsolationLevel(kgo.ReadCommitted()))
+	a.reads("s19", readers("s19"), func(*kgo.Record) error { return nil }, kgo.FetchIsolationLevel(kgo.ReadCommitted()))
 	nothing := func(note string) func() (string, bool) {
 		return func() (string, bool) {
-			g, _ := a.group("s19", "g")
+			g, _ := a.group("s19", readers("s19"))
 			said := fmt.Sprintf("%s %q, lag %s records, %s s", g.State, g.Note, orNothing(g.Lag.Messages), orNothing(g.Lag.Seconds))
 			return said, g.Lag.Messages != nil && *g.Lag.Messages == 0 && g.Lag.Seconds != nil && *g.Lag.Seconds == 0 && g.State != answer.Late && strings.HasPrefix(g.Note, note)
 		}
@@ -62,7 +62,7 @@ func (a *apps) transactions() {
 	commit()
 	a.within(20*time.Second, "it is read as well", func() (string, bool) {
 		said, ok := nothing("")()
-		g, _ := a.group("s19", "g")
+		g, _ := a.group("s19", readers("s19"))
 		return said, ok && g.Note == ""
 	})
 }
@@ -205,7 +205,7 @@ func (a *apps) neverCommitted() {
 			t.Fatal(err)
 		}
 	}
-	reader := a.client(kgo.ConsumerGroup("g"), kgo.ConsumeTopics("s23"), kgo.DisableAutoCommit(), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	reader := a.client(kgo.ConsumerGroup(readers("s23")), kgo.ConsumeTopics("s23"), kgo.DisableAutoCommit(), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	a.goes("reader", func(ctx context.Context) error {
 		for ctx.Err() == nil {
 			reader.PollFetches(ctx)
@@ -214,9 +214,9 @@ func (a *apps) neverCommitted() {
 	})
 	a.within(30*time.Second, "it is said", func() (string, bool) {
 		p := a.page("s23")
-		g, _ := a.group("s23", "g")
+		g, _ := a.group("s23", readers("s23"))
 		said := fmt.Sprintf("%s: %q, lag %s; group %s %q", p.State, p.Sentence, orNothing(p.Lag.Messages), g.State, g.Note)
-		return said, p.State == answer.Unknown && p.Sentence == "g never committed on s23: up to 500 records may wait, how many is not known." &&
+		return said, p.State == answer.Unknown && p.Sentence == "s23-readers never committed on s23: up to 500 records may wait, how many is not known." &&
 			p.Lag.Seconds == nil && g.Note == "never committed; up to 500 records may wait"
 	})
 }
@@ -233,7 +233,7 @@ func (a *apps) retentionRace() {
 	a.at("source", 100, func(ctx context.Context, _ int) error {
 		return cl.ProduceSync(ctx, &kgo.Record{Topic: "s26", Value: []byte("r")}).FirstErr()
 	})
-	reader := a.client(kgo.ConsumerGroup("g"), kgo.ConsumeTopics("s26"), kgo.DisableAutoCommit(), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	reader := a.client(kgo.ConsumerGroup(readers("s26")), kgo.ConsumeTopics("s26"), kgo.DisableAutoCommit(), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	var oldest time.Time // the newest record that was read: the next one is a hundredth of a second younger
 	for end := time.Now().Add(6 * time.Second); time.Now().Before(end); {
 		for _, k := range reader.PollFetches(a.ctx).Records() {
@@ -301,7 +301,7 @@ func (a *apps) bursts() {
 			}
 		}
 	})
-	reader := a.client(kgo.ConsumerGroup("g"), kgo.ConsumeTopics("s27"), kgo.DisableAutoCommit(), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxWait(100*time.Millisecond))
+	reader := a.client(kgo.ConsumerGroup(readers("s27")), kgo.ConsumeTopics("s27"), kgo.DisableAutoCommit(), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxWait(100*time.Millisecond))
 	a.goes("reader", func(ctx context.Context) error {
 		for next := int64(0); ctx.Err() == nil; <-time.After(200 * time.Millisecond) {
 			rs := reader.PollRecords(ctx, 9).Records() // 45 a second: it has a rest before the next burst
@@ -335,12 +335,12 @@ func (a *apps) bursts() {
 		return at.Sub(stamps[next]).Seconds()
 	}
 	a.within(30*time.Second, "a lag is told", func() (string, bool) {
-		g, _ := a.group("s27", "g")
+		g, _ := a.group("s27", readers("s27"))
 		return fmt.Sprintf("%+v", g.Lag), g.Lag.Seconds != nil && *g.Lag.Seconds > 2
 	})
 	asked, worst := 0, 0.0
 	for end := time.Now().Add(4 * every); time.Now().Before(end); <-time.After(330 * time.Millisecond) {
-		g, at := a.group("s27", "g")
+		g, at := a.group("s27", readers("s27"))
 		if g.Lag.Seconds == nil || g.Lag.Bound == nil {
 			t.Errorf("%+v", g.Lag)
 			continue

@@ -23,7 +23,7 @@ func (a *apps) spansLost() {
 	t := a.t
 	a.begin("s18")
 	const windows = 4
-	const known = 66 * time.Second // from the start of weir on until it can tell
+	const known = 62 * time.Second // from the start of weir on until it can tell
 	from := (a.began.Add(known).Unix()/a.width + 1) * a.width
 	early := a.later(0)
 	for world, topic := range []string{"s18-losing", "s18-well"} {

@@ -40,6 +40,7 @@ func TestScenariosWithProcesses(t *testing.T) {
 		"26 retention race":             (*apps).retentionRace,
 		"27 bursts between two polls":   (*apps).bursts,
 		"1 nothing, beside all of them": (*apps).healthy,
+		"instrumented one by one":       (*apps).oneByOne,
 	} {
 		all.Go(func() { t.Run(name, func(t *testing.T) { play(s.apps(t)) }) }) // all at once, however few processors there are: they wait most of the time
 	}
@@ -80,8 +81,8 @@ func newStand(t *testing.T) *stand {
 ingest: {pairs: {window: %[1]ds, max_pending: 300000}}
 pipelines: {grace: 5s, interval: 1s, settle: 1s, idle_after: 15s, max_latency: 10s}
 `, scenarioWidth, s.kafka, s.nats.url(), s.fluent.addr)
-	s.began = time.Now()
 	s.url = starts(t, dir, "-c", writeConfig(t, dir, "127.0.0.1:0", s.statsd, "", s.otlp, more)).url
+	s.began = time.Now()
 	return s
 }
 
@@ -168,8 +169,8 @@ func (a *apps) auditor(stage string) *client.Client {
 	return c
 }
 
-// goes runs an application until the test ends; what it returns before that fails the test.
-func (a *apps) goes(what string, f func(context.Context) error) {
+// goes runs an application until the test ends or stop is called; what it returns before that fails the test.
+func (a *apps) goes(what string, f func(context.Context) error) (stop func()) {
 	ctx, cancel := context.WithCancel(a.ctx)
 	done := make(chan struct{})
 	go func() {
@@ -178,7 +179,9 @@ func (a *apps) goes(what string, f func(context.Context) error) {
 			a.t.Errorf("%s: %v", what, err)
 		}
 	}()
-	a.t.Cleanup(func() { cancel(); <-done })
+	stop = func() { cancel(); <-done }
+	a.t.Cleanup(stop)
+	return stop
 }
 
 // at calls f rate times a second, evenly, with the number of the call.
@@ -218,27 +221,31 @@ func (a *apps) source(topic string, rate float64, ahead time.Duration) {
 	})
 }
 
-// sink reads a topic as the group "sink" and counts each record as often as times says.
-func (a *apps) sink(topic string, times func(r client.Record, w *truth) int) {
+// readers is the group that reads a topic.
+func readers(topic string) string { return topic + "-readers" }
+
+// sink reads a topic as a group of its own and counts each record as often as times says.
+func (a *apps) sink(topic string, times func(r client.Record, w *truth) int) (stop func()) {
 	c := a.auditor("sink")
-	a.reads(topic, "sink", func(k *kgo.Record) error {
+	return a.reads(topic, readers(topic), func(k *kgo.Record) error {
 		r := client.Record{ID: string(k.Key), Time: k.Timestamp}
 		n := 1
 		if times != nil {
 			a.tally.in(r.Time, func(w *truth) { n = times(r, w) })
 		}
 		for range n {
-			c.In(topic, "sink", r)
+			c.In(topic, readers(topic), r)
 		}
 		return nil
 	})
 }
 
 // reads hands every record of a topic to f and commits after it.
-func (a *apps) reads(topic, group string, f func(*kgo.Record) error, opts ...kgo.Opt) {
+func (a *apps) reads(topic, group string, f func(*kgo.Record) error, opts ...kgo.Opt) (stop func()) {
 	cl := a.client(append(opts, kgo.ConsumerGroup(group), kgo.ConsumeTopics(topic), kgo.DisableAutoCommit(),
-		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxWait(100*time.Millisecond))...)
-	a.goes(group+" of "+topic, func(ctx context.Context) error {
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxWait(100*time.Millisecond),
+		kgo.HeartbeatInterval(300*time.Millisecond), kgo.RebalanceTimeout(5*time.Second), kgo.Balancers(kgo.RangeBalancer()))...)
+	ends := a.goes(group+" of "+topic, func(ctx context.Context) error {
 		for {
 			fetched := cl.PollFetches(ctx)
 			if ctx.Err() != nil {
@@ -254,6 +261,7 @@ func (a *apps) reads(topic, group string, f func(*kgo.Record) error, opts ...kgo
 			}
 		}
 	})
+	return func() { ends(); cl.Close() }
 }
 
 // later is the begin of the event window that begins after so many more have ended.

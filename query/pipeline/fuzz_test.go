@@ -70,8 +70,11 @@ func FuzzEvaluation(f *testing.F) {
 	f.Add([]byte{7, 5, 0, 0, 0, 0, 0, 0, 10, 10, 1, 1, 1, 1, 1, 3, 3, 7, 20, 4, 0, 0, 0, 0, 0, 0, 10, 10, 7, 60})
 	var orderly []byte // two offsets, a count on both sides, an auditor, and time that passes, again and again
 	for i := range byte(30) {
-		orderly = append(orderly, 0, 6, 0, 0, 0, 0, i, 10, 0, 15, 0, 0, 0, 0, i, 9, 4, 0, 1, 0, 0, 3, 0, 10, 10, i, 4, 1, 0, 0, 0, 3, 0, 10, 9, i, 5, 0, 0, i, 7, 10)
-		orderly = append(orderly, 6, i%3, 0, 3, 10, 20, 10, 10, 10, 10, 1, 1)
+		orderly = append(
+			orderly,
+			0, 6, 0, 0, 0, 0, i, 10, 0, 15, 0, 0, 0, 0, i, 9, 4, 0, 1, 0, 0, 3, 0, 10, 10, i, 4, 1, 0, 0, 0, 3, 0, 10, 9, i, 5, 0, 0, i, 7, 10,
+			6, i%3, 0, 3, 10, 20, 10, 10, 10, 10, 1, 1,
+		)
 	}
 	f.Add(orderly)
 	f.Fuzz(nonsense)
