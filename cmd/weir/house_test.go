@@ -33,6 +33,8 @@ var floors = map[string][]string{
 	"query/pipeline/forecast": {"query/answer", "query/flow"},
 	"query/pipeline/changes":  {"query/answer", "store"},
 	"query/pipeline/declared": {"internal/cell", "query/declare", "query/flow", "store"},
+	"query/pipeline/ledger":   {"query/answer", "query/flow", "query/pipeline/losses", "query/series", "store"},
+	"query/pipeline/losses":   {"query/answer", "query/flow", "store"},
 	"query/rightsize":         {},
 	"query/answer":            {},
 	"query/api":               {"query/answer", "store"},

@@ -2,7 +2,6 @@ package pipeline
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"log/slog"
 	"testing"
@@ -13,7 +12,6 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/weirhq/weir/internal/cell"
-	"github.com/weirhq/weir/query/flow"
 	"github.com/weirhq/weir/store"
 )
 
@@ -93,75 +91,5 @@ func BenchmarkEvaluate(b *testing.B) {
 	v := s.tenant(store.DefaultTenant).view.Load()
 	if len(v.rows) != pipelines || v.rows[0].Lag.Seconds == nil {
 		b.Fatalf("%d pipelines, worst %+v", len(v.rows), v.rows[0])
-	}
-}
-
-// manyLosses fills the ledger of 1,000 pipelines with a day of one-minute windows: four balances each, one in a hundred
-// with something lost in a tenth of its windows.
-func manyLosses(tb testing.TB) (*Service, int64) {
-	tb.Helper()
-	e := newFake()
-	s := New(DefaultConfig(), e, slog.New(slog.DiscardHandler), metrics.NewSet(), Extras{})
-	now := int64(demoStart + 86400)
-	s.Evaluate(context.Background(), time.Unix(now, 0))
-	t := s.tenant(store.DefaultTenant)
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.cells.width = 60
-	for p := range 1000 {
-		for i := range 4 {
-			k := store.VerdictKey{Pipeline: fmt.Sprint("pipeline-", p), Kind: store.EdgeTransport, From: fmt.Sprint("stage-", i), Destination: fmt.Sprint("queue-", p, "-", i), Group: "g", To: fmt.Sprint("stage-", i+1)}
-			if i%2 == 1 {
-				k.Kind, k.From, k.Destination, k.Group = store.EdgeBalance, k.To, "", ""
-			}
-			b := t.ledger.book(k)
-			for w := int64(demoStart); w < now; w += 60 {
-				v := store.Verdict{VerdictKey: k, State: flow.OK, Settled: true, Up: 60_000, Down: 60_000, SettledAt: w * 1000, Confidence: 0.99, Level: flow.L2}
-				v.Window, v.Width = w, 60
-				if p%100 == 0 && w/60%10 == 0 {
-					v.State, v.Lost, v.Down, v.Class = flow.Loss, 600, 59_400, "dropped in stage"
-				}
-				b.day.add(&v, nil)
-				b.day.show(&v, nil)
-				b.mark(&v)
-				b.begin(&v)
-			}
-		}
-	}
-	t.ledger.filled = demoStart
-	t.ledger.changed++
-	return s, now
-}
-
-// BenchmarkLoss answers the loss page of 1,000 pipelines over a day, with its JSON.
-func BenchmarkLoss(b *testing.B) {
-	s, now := manyLosses(b)
-	b.ReportAllocs()
-	for b.Loop() {
-		l, err := s.Loss(context.Background(), store.DefaultTenant, time.Unix(now-86400, 0), time.Unix(now, 0), "")
-		if err != nil || len(l.Rows) != maxRows || l.Left != 4000-maxRows || l.Rows[0].Lost != 144*600 {
-			b.Fatal(len(l.Rows), l.Left, err)
-		}
-		body, err := json.Marshal(l)
-		if err != nil {
-			b.Fatal(err)
-		}
-		b.ReportMetric(float64(len(body))/1e6, "MB")
-	}
-}
-
-// BenchmarkIncidents lists the incidents of the same day anew after every change.
-func BenchmarkIncidents(b *testing.B) {
-	s, now := manyLosses(b)
-	t := s.tenant(store.DefaultTenant)
-	b.ReportAllocs()
-	for b.Loop() {
-		t.mu.Lock()
-		t.ledger.changed++
-		t.mu.Unlock()
-		l, err := s.Incidents(context.Background(), store.DefaultTenant, time.Unix(now-86400, 0), time.Unix(now, 0), "", 100)
-		if err != nil || len(l.Incidents) != 100 {
-			b.Fatal(len(l.Incidents), err)
-		}
 	}
 }

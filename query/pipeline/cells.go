@@ -13,6 +13,7 @@ import (
 	"github.com/weirhq/weir/query/answer"
 	"github.com/weirhq/weir/query/flow"
 	"github.com/weirhq/weir/query/pipeline/changes"
+	"github.com/weirhq/weir/query/pipeline/ledger"
 	"github.com/weirhq/weir/store"
 )
 
@@ -145,11 +146,11 @@ func (t *tenant) readCells(ctx context.Context, now int64) error {
 		span = min(3600, int64(t.s.cfg.Lookback/time.Second))
 		c.wide = now
 	} else if now-c.wide > 30_000 {
-		span = max(span, followed)
+		span = max(span, ledger.Followed)
 		c.wide = now
 	}
 	from := now/1000 - span
-	ledger := t.s.engine.Ledger()
+	evidence := t.s.engine.Ledger()
 	ahead := time.UnixMilli(now).Add(48 * time.Hour)
 	began := time.Now()
 	c.sampled = now >= c.samplesNext
@@ -160,7 +161,7 @@ func (t *tenant) readCells(ctx context.Context, now int64) error {
 			samples = time.Unix(from, 0)
 		}
 	}
-	cells, err := ledger.Cells(ctx, t.id, store.CellQuery{From: time.Unix(from, 0), To: ahead, SamplesFrom: samples})
+	cells, err := evidence.Cells(ctx, t.id, store.CellQuery{From: time.Unix(from, 0), To: ahead, SamplesFrom: samples})
 	if err != nil {
 		return fmt.Errorf("cannot read cells: %w", err)
 	}
@@ -202,7 +203,7 @@ func (t *tenant) readCells(ctx context.Context, now int64) error {
 		}
 		maps.Copy(c.tallies, flow.Tallies(t.preferCells(cells)))
 	}
-	auditors, err := ledger.Auditors(ctx, t.id, time.UnixMilli(now).Add(-auditorMemory(t.s.cfg)))
+	auditors, err := evidence.Auditors(ctx, t.id, time.UnixMilli(now).Add(-auditorMemory(t.s.cfg)))
 	if err != nil {
 		return fmt.Errorf("cannot read auditors: %w", err)
 	}
@@ -386,7 +387,7 @@ func (p *pipe) observe(now int64) {
 	if p.oldest > 0 {
 		oldest = min(oldest, p.oldest)
 	}
-	p.changes.Observe(p.tally, now, min(oldest, now/1000-followed))
+	p.changes.Observe(p.tally, now, min(oldest, now/1000-ledger.Followed))
 	totals := map[stageDir]uint64{}
 	for _, port := range p.tally.AllPorts() {
 		totals[stageDir{port.Stage, port.Dir}] += p.changes.Total(port)

@@ -235,10 +235,10 @@ func (t *tenant) showCounters(page *answer.Pipeline, p *pipe, now int64) {
 				e.Rate = r.RateOut
 			}
 		}
-		for _, b := range t.ledger.byPipe[p.id] {
-			if b.key.Destination == "" && b.key.To == l[1] && b.key.From != b.key.To && slices.Contains(strings.Split(b.key.From, ","), l[0]) {
-				e.Lost, _ = b.lost24h(now)
-				if b.losing(now, t.s.cfg.Losing.Milliseconds()) {
+		for _, b := range t.ledger.Of(p.id) {
+			if b.Key.Destination == "" && b.Key.To == l[1] && b.Key.From != b.Key.To && slices.Contains(strings.Split(b.Key.From, ","), l[0]) {
+				e.Lost, _ = b.Lost24h(now)
+				if b.Losing(now, t.s.cfg.Losing.Milliseconds()) {
 					e.State = answer.Losing
 				}
 			}
@@ -274,7 +274,7 @@ func (t *tenant) counterVerdicts(now int64) {
 		if p := t.pipes[v.Pipeline]; p == nil {
 			continue
 		}
-		t.ledger.say(v, now)
+		t.ledger.Say(v, now)
 	}
 }
 

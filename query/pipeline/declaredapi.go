@@ -178,19 +178,18 @@ func (t *tenant) seenKind(p *pipe, st flow.Stage, s *declare.SeenStage) {
 	case len(s.Reads) > 1:
 		s.Kind = declare.Fanin
 	}
-	b := t.ledger.books[flow.BalanceKey(p.id, st.Name, flow.Window{})]
+	b := t.ledger.Get(flow.BalanceKey(p.id, st.Name, flow.Window{}))
 	if b == nil || p.tally == nil {
 		return
 	}
-	s.KeepsIDs = slices.ContainsFunc(slices.Collect(maps.Values(b.verdicts)), func(v store.Verdict) bool { return v.Settled && v.Level == flow.L3 })
+	for _, v := range b.Verdicts() {
+		s.KeepsIDs = s.KeepsIDs || v.Settled && v.Level == flow.L3
+	}
 	if len(p.tally.Ports(st.Name, cell.Filtered)) > 0 {
-		var up, down float64
-		for _, h := range b.hour {
-			up += float64(h.up - h.dlq)
-			down += float64(h.down)
-		}
+		h, windows := b.Hour(0)
+		up, down := float64(h.Up-h.DLQ), float64(h.Down)
 		if s.Kind = declare.Filter; up > 0 {
-			s.Ratio, s.Windows = declare.Ratio{Value: math.Min(down/up, 1), Band: down / up / 100}, len(b.hour)
+			s.Ratio, s.Windows = declare.Ratio{Value: math.Min(down/up, 1), Band: down / up / 100}, windows
 		}
 		return
 	}
@@ -201,13 +200,13 @@ func (t *tenant) seenKind(p *pipe, st flow.Stage, s *declare.SeenStage) {
 		s.Kind = declare.Aggregate
 	case flow.RatioLearned:
 		s.Kind = declare.Aggregate
-		if l := flow.LearnRatio(b.ratios); l.Median > 0 {
-			s.Ratio, s.Windows = declare.Ratio{Value: l.Median, Band: l.Band}, len(b.ratios)
+		if l, windows := b.Ratio(); l.Median > 0 {
+			s.Ratio, s.Windows = declare.Ratio{Value: l.Median, Band: l.Band}, windows
 		}
 	case flow.RatioMap, flow.RatioFilter:
 		// A declared ratio is compared with what is usual, also where the contract alone would call it a map.
-		if l := flow.LearnRatio(b.ratios); l.Median > 0 && math.Abs(l.Median-1) > 0.001 {
-			s.Ratio, s.Windows = declare.Ratio{Value: l.Median, Band: l.Band}, len(b.ratios)
+		if l, windows := b.Ratio(); l.Median > 0 && math.Abs(l.Median-1) > 0.001 {
+			s.Ratio, s.Windows = declare.Ratio{Value: l.Median, Band: l.Band}, windows
 		}
 	}
 }

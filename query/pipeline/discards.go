@@ -62,7 +62,7 @@ func (t *tenant) discardVerdict(id string, q *brokers.Queue, w, now int64) {
 		}
 	}
 	k := store.VerdictKey{Pipeline: id, Kind: store.EdgeTransport, Destination: q.Destination, Window: w, Width: brokers.DiscardWidth}
-	old := t.ledger.book(k).verdicts[w]
+	old, _ := t.ledger.Verdict(k)
 	if int64(lost) <= old.Lost && int64(dead) <= old.DLQ {
 		return
 	}
@@ -77,5 +77,5 @@ func (t *tenant) discardVerdict(id string, q *brokers.Queue, w, now int64) {
 	}
 	slices.Sort(reasons)
 	v.Reasons = reasons
-	t.ledger.say(v, now)
+	t.ledger.Say(v, now)
 }

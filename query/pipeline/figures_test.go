@@ -102,7 +102,7 @@ func TestFigures04LossAndDuplicatesInEqualNumbers(t *testing.T) {
 	if want := "Records, as many as came twice, lost on the way source → orders → enrich, since 04:01:00 UTC."; m.losing != want {
 		t.Errorf("said %q, want %q", m.losing, want)
 	}
-	l := m.s.tenant(store.DefaultTenant).recentLosses((demoStart + m.now) * 1000)
+	l := m.s.tenant(store.DefaultTenant).ledger.RecentLosses((demoStart + m.now) * 1000)
 	if len(l) != 1 || l[0].Verdict != flow.Mixed || l[0].Since == nil || *l[0].Since != demoStart+60 {
 		t.Errorf("%+v", l)
 	}

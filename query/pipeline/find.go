@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/weirhq/weir/query/answer"
+	"github.com/weirhq/weir/query/pipeline/losses"
 	"github.com/weirhq/weir/store"
 )
 
@@ -26,11 +27,11 @@ func (s *Service) Find(ctx context.Context, id store.Tenant, text string, limit 
 		return answer.Hits{}, err
 	}
 	q := strings.ToLower(strings.TrimSpace(text))
-	words := newSearch(q)
+	words := losses.NewSearch(q)
 	found := map[string][]ranked{}
 	add := func(h answer.Hit, also string) {
 		name := strings.ToLower(h.Name)
-		if words.in(name + "\n" + also) {
+		if words.In(name + "\n" + also) {
 			found[h.Kind] = append(found[h.Kind], ranked{h, rankOf(name, q)})
 		}
 	}

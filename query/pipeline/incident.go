@@ -12,22 +12,59 @@ import (
 
 	"github.com/weirhq/weir/query/answer"
 	"github.com/weirhq/weir/query/flow"
+	"github.com/weirhq/weir/query/pipeline/losses"
 	"github.com/weirhq/weir/store"
 )
 
 // Bounds of one incident's page.
 const (
-	maxBalances  = 2000
-	maxExamples  = 50
-	maxReasons   = 20
 	maxTraces    = 20
 	maxPageReads = 60_000 // verdicts of the pipeline
 )
 
+// Incidents answers what was lost in [from, to] as runs of windows, newest first.
+func (s *Service) Incidents(ctx context.Context, id store.Tenant, from, to time.Time, pipeline string, limit int) (answer.Incidents, error) {
+	return s.FindIncidents(ctx, id, answer.LossQuery{From: from, To: to, Pipeline: pipeline, Limit: limit})
+}
+
+// FindIncidents answers the incidents that are looked for, newest first.
+func (s *Service) FindIncidents(ctx context.Context, id store.Tenant, q answer.LossQuery) (answer.Incidents, error) {
+	v, err := s.viewOf(ctx, id)
+	if err != nil {
+		return answer.Incidents{}, err
+	}
+	t := s.tenant(id)
+	out := answer.Incidents{At: v.at, From: q.From.UnixMilli(), To: q.To.UnixMilli(), Incidents: []answer.Incident{}}
+	var list []answer.Incident
+	if q.From.UnixMilli() >= v.at-86400_000-60_000 {
+		t.mu.Lock()
+		list = t.ledger.IncidentsOfDay(v.at)
+		t.mu.Unlock()
+	} else if list, err = s.storedIncidents(ctx, t, q, v.at); err != nil {
+		return out, err
+	}
+	out.Incidents, out.Left = losses.ChooseIncidents(list, q)
+	for i := range out.Incidents {
+		out.Incidents[i].Now = v.completeness
+	}
+	return out, nil
+}
+
+// storedIncidents reads the incidents of a range that memory does not reach.
+func (s *Service) storedIncidents(ctx context.Context, t *tenant, q answer.LossQuery, now int64) ([]answer.Incident, error) {
+	bad, err := t.ledger.ReadBad(ctx, q.From, q.To, q.Pipeline, now)
+	if err != nil {
+		return nil, err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.ledger.IncidentsOf(bad, q.From, q.To, now), nil
+}
+
 // Incident answers everything about one incident; store.ErrNotFound when there is none of that id, or none any more
 // because late records were found.
 func (s *Service) Incident(ctx context.Context, id store.Tenant, incident string) (answer.IncidentDetail, error) {
-	k, kind, first, ok := incidentKey(incident)
+	k, kind, first, ok := losses.IncidentKey(incident)
 	if !ok {
 		return answer.IncidentDetail{}, fmt.Errorf("cannot read the id %q: take it from an entry of /api/v1/incidents: %w", incident, store.ErrInvalid)
 	}
@@ -36,7 +73,7 @@ func (s *Service) Incident(ctx context.Context, id store.Tenant, incident string
 		return answer.IncidentDetail{}, err
 	}
 	t := s.tenant(id)
-	run, err := s.runOf(ctx, t, k, kind, first, v.at)
+	run, err := t.ledger.ReadRun(ctx, k, kind, first, v.at)
 	if err != nil {
 		return answer.IncidentDetail{}, err
 	}
@@ -44,7 +81,7 @@ func (s *Service) Incident(ctx context.Context, id store.Tenant, incident string
 		return answer.IncidentDetail{}, fmt.Errorf("cannot find the incident %q: its windows are not bad any more, because late records were counted, or are older than the ledger keeps: %w", incident, store.ErrNotFound)
 	}
 	t.mu.Lock()
-	d := answer.IncidentDetail{Incident: t.incident(k, run, v.at)}
+	d := answer.IncidentDetail{Incident: t.ledger.Incident(k, run, v.at)}
 	d.Now = v.completeness
 	p := t.pipes[k.Pipeline]
 	begin := run.First * 1000
@@ -57,7 +94,7 @@ func (s *Service) Incident(ctx context.Context, id store.Tenant, incident string
 	if err := s.proof(ctx, t, k, run, &d); err != nil {
 		return d, err
 	}
-	d.Query = fmt.Sprintf(`sum by (pipeline, edge) (increase(weir_pipeline_lost_total{pipeline=%q,edge=%q}[5m]))`, k.Pipeline, where(k))
+	d.Query = fmt.Sprintf(`sum by (pipeline, edge) (increase(weir_pipeline_lost_total{pipeline=%q,edge=%q}[5m]))`, k.Pipeline, losses.Where(k))
 	if run.Kind == flow.RunUnknown {
 		d.Query = fmt.Sprintf(`sum by (pipeline, state) (increase(weir_pipeline_verdicts_total{pipeline=%q,state="UNKNOWN"}[5m]))`, k.Pipeline)
 	}
@@ -65,50 +102,12 @@ func (s *Service) Incident(ctx context.Context, id store.Tenant, incident string
 	return d, nil
 }
 
-// runOf finds the run a window belongs to: that which begins with it, or, when verdicts were revised since, that which
-// holds it or begins where it would have gone on.
-func (s *Service) runOf(ctx context.Context, t *tenant, k store.VerdictKey, kind flow.RunKind, first, now int64) (*flow.Run, error) {
-	var vs []store.Verdict
-	for lo, hi := time.Unix(first, 0).Add(-time.Hour), time.Unix(first, 0).Add(24*time.Hour); ; lo, hi = hi, hi.Add(24*time.Hour) {
-		list, err := s.engine.Ledger().Verdicts(ctx, t.id, store.VerdictQuery{Pipeline: k.Pipeline, From: lo, To: hi, OnlyNotOK: true})
-		if err != nil {
-			return nil, fmt.Errorf("cannot read verdicts: %w", err)
-		}
-		for _, v := range list {
-			if bare(v.VerdictKey) == k {
-				vs = append(vs, v)
-			}
-		}
-		if hi.UnixMilli() > now || len(vs) > maxIncidentVerdicts {
-			break
-		}
-		if n := len(vs); n == 0 || vs[n-1].Window+(flow.RunGap+1)*max(vs[n-1].Width, 1) < hi.Unix() {
-			break // it ended before
-		}
-	}
-	var near *flow.Run
-	runs := flow.Runs(vs)
-	for i := range runs {
-		r := &runs[i]
-		if r.Kind != kind {
-			continue
-		}
-		if r.First <= first && first < r.End() {
-			return r, nil
-		}
-		if near == nil && r.First > first && r.First <= first+(flow.RunGap+1)*max(r.Width, 1) {
-			near = r
-		}
-	}
-	return near, nil
-}
-
 // proof adds the balances of the windows, what they say, and what the rest of the pipeline did meanwhile.
 func (s *Service) proof(ctx context.Context, t *tenant, k store.VerdictKey, run *flow.Run, d *answer.IncidentDetail) error {
 	w := max(run.Width, 1)
 	from, to := run.First-2*w, run.End()+2*w
 	t.mu.Lock()
-	edges := int64(max(len(t.ledger.byPipe[k.Pipeline]), 1))
+	edges := int64(max(len(t.ledger.Of(k.Pipeline)), 1))
 	t.mu.Unlock()
 	if most := maxPageReads / edges * w; to-from > most {
 		from = to - most // the newest part
@@ -117,42 +116,8 @@ func (s *Service) proof(ctx context.Context, t *tenant, k store.VerdictKey, run 
 	if err != nil {
 		return err
 	}
-	d.Balances, d.Reasons, d.Examples, d.Around = []answer.LossWindow{}, []string{}, []string{}, []answer.LossRow{}
-	list := vs[k]
-	for i := range list {
-		v := &list[len(list)-1-i]
-		if len(d.Balances) < maxBalances {
-			d.Balances = append(d.Balances, lossWindow(v))
-		}
-		if _, bad := flow.BadWindow(v); !bad {
-			continue
-		}
-		for _, r := range v.Reasons {
-			if len(d.Reasons) < maxReasons && !slices.Contains(d.Reasons, r) {
-				d.Reasons = append(d.Reasons, r)
-			}
-		}
-		for _, e := range v.Examples {
-			if len(d.Examples) < maxExamples && !slices.Contains(d.Examples, e) {
-				d.Examples = append(d.Examples, e)
-			}
-		}
-	}
-	for o, list := range vs {
-		if o != k && len(list) > 0 {
-			d.Around = append(d.Around, lossRow(o, list, from, to))
-		}
-	}
-	sortLosses(d.Around)
+	vs.Prove(d, k, from, to)
 	return nil
-}
-
-func lossWindow(v *store.Verdict) answer.LossWindow {
-	return answer.LossWindow{
-		Window: v.Window, Width: v.Width, Verdict: v.State, Settled: v.Settled, SettledAt: v.SettledAt, Up: v.Up, Down: v.Down,
-		Filtered: v.Filtered, DLQ: v.DLQ, Dropped: v.Dropped, InFlight: v.InFlight, Lost: v.Lost, Surplus: v.Surplus,
-		Epsilon: v.Epsilon, Revision: v.Revision, Confidence: v.Confidence,
-	}
 }
 
 // tracesOf finds traces of lost messages, then traces of the services in that time, failed ones first. Without them the

@@ -1,7 +1,6 @@
 package pipeline
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -9,6 +8,7 @@ import (
 	"time"
 
 	"github.com/weirhq/weir/query/flow"
+	"github.com/weirhq/weir/query/pipeline/ledger"
 	"github.com/weirhq/weir/store"
 )
 
@@ -56,7 +56,7 @@ func (t *tenant) readLate(ctx context.Context, now int64) error {
 				continue // nonsense, which no tally takes
 			}
 			for _, id := range t.declared.Belongs(w.Pipeline) {
-				if w.Window >= now/1000-followed || t.follows(id, w.Window) {
+				if w.Window >= now/1000-ledger.Followed || t.follows(id, w.Window) {
 					continue // still looked at
 				}
 				if n >= maxLateWindows {
@@ -140,13 +140,7 @@ func (t *tenant) settleLate(ctx context.Context, id string, now int64) error {
 		Now: now, From: first, Tally: tally, Topology: topo, Audit: audit, Queues: queues, Changes: t.late.changes[id], Rules: t.s.cfg.rules(),
 		Ratios: t.ratiosOf(id, topo, tally), KeepsIDs: t.declared.KeepsIDs(id), Counting: t.declared.Counter(id),
 		Prior: func(k store.VerdictKey) (store.Verdict, bool) { v, ok := prior[k]; return v, ok },
-		Known: func(k store.VerdictKey) (int64, bool) {
-			if b := t.ledger.books[bare(k)]; b != nil && b.first > 0 {
-				return b.first, true
-			}
-			return 0, false
-		},
-		Agreed:  t.ledger.agreedSince,
+		Known: t.ledger.First, Agreed: t.ledger.AgreedSince,
 		Latency: func(string) time.Duration { return t.s.cfg.Grace },
 		Findings: func(destination, group string, w flow.Window) flow.Finding {
 			return earlierFindings(priors, destination, group, w)
@@ -162,9 +156,8 @@ func (t *tenant) settleLate(ctx context.Context, id string, now int64) error {
 		case !v.Settled && now-ws[v.Window].since < latePatience:
 			open[v.Window] = true
 		case !v.Settled:
-		case known && sameSaid(&old, &v):
 		default:
-			t.ledger.revise(old, known, v)
+			t.ledger.Revise(old, known, v)
 		}
 	}
 	for _, w := range starts {
@@ -206,29 +199,4 @@ func earlierFindings(priors []store.Verdict, destination, group string, w flow.W
 		}
 	}
 	return f
-}
-
-// sameSaid says whether two verdicts of a window tell the same.
-func sameSaid(a, b *store.Verdict) bool {
-	return a.State == b.State && a.Settled == b.Settled && a.Lost == b.Lost && a.Surplus == b.Surplus &&
-		a.Up == b.Up && a.Down == b.Down && a.Filtered == b.Filtered && a.DLQ == b.DLQ && a.Dropped == b.Dropped && a.Epsilon == b.Epsilon
-}
-
-// revise takes a verdict that replaces an old one of which memory may know nothing any more.
-func (l *ledgerBook) revise(old store.Verdict, known bool, v store.Verdict) {
-	b := l.book(v.VerdictKey)
-	if _, here := b.verdicts[v.Window]; !here && known {
-		b.verdicts[v.Window] = old
-	}
-	if known && old.Settled {
-		late := "Counts that came late changed this verdict, which was " + old.State + "."
-		if !slices.Contains(v.Reasons, late) {
-			v.Reasons = append(slices.Clip(v.Reasons), late)
-		}
-		v.SettledAt = cmp.Or(old.SettledAt, v.SettledAt)
-	}
-	if len(l.newVerdicts) < maxPending {
-		l.newVerdicts[v.VerdictKey] = v
-	}
-	l.take(v)
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/weirhq/weir/internal/cell"
 	"github.com/weirhq/weir/query/answer"
 	"github.com/weirhq/weir/query/flow"
+	"github.com/weirhq/weir/query/pipeline/ledger"
 )
 
 // latencyBook holds the latency of one pipeline over the last hour: sketches of windows that may still change, and of five minutes
@@ -139,7 +140,7 @@ func (b *latencyBook) prune(now int64) {
 
 // fold moves windows that have not changed for long from recent to older.
 func (pb *pathBook) fold(now int64) {
-	quiet := int64(followed)
+	quiet := int64(ledger.Followed)
 	if len(pb.recent) > maxRecent {
 		quiet = foldSoon
 	}

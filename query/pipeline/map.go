@@ -181,10 +181,10 @@ func (t *tenant) readEdge(p *pipe, l *stageLook, in flow.Input, slo float64) ans
 	if e.Rate == nil && len(l.In) == 1 {
 		e.Rate = p.rates[stageDir{l.Name, cell.In}].perSecond(t.broker.Until())
 	}
-	for _, b := range t.ledger.byPipe[p.id] {
-		if b.key.Kind == store.EdgeTransport && b.key.To == l.Name && b.key.Destination == in.Destination && b.key.Group == in.Group {
-			e.Lost, _ = b.lost24h(t.broker.Until())
-			if b.losing(t.broker.Until(), t.s.cfg.Losing.Milliseconds()) {
+	for _, b := range t.ledger.Of(p.id) {
+		if b.Key.Kind == store.EdgeTransport && b.Key.To == l.Name && b.Key.Destination == in.Destination && b.Key.Group == in.Group {
+			e.Lost, _ = b.Lost24h(t.broker.Until())
+			if b.Losing(t.broker.Until(), t.s.cfg.Losing.Milliseconds()) {
 				e.State = answer.Losing
 			}
 		}
@@ -211,19 +211,9 @@ func (t *tenant) stageRows(page *answer.Pipeline, p *pipe, looks []stageLook, no
 		if r.Instances == nil {
 			r.Instances = []string{}
 		}
-		if b := t.ledger.books[flow.BalanceKey(p.id, l.Name, flow.Window{})]; b != nil {
-			for w, s := range b.hour {
-				if w < now/1000-3600 {
-					continue
-				}
-				r.In += s.up
-				r.Out += s.down
-				r.Filtered += s.filtered
-				r.DLQ += s.dlq
-				r.Dropped += s.dropped
-				r.Lost += s.lost
-				r.Surplus += s.surplus
-			}
+		if b := t.ledger.Get(flow.BalanceKey(p.id, l.Name, flow.Window{})); b != nil {
+			s, _ := b.Hour(now/1000 - 3600)
+			r.In, r.Out, r.Filtered, r.DLQ, r.Dropped, r.Lost, r.Surplus = s.Up, s.Down, s.Filtered, s.DLQ, s.Dropped, s.Lost, s.Surplus
 		}
 		if len(l.In) == 0 && r.Out == 0 {
 			r.Out = t.handedOn(p.id, l.Name, now)
@@ -243,17 +233,12 @@ func (t *tenant) stageRows(page *answer.Pipeline, p *pipe, looks []stageLook, no
 // balance of its own. A destination that several groups read is counted once.
 func (t *tenant) handedOn(pipeline, stage string, now int64) (n int64) {
 	by := map[string]int64{}
-	for _, b := range t.ledger.byPipe[pipeline] {
-		if b.key.Kind != store.EdgeTransport || b.key.From != stage {
+	for _, b := range t.ledger.Of(pipeline) {
+		if b.Key.Kind != store.EdgeTransport || b.Key.From != stage {
 			continue
 		}
-		var up int64
-		for w, s := range b.hour {
-			if w >= now/1000-3600 {
-				up += s.up
-			}
-		}
-		by[b.key.Destination] = max(by[b.key.Destination], up)
+		s, _ := b.Hour(now/1000 - 3600)
+		by[b.Key.Destination] = max(by[b.Key.Destination], s.Up)
 	}
 	for _, up := range by {
 		n += up

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/weirhq/weir/query/answer"
-	"github.com/weirhq/weir/query/flow"
 	"github.com/weirhq/weir/store"
 )
 
@@ -71,17 +70,6 @@ func TestLossesAreSearched(t *testing.T) {
 		got, err := d.s.FindIncidents(context.Background(), store.DefaultTenant, answer.LossQuery{From: from, To: to, Text: text, Limit: 10})
 		if err != nil || len(got.Incidents) != n {
 			t.Errorf("%q: %d incidents, want %d, %v", text, len(got.Incidents), n, err)
-		}
-	}
-}
-
-func TestVerdictsArePicked(t *testing.T) {
-	for verdict, want := range map[string][2]bool{
-		flow.Loss: {true, false}, flow.RetentionLoss: {true, false}, flow.Mixed: {true, false},
-		flow.Unknown: {false, true}, "": {false, true}, flow.OK: {false, false}, flow.InFlight: {false, false},
-	} {
-		if picks("loss", verdict) != want[0] || picks("unknown", verdict) != want[1] || !picks("", verdict) {
-			t.Errorf("%s", verdict)
 		}
 	}
 }

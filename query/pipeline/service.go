@@ -22,6 +22,7 @@ import (
 	"github.com/weirhq/weir/query/pipeline/brokers"
 	"github.com/weirhq/weir/query/pipeline/changes"
 	"github.com/weirhq/weir/query/pipeline/declared"
+	"github.com/weirhq/weir/query/pipeline/ledger"
 	"github.com/weirhq/weir/store"
 )
 
@@ -244,19 +245,17 @@ type tenant struct {
 	id   store.Tenant
 	view atomic.Pointer[view]
 
-	mu        sync.Mutex
-	loaded    bool
-	broker    *brokers.Book
-	pipes     map[string]*pipe
-	cells     cellBook
-	ledger    ledgerBook
-	usage     usageBook
-	counters  counterBook
-	hooks     hooks
-	declared  *declared.Book
-	incidents incidentBook
-	reasons   reasonBook
-	late      lateBook
+	mu       sync.Mutex
+	loaded   bool
+	broker   *brokers.Book
+	pipes    map[string]*pipe
+	cells    cellBook
+	ledger   *ledger.Ledger
+	usage    usageBook
+	counters counterBook
+	hooks    hooks
+	declared *declared.Book
+	late     lateBook
 
 	annotations *changes.Annotations
 	versions    *changes.Versions
@@ -270,7 +269,7 @@ type tenant struct {
 }
 
 func newTenant(s *Service, id store.Tenant) *tenant {
-	t := &tenant{s: s, id: id, pipes: map[string]*pipe{}, ledger: newLedgerBook(), usage: usageBook{by: map[string]usage{}}}
+	t := &tenant{s: s, id: id, pipes: map[string]*pipe{}, ledger: ledger.New(s.engine, id), usage: usageBook{by: map[string]usage{}}}
 	t.broker = brokers.New(brokers.Options{Forget: s.cfg.Forget, Silenced: t.isSilenced, Overflow: s.overflow, Absurd: s.absurd})
 	t.declared = declared.New(s.engine, id, s.files, s.cfg.MaxPipelines, s.overflow)
 	t.annotations = changes.NewAnnotations(s.engine, id, s.log, s.dropped)
@@ -340,7 +339,7 @@ func (t *tenant) evaluate(ctx context.Context, now int64) error {
 		if err := t.versions.Read(ctx, now, t.served); err != nil {
 			return err
 		}
-		if err := t.fill(ctx, now); err != nil {
+		if err := t.ledger.Fill(ctx, now, t.cells.width); err != nil {
 			return err
 		}
 		t.nextSettle = now + t.s.cfg.Settle.Milliseconds()
@@ -369,7 +368,7 @@ func (t *tenant) querier(from, to int64) (storage.Querier, error) {
 
 // load reads what an earlier process knew: verdicts, barriers, polls and lags of the last hour.
 func (t *tenant) load(ctx context.Context, now int64) error {
-	if err := t.loadLedger(ctx, now); err != nil {
+	if err := t.ledger.Load(ctx, now); err != nil {
 		return err
 	}
 	t.broker.Begin(now - 3_600_000) // the first reading takes in the last hour

@@ -23,37 +23,24 @@ func (t *tenant) settle(ctx context.Context, now int64) error {
 	if err := t.readLate(ctx, now); err != nil {
 		return err
 	}
-	if err := t.write(ctx); err != nil {
+	if err := t.ledger.Write(ctx); err != nil {
 		return err
 	}
-	t.ledger.prune(now, int64(t.s.cfg.Lookback/time.Second))
+	t.ledger.Prune(now, int64(t.s.cfg.Lookback/time.Second))
 	return nil
 }
 
 func (t *tenant) settlePipe(p *pipe, now int64) {
-	l := &t.ledger
+	l := t.ledger
 	queues := t.queuesOf(p)
 	rules := t.s.cfg.rules()
 	rules.Margin += t.cells.apart.spread()
 	lookback := now/1000 - int64(t.s.cfg.Lookback/time.Second)
 	out := flow.Settle(flow.Settlement{
 		Now: now, From: lookback, Tally: p.tally, Topology: p.counted, Audit: t.cells.audit, Queues: queues,
-		Barriers: l.barriers, Changes: &p.changes, Rules: rules, Ratios: t.ratiosOf(p.id, p.counted, p.tally),
-		Prior: func(k store.VerdictKey) (store.Verdict, bool) {
-			v, ok := l.book(k).verdicts[k.Window]
-			return v, ok
-		},
-		Known: func(k store.VerdictKey) (int64, bool) {
-			b := l.books[bare(k)]
-			if b == nil || b.first == 0 {
-				return 0, false
-			}
-			return b.first, true
-		},
-		Agreed: l.agreedSince,
-		Lateness: func(e flow.Edge) time.Duration {
-			return time.Duration(l.book(e.Key(p.id, flow.Window{})).lateness) * time.Millisecond
-		},
+		Barriers: l.Barriers(), Changes: &p.changes, Rules: rules, Ratios: t.ratiosOf(p.id, p.counted, p.tally),
+		Prior: l.Verdict, Known: l.First, Agreed: l.AgreedSince,
+		Lateness: func(e flow.Edge) time.Duration { return l.Lateness(e.Key(p.id, flow.Window{})) },
 		Latency: func(d string) time.Duration {
 			ms, ok := p.tally.Lateness(d)
 			if !ok {
@@ -64,35 +51,14 @@ func (t *tenant) settlePipe(p *pipe, now int64) {
 		Findings: t.broker.Findings, Jumped: t.broker.Jumped, KeepsIDs: t.declared.KeepsIDs(p.id), Counting: t.declared.Counter(p.id),
 		FromSpans: t.fromSpans(p), Joined: func(e flow.Edge) bool { return t.joins(p, e) },
 	})
-	l.newBarriers = append(l.newBarriers, out.Barriers...)
-	if n := len(l.newBarriers) - maxPending; n > 0 { // the store has been away for long: these windows settle by what is in memory
-		l.newBarriers = l.newBarriers[n:]
-		t.s.overflow.Add(n)
-	}
+	t.s.overflow.Add(l.AddBarriers(out.Barriers))
 	p.oldest = 0
 	for _, v := range out.Verdicts {
-		l.say(v, now)
+		l.Say(v, now)
 		if !v.Settled && v.Window >= lookback && (p.oldest == 0 || v.Window < p.oldest) {
 			p.oldest = v.Window
 		}
-		t.learn(v)
-	}
-}
-
-// learn keeps the ratios of stages that declare none.
-func (t *tenant) learn(v store.Verdict) {
-	if v.Kind != store.EdgeBalance || !v.Settled {
-		return
-	}
-	b := t.ledger.book(v.VerdictKey)
-	left := v.Up - v.Filtered - v.DLQ - v.Dropped
-	if v.Window <= b.ratioTo || left <= 0 {
-		return
-	}
-	b.ratioTo = v.Window
-	b.ratios = append(b.ratios, float64(v.Down)/float64(left))
-	if len(b.ratios) > 4*flow.MinLearn {
-		b.ratios = append(b.ratios[:0], b.ratios[flow.MinLearn:]...)
+		l.Learn(v)
 	}
 }
 
@@ -101,7 +67,7 @@ func (t *tenant) ratiosOf(id string, topo *flow.Topology, tally *flow.Tally) map
 	out := map[string]flow.Ratio{}
 	for _, st := range topo.Stages {
 		learned := func() flow.Ratio {
-			return flow.LearnRatio(t.ledger.book(flow.BalanceKey(id, st.Name, flow.Window{})).ratios)
+			return t.ledger.Ratio(flow.BalanceKey(id, st.Name, flow.Window{}))
 		}
 		if r, ok := t.declared.Ratio(id, st.Name, tally, learned); ok {
 			out[st.Name] = r
@@ -128,7 +94,7 @@ func (t *tenant) offsetLosses(now int64) {
 			for part, pos := range q.Positions(in.Group) {
 				for _, e := range pos.NewEvents() {
 					if e.Kind != flow.EventRewind && e.Kind != flow.EventRecreated {
-						t.ledger.say(t.offsetVerdict(p.id, in, part.Name, e, now), now)
+						t.ledger.Say(t.offsetVerdict(p.id, in, part.Name, e, now), now)
 					}
 				}
 			}
@@ -142,7 +108,7 @@ func (t *tenant) offsetVerdict(id string, in flow.Input, part string, e flow.Eve
 		Pipeline: id, Kind: store.EdgeTransport, Destination: in.Destination, Group: in.Group, To: in.Group,
 		Window: e.T / 1000 / width * width, Width: width,
 	}
-	v := t.ledger.book(k).verdicts[k.Window] // several findings in one minute add up
+	v, _ := t.ledger.Verdict(k) // several findings in one minute add up
 	v.VerdictKey = k
 	v.Settled, v.Level, v.Confidence, v.SettledAt, v.UpdatedAt = true, flow.L0, 0.95, now, now
 	v.Lost += e.N

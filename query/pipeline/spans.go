@@ -211,7 +211,7 @@ func (t *tenant) settleSpanWindow(p *pipe, e *flow.SpanEdge, w *flow.SpanWindow,
 		to = e.Group
 	}
 	k := flow.Edge{From: e.From, Destination: e.Destination, Group: e.Group, To: to}.Key(p.id, w.Window)
-	prior, before := t.ledger.book(k).verdicts[k.Window]
+	prior, before := t.ledger.Verdict(k)
 	if before && prior.Level != flow.LT && prior.Settled { // told by better evidence
 		return
 	}
@@ -246,7 +246,7 @@ func (t *tenant) settleSpanWindow(p *pipe, e *flow.SpanEdge, w *flow.SpanWindow,
 			v.SettledAt = prior.SettledAt
 		}
 	}
-	t.ledger.say(v, now)
+	t.ledger.Say(v, now)
 }
 
 func edgeKey(e *flow.SpanEdge) edgeID {
@@ -315,7 +315,7 @@ func (t *tenant) fromSpans(p *pipe) map[string]bool {
 
 // giveExamples adds the trace ids of missing messages to what counts found lost.
 func (t *tenant) giveExamples(p *pipe, c flow.Edge, e *flow.SpanEdge) {
-	bk := t.ledger.books[bare(c.Key(p.id, flow.Window{}))]
+	bk := t.ledger.Get(c.Key(p.id, flow.Window{}))
 	if bk == nil {
 		return
 	}
@@ -324,11 +324,11 @@ func (t *tenant) giveExamples(p *pipe, c flow.Edge, e *flow.SpanEdge) {
 		if len(w.Examples) == 0 {
 			continue
 		}
-		for start, v := range bk.verdicts {
+		for start, v := range bk.Verdicts() {
 			if start >= w.End() || start+v.Width <= w.Start || v.Lost == 0 || slices.ContainsFunc(v.Examples, isTrace) {
 				continue
 			}
-			t.addExamples(bk, start, w.Examples, fmt.Sprintf("Of %s joined traces %s end on the way.", flow.Count(w.Up), flow.Count(w.Missed)))
+			t.ledger.AddExamples(bk, start, w.Examples, fmt.Sprintf("Of %s joined traces %s end on the way.", flow.Count(w.Up), flow.Count(w.Missed)))
 		}
 	}
 }
@@ -337,7 +337,7 @@ func (t *tenant) giveExamples(p *pipe, c flow.Edge, e *flow.SpanEdge) {
 // be no examples.
 func (t *tenant) giveEndings(p *pipe) {
 	for _, st := range p.counted.Stages {
-		bk := t.ledger.books[flow.BalanceKey(p.id, st.Name, flow.Window{})]
+		bk := t.ledger.Get(flow.BalanceKey(p.id, st.Name, flow.Window{}))
 		if bk == nil {
 			continue
 		}
@@ -345,23 +345,13 @@ func (t *tenant) giveEndings(p *pipe) {
 			if w.Missed == 0 || w.Matched == 0 {
 				continue
 			}
-			for start, v := range bk.verdicts {
+			for start, v := range bk.Verdicts() {
 				if start >= w.End() || start+v.Width <= w.Start || v.Lost == 0 || v.Filtered+v.DLQ > 0 || slices.ContainsFunc(v.Examples, isTrace) {
 					continue
 				}
-				t.addExamples(bk, start, w.Examples, fmt.Sprintf("%s of %s sampled traces end in %s.", flow.Count(w.Missed), flow.Count(w.Missed+w.Matched), st.Name))
+				t.ledger.AddExamples(bk, start, w.Examples, fmt.Sprintf("%s of %s sampled traces end in %s.", flow.Count(w.Missed), flow.Count(w.Missed+w.Matched), st.Name))
 			}
 		}
-	}
-}
-
-func (t *tenant) addExamples(bk *book, window int64, traces []string, reason string) {
-	v := bk.verdicts[window]
-	v.Examples = append(slices.Clip(v.Examples), traces...)
-	v.Reasons = append(slices.Clip(v.Reasons), reason)
-	bk.verdicts[window] = v
-	if len(t.ledger.newVerdicts) < maxPending {
-		t.ledger.newVerdicts[v.VerdictKey] = v
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/weirhq/weir/query/answer"
 	"github.com/weirhq/weir/query/pipeline/forecast"
+	"github.com/weirhq/weir/query/pipeline/losses"
 	"github.com/weirhq/weir/store"
 )
 
@@ -46,7 +47,7 @@ func (s *Service) Stage(ctx context.Context, id store.Tenant, pipeline, stage st
 	}
 	out.Losses = []answer.LossRow{}
 	for _, r := range loss.Rows {
-		if k, ok := idKey(r.ID); ok && k.To == stage {
+		if k, ok := losses.KeyOf(r.ID); ok && k.To == stage {
 			out.Losses = append(out.Losses, r)
 		}
 	}

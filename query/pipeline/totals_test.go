@@ -13,6 +13,8 @@ import (
 
 	"github.com/weirhq/weir/query/answer"
 	"github.com/weirhq/weir/query/flow"
+	"github.com/weirhq/weir/query/pipeline/ledger"
+	"github.com/weirhq/weir/query/pipeline/losses"
 	"github.com/weirhq/weir/store"
 )
 
@@ -97,34 +99,43 @@ func TestDayIsWhatTheVerdictsSay(t *testing.T) {
 	d.run(40)
 	d.drop = false
 	d.run(400)
+	const cellWidth = 300
 	check := func(when string) {
 		t.Helper()
 		tn := d.s.tenant(store.DefaultTenant)
 		tn.mu.Lock()
 		defer tn.mu.Unlock()
-		for k, b := range tn.ledger.books {
-			var want daySum
-			worst := map[int64]uint8{}
-			for vk, v := range d.e.verdicts {
-				if bare(vk) != k || !v.Settled {
+		var day answer.Loss
+		tn.ledger.Day(&day, answer.LossQuery{From: time.Unix(d.now-86400, 0), To: time.Unix(d.now+60, 0)}, nil)
+		shown := map[store.VerdictKey]map[int64]string{} // states by cell of five minutes
+		for _, r := range day.Rows {
+			k, _ := losses.KeyOf(r.ID)
+			shown[k] = map[int64]string{}
+			for _, c := range r.Ribbon {
+				shown[k][c.Window/cellWidth] = c.State
+			}
+		}
+		for b := range tn.ledger.All() {
+			var want ledger.Sums
+			worst := map[int64]string{}
+			for k, v := range d.e.verdicts {
+				if k.Window, k.Width = 0, 0; k != b.Key || !v.Settled {
 					continue
 				}
-				want.up, want.down, want.lost, want.surplus = want.up+v.Up, want.down+v.Down, want.lost+v.Lost, want.surplus+v.Surplus
+				want.Up, want.Down, want.Lost, want.Surplus = want.Up+v.Up, want.Down+v.Down, want.Lost+v.Lost, want.Surplus+v.Surplus
 				if v.State == flow.Unknown {
-					want.unknown += v.Up
+					want.Unknown += v.Up
 				}
-				worst[v.Window/cellWidth] = max(worst[v.Window/cellWidth], codeOf(v.State))
+				if c := v.Window / cellWidth; worst[c] == "" || flow.Severity(v.State) > flow.Severity(worst[c]) {
+					worst[c] = v.State
+				}
 			}
-			var got daySum
-			for _, s := range b.day.sums {
-				got.plus(s)
+			if got := b.Over(0, d.now); got != want {
+				t.Errorf("%s: %s: %+v, want %+v", when, losses.Where(b.Key), got, want)
 			}
-			if got != want {
-				t.Errorf("%s: %s: %+v, want %+v", when, where(k), got, want)
-			}
-			for c, code := range worst {
-				if b.day.cells[c%cellCount] != code {
-					t.Errorf("%s: %s: cell %d shows %s, want %s", when, where(k), c, stateCodes[b.day.cells[c%cellCount]], stateCodes[code])
+			for c, state := range worst {
+				if shown[b.Key][c] != state {
+					t.Errorf("%s: %s: cell %d shows %s, want %s", when, losses.Where(b.Key), c, shown[b.Key][c], state)
 				}
 			}
 		}

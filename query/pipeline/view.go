@@ -39,7 +39,7 @@ func (t *tenant) build(now int64) *view {
 		v.rows = []answer.PipelineRow{}
 	}
 	v.changes = t.recentChanges(nil, now)
-	v.losses = t.recentLosses(now)
+	v.losses = t.ledger.RecentLosses(now)
 	v.groups, v.groupsOf, v.groupsAt = t.groupEntries(now)
 	return v
 }
@@ -131,9 +131,9 @@ func (t *tenant) looks(p *pipe, now int64) []stageLook {
 			age := math.Max(0, float64(now-n.ts)/1000)
 			l.age = &age
 		}
-		if b := t.ledger.books[flow.BalanceKey(p.id, st.Name, flow.Window{})]; b != nil {
-			l.lost, _ = b.lost24h(now)
-			l.losing = b.losing(now, hold)
+		if b := t.ledger.Get(flow.BalanceKey(p.id, st.Name, flow.Window{})); b != nil {
+			l.lost, _ = b.Lost24h(now)
+			l.losing = b.Losing(now, hold)
 		}
 		out = append(out, l)
 	}
@@ -221,9 +221,9 @@ func (t *tenant) page(p *pipe, now int64) *answer.Pipeline {
 			stuck.Sentence = page.Cause.Sentence
 		}
 	}
-	losing, lossSentence := t.losing(p, now)
-	for _, b := range t.ledger.byPipe[p.id] {
-		lost, bound := b.lost24h(now)
+	losing, lossSentence := t.ledger.Losing(p.id, now, t.s.cfg.Losing.Milliseconds())
+	for _, b := range t.ledger.Of(p.id) {
+		lost, bound := b.Lost24h(now)
 		row.Lost24h += lost
 		row.LostBound += bound
 	}
@@ -413,8 +413,8 @@ func (t *tenant) level(p *pipe) string {
 	if !p.cells {
 		return flow.L0
 	}
-	for _, b := range t.ledger.byPipe[p.id] {
-		for _, v := range b.verdicts {
+	for _, b := range t.ledger.Of(p.id) {
+		for _, v := range b.Verdicts() {
 			if v.Level == flow.L3 {
 				return flow.L3
 			}

@@ -1,8 +1,7 @@
-package pipeline
+package ledger
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/weirhq/weir/query/flow"
@@ -22,10 +21,8 @@ const (
 type day struct {
 	newest int64 // number of the newest cell since 1970
 	cells  *[cellCount]uint8
-	sums   *[sumCount]daySum
+	sums   *[sumCount]Sums
 }
-
-type daySum struct{ up, down, lost, surplus, unknown int64 } // unknown: what went in, in windows that cannot be judged
 
 // stateCodes number the states in a day; 0 is nothing.
 var stateCodes = []string{"", flow.OK, flow.Filtered, flow.InFlight, flow.Duplicates, flow.Anomaly, flow.Late, flow.Unknown, flow.ProbableLoss, flow.Mixed, flow.Skipped, flow.RetentionLoss, flow.Loss}
@@ -42,7 +39,7 @@ func codeOf(state string) uint8 {
 // reach makes room for a cell and says whether it is within the day.
 func (d *day) reach(n int64) bool {
 	if d.cells == nil {
-		d.cells, d.sums, d.newest = new([cellCount]uint8), new([sumCount]daySum), n
+		d.cells, d.sums, d.newest = new([cellCount]uint8), new([sumCount]Sums), n
 	}
 	if n > d.newest {
 		from := max(d.newest+1, n-cellCount+1)
@@ -51,7 +48,7 @@ func (d *day) reach(n int64) bool {
 		}
 		const per = sumWidth / cellWidth
 		for i := max(d.newest/per+1, n/per-sumCount+1); i <= n/per; i++ {
-			d.sums[i%sumCount] = daySum{}
+			d.sums[i%sumCount] = Sums{}
 		}
 		d.newest = n
 	}
@@ -68,18 +65,18 @@ func (d *day) add(v, prior *store.Verdict) {
 		if x == nil || !x.Settled {
 			continue
 		}
-		s.up += sign * x.Up
-		s.down += sign * x.Down
-		s.lost += sign * x.Lost
-		s.surplus += sign * x.Surplus
+		s.Up += sign * x.Up
+		s.Down += sign * x.Down
+		s.Lost += sign * x.Lost
+		s.Surplus += sign * x.Surplus
 		if x.State == flow.Unknown {
-			s.unknown += sign * x.Up
+			s.Unknown += sign * x.Up
 		}
 	}
 }
 
 // show puts the state of a window on the ribbon. A better state than before makes the cell what its worst window still says.
-func (d *day) show(v *store.Verdict, b *book) {
+func (d *day) show(v *store.Verdict, b *Balance) {
 	n := v.Window / cellWidth
 	if v.Window < 0 || !v.Settled || v.Width <= 0 || !d.reach(n) {
 		return
@@ -108,67 +105,31 @@ func (d *day) show(v *store.Verdict, b *book) {
 // fillRows is how many verdicts one evaluation may read to fill the day.
 const fillRows = 20_000
 
-// fill reads a further piece of the last day, so that after a start pages show all of it within minutes.
-func (t *tenant) fill(ctx context.Context, now int64) error {
-	l := &t.ledger
+// Fill reads a further piece of the last day, so that after a start pages show all of it within minutes. now is in Unix milliseconds,
+// width is that of most windows, seconds.
+func (l *Ledger) Fill(ctx context.Context, now, width int64) error {
 	end := now/1000 - 86400
-	if l.filled <= end || len(l.books) == 0 {
+	if l.filled <= end || len(l.balances) == 0 {
 		return nil
 	}
-	width := max(t.cells.width, 1)
-	step := max(fillRows/int64(len(l.books)), 1) * width
+	width = max(width, 1)
+	step := max(fillRows/int64(len(l.balances)), 1) * width
 	from := max(l.filled-step, end-end%width)
 	if from >= l.filled {
 		l.filled = end
 		return nil
 	}
-	vs, err := t.s.engine.Ledger().Verdicts(ctx, t.id, store.VerdictQuery{From: time.Unix(from, 0), To: time.Unix(l.filled, 0), OnlySettled: true})
+	vs, err := l.verdicts(ctx, store.VerdictQuery{From: time.Unix(from, 0), To: time.Unix(l.filled, 0), OnlySettled: true})
 	if err != nil {
-		return fmt.Errorf("cannot read verdicts: %w", err)
+		return err
 	}
 	for i := range vs {
 		v := &vs[i]
-		b := l.book(v.VerdictKey)
+		b := l.balance(v.VerdictKey)
 		b.begin(v)
 		b.day.add(v, nil)
 		b.day.show(v, nil)
 	}
 	l.filled = from
 	return nil
-}
-
-// over sums what a balance settled since a time, Unix seconds: from single windows where they are known, else by
-// quarters of an hour.
-func (b *book) over(since, now int64) (s daySum) {
-	if since >= now-3600 {
-		for w, h := range b.hour {
-			if w >= since {
-				s.plus(daySum{up: h.up, down: h.down, lost: h.lost, surplus: h.surplus, unknown: unknownUp(&h)})
-			}
-		}
-		return s
-	}
-	if b.day.sums == nil {
-		return s
-	}
-	top := b.day.newest / (sumWidth / cellWidth)
-	for i := max(since/sumWidth, top-sumCount+1); i <= top; i++ {
-		s.plus(b.day.sums[i%sumCount])
-	}
-	return s
-}
-
-func unknownUp(h *sums) int64 {
-	if h.unknown {
-		return h.up
-	}
-	return 0
-}
-
-func (s *daySum) plus(o daySum) {
-	s.up += o.up
-	s.down += o.down
-	s.lost += o.lost
-	s.surplus += o.surplus
-	s.unknown += o.unknown
 }

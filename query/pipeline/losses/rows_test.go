@@ -1,4 +1,4 @@
-package pipeline
+package losses
 
 import (
 	"testing"
@@ -26,7 +26,7 @@ func TestRowShowsSettledWindowsBeforeThoseInFlight(t *testing.T) {
 		"unknown outweighs in flight":  {[]store.Verdict{v(0, flow.OK, true, 0, .99), v(60, flow.Unknown, true, 0, .7), v(120, flow.InFlight, false, 0, .5)}, flow.Unknown, .7, 60, false},
 		"unknown since the latest run": {[]store.Verdict{v(0, flow.Unknown, true, 0, .7), v(60, flow.OK, true, 0, .9), v(120, flow.Unknown, true, 0, .7), v(180, flow.Unknown, true, 0, .6), v(240, flow.OK, true, 0, .9)}, flow.Unknown, .6, 120, false},
 	} {
-		r := lossRow(store.VerdictKey{}, c.vs, 0, 180)
+		r := Row(store.VerdictKey{}, c.vs, 0, 180)
 		if r.Verdict != c.verdict || r.Confidence != c.confidence || r.Still != c.still {
 			t.Errorf("%s: %s, confidence %g, still %v; want %s, %g, %v", name, r.Verdict, r.Confidence, r.Still, c.verdict, c.confidence, c.still)
 		}
