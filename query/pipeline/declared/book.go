@@ -23,7 +23,8 @@ import (
 // kindPipeline is the kind of declarations in the catalog; their name is the pipeline's id, their body YAML.
 const kindPipeline = "pipeline"
 
-// Document is one declaration with where it stands.
+// Document is one declaration with where it stands. Once made it is not changed any more: all who read the same file
+// get the same one.
 type Document struct {
 	YAML    string
 	Version int64  // in the catalog; 0 in a file
@@ -31,8 +32,14 @@ type Document struct {
 	At      int64  // when it was written, Unix milliseconds
 	File    string // empty: in the catalog
 
-	doc  *declare.Doc
-	err  error // it cannot be used; doc is nil, or that of the last one that could
+	doc *declare.Doc
+	err error // it cannot be used; doc is nil, or that of the last one that could
+}
+
+// entry is a document in a book, with what its tenant's evaluations know.
+type entry struct {
+	of   *Document
+	doc  *declare.Doc // in force: that of the document, else of the last one that could be used; nil for none
 	seen map[string]map[string]span
 }
 
@@ -41,7 +48,7 @@ type span struct{ first, last int64 }
 
 // ref is a stage of a declared pipeline.
 type ref struct {
-	d *Document
+	d *entry
 	s *declare.Stage
 }
 
@@ -59,12 +66,12 @@ type Book struct {
 	over   *metrics.Counter
 	again  atomic.Bool // to be read at once
 
-	docs    map[string]*Document
+	docs    map[string]*entry
 	next    int64
-	readers map[string][]ref       // by destination read
-	service map[string][]ref       // by service, and by name of a stage
-	touches map[string][]*Document // by destination read or written
-	moved   map[origin]ref         // stages that count under another name or pipeline
+	readers map[string][]ref    // by destination read
+	service map[string][]ref    // by service, and by name of a stage
+	touches map[string][]*entry // by destination read or written
+	moved   map[origin]ref      // stages that count under another name or pipeline
 }
 
 // New builds an empty book of a tenant over the catalog of an engine and the files of all tenants. At most so many
@@ -95,8 +102,8 @@ func (b *Book) Read(ctx context.Context, now int64) (changed map[string]bool, er
 				b.over.Inc()
 				break
 			}
-			if old := b.docs[list[i].Name]; old != nil && old.File == "" && old.Version == list[i].Version {
-				docs[list[i].Name] = old
+			if old := b.docs[list[i].Name]; old != nil && old.of.File == "" && old.of.Version == list[i].Version {
+				docs[list[i].Name] = old.of
 				continue
 			}
 			d := parse(string(list[i].Body))
@@ -104,14 +111,14 @@ func (b *Book) Read(ctx context.Context, now int64) (changed map[string]bool, er
 			docs[list[i].Name] = d
 		}
 	}
-	if maps.Equal(docs, b.docs) {
+	if maps.EqualFunc(docs, b.docs, func(d *Document, e *entry) bool { return d == e.of }) {
 		return nil, nil
 	}
 	return b.declare(docs), nil
 }
 
 func parse(text string) *Document {
-	d := &Document{YAML: text, seen: map[string]map[string]span{}}
+	d := &Document{YAML: text}
 	doc, fs := declare.Parse([]byte(text))
 	if d.err = declare.Err(fs); d.err == nil {
 		d.doc = doc
@@ -121,18 +128,18 @@ func parse(text string) *Document {
 
 // declare puts a new set of declarations in force and tells which pipelines that changes.
 func (b *Book) declare(docs map[string]*Document) map[string]bool {
-	for id, d := range docs { // what can no longer be read stays in force as it was
-		if old := b.docs[id]; d.doc == nil && old != nil && old.doc != nil {
-			d.doc, d.seen = old.doc, old.seen
-		}
-	}
-	changed := map[string]bool{}
+	entries, changed := make(map[string]*entry, len(docs)), map[string]bool{}
 	for id, d := range docs {
-		if old := b.docs[id]; old == nil || !sameShape(old.doc, d.doc) {
+		e, old := &entry{of: d, doc: d.doc, seen: map[string]map[string]span{}}, b.docs[id]
+		if e.doc == nil && old != nil { // what can no longer be read stays in force as it was
+			e.doc = old.doc
+		}
+		if old == nil || !sameShape(old.doc, e.doc) {
 			changed[id] = true
 		} else {
-			d.seen = old.seen
+			e.seen = old.seen
 		}
+		entries[id] = e
 	}
 	for id := range b.docs {
 		if docs[id] == nil {
@@ -144,10 +151,10 @@ func (b *Book) declare(docs map[string]*Document) map[string]bool {
 			changed[o.pipeline] = true
 		}
 	}
-	b.docs, b.moved = docs, map[origin]ref{}
-	b.readers, b.service, b.touches = map[string][]ref{}, map[string][]ref{}, map[string][]*Document{}
-	for _, id := range slices.Sorted(maps.Keys(docs)) {
-		d := docs[id]
+	b.docs, b.moved = entries, map[origin]ref{}
+	b.readers, b.service, b.touches = map[string][]ref{}, map[string][]ref{}, map[string][]*entry{}
+	for _, id := range slices.Sorted(maps.Keys(entries)) {
+		d := entries[id]
 		if d.doc == nil {
 			continue
 		}
@@ -159,7 +166,7 @@ func (b *Book) declare(docs map[string]*Document) map[string]bool {
 }
 
 // index notes where a stage is found.
-func (b *Book) index(d *Document, s *declare.Stage) {
+func (b *Book) index(d *entry, s *declare.Stage) {
 	touch := func(dst string) {
 		if !slices.Contains(b.touches[dst], d) {
 			b.touches[dst] = append(b.touches[dst], d)
@@ -231,5 +238,5 @@ func (b *Book) Reader(system, cluster, destination, group string) (pipeline, sta
 
 // Ignored says whether a group is declared not to belong to what reads and writes a destination.
 func (b *Book) Ignored(destination, group string) bool {
-	return slices.ContainsFunc(b.touches[destination], func(d *Document) bool { return d.doc.Ignores(group) })
+	return slices.ContainsFunc(b.touches[destination], func(d *entry) bool { return d.doc.Ignores(group) })
 }

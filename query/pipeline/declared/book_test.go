@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -150,5 +151,94 @@ func TestBook(t *testing.T) {
 	}
 	if h, err := b.Held(t.Context(), "shop", now); err != nil || h == nil || h.File == "" || over.Get()+bad.Get() != 0 {
 		t.Errorf("%+v %v", h, err)
+	}
+}
+
+// Whoever reads the same file has the same document; what a book knows of it is its own.
+func TestBooksShareFiles(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "shop.yaml")
+	put := func(text string) { // never half a file
+		t.Helper()
+		if err := os.WriteFile(path+".new", []byte(text), 0o600); err != nil {
+			t.Error(err)
+		}
+		if err := os.Rename(path+".new", path); err != nil {
+			t.Error(err)
+		}
+	}
+	files := NewFiles(dir, slog.New(slog.DiscardHandler), new(metrics.Counter))
+	book := func(tenant store.Tenant) *Book {
+		return New(engine{docs: memory{}}, tenant, files, 10, new(metrics.Counter))
+	}
+	read := func(b *Book, now int64) {
+		t.Helper()
+		if _, err := b.Read(t.Context(), now); err != nil {
+			t.Error(err)
+		}
+	}
+	count := func(b *Book) {
+		var cells []cell.Cell
+		for _, at := range []int64{0, 60, 120} {
+			cells = append(cells, cell.Cell{Key: cell.Key{Pipeline: "shop", Stage: "enrich", Dir: cell.In, Destination: "orders", Group: "g", Window: 60_000 + at}, Instance: "1"})
+		}
+		b.Remap(cells)
+	}
+	counted := func(b *Book) int {
+		have, _ := b.Counter("shop")("enrich", flow.Window{Start: 60_060, Width: 60})
+		return have
+	}
+	put(shop)
+	a, b := book(store.DefaultTenant), book(store.DefaultTenant)
+	read(a, 1)
+	read(b, 1)
+	count(a)
+	if x, y := counted(a), counted(b); x != 1 || y != 0 {
+		t.Errorf("one book heard of an instance: %d, the other of none: %d", x, y)
+	}
+	// What cannot be used any more stays in force with what was counted, and files know nothing of that.
+	put(shop + "stages: no\n")
+	read(b, 10_000)
+	read(a, 10_000)
+	if x, y := counted(a), counted(b); x != 1 || y != 0 {
+		t.Errorf("with a file that cannot be used: %d and %d", x, y)
+	}
+	// Another tenant asks while a file changes; the race detector looks on. Who writes files must not be who reads the book: for the
+	// detector all that went before a write of a file went before a read of one.
+	other := book("other")
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	again := func(f func(i int)) {
+		wg.Go(func() {
+			for i := 0; ; i++ {
+				select {
+				case <-done:
+					return
+				default:
+					f(i)
+				}
+			}
+		})
+	}
+	again(func(i int) {
+		text := shop + strings.Repeat("#", i%100+1) + "\n"
+		if i%2 == 1 {
+			text += "stages: no\n"
+		}
+		put(text)
+	})
+	again(func(i int) {
+		if err := other.Editable("shop", 20_000+int64(i)*10_000); err != nil {
+			t.Error(err)
+		}
+	})
+	for i := range int64(500) {
+		read(a, 20_000+i*10_000)
+		count(a)
+	}
+	close(done)
+	wg.Wait()
+	if x := counted(a); x != 1 {
+		t.Errorf("in the end %d", x)
 	}
 }

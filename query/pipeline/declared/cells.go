@@ -92,7 +92,7 @@ func (b *Book) Belongs(pipeline string) []string {
 const maxInstances = 10_000
 
 // counts notes that an instance counted in a window, where people say how many should.
-func (d *Document) counts(c *cell.Cell) {
+func (d *entry) counts(c *cell.Cell) {
 	s := d.doc.Stage(c.Stage)
 	if s == nil || s.Instances == 0 {
 		return
@@ -116,7 +116,7 @@ func (d *Document) counts(c *cell.Cell) {
 const absentAfter = 600
 
 // counting tells how many instances of a stage counted around a window, and how many people expect.
-func (d *Document) counting(stage string, w flow.Window) (have, want int) {
+func (d *entry) counting(stage string, w flow.Window) (have, want int) {
 	s := d.doc.Stage(stage)
 	if s == nil || s.Instances == 0 {
 		return 0, 0

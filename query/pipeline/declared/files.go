@@ -48,7 +48,7 @@ const (
 )
 
 // read returns the declarations of a tenant, looking at the folder every few seconds. What cannot be read stays as it
-// was and is logged once.
+// was and is logged once. What it returns is replaced, never changed: others have it too.
 func (f *Files) read(t store.Tenant, now int64) map[string]*Document {
 	if f.dir == "" {
 		return nil
@@ -85,7 +85,7 @@ func (f *Files) read(t store.Tenant, now int64) map[string]*Document {
 		if cur.d.err != nil {
 			complain(p.path, cur.d.err)
 			if known && old.d.doc != nil && cur.d.doc == nil { // the last good one stays in force
-				cur.d.doc, cur.d.seen, cur.id = old.d.doc, old.d.seen, old.id
+				cur.d.doc, cur.id = old.d.doc, old.id // cur.d is new: nobody has it yet
 			}
 		}
 		seen[p.path] = cur
