@@ -29,6 +29,7 @@ import (
 	"github.com/weirhq/weir/query/api"
 	"github.com/weirhq/weir/query/live"
 	"github.com/weirhq/weir/query/pipeline"
+	"github.com/weirhq/weir/query/pipeline/telemetry"
 	"github.com/weirhq/weir/query/prom"
 	"github.com/weirhq/weir/query/trace"
 	"github.com/weirhq/weir/store"
@@ -149,10 +150,10 @@ func part(l *slog.Logger, name string) *slog.Logger { return l.With("part", name
 // newPipelines tells the evaluation what it cannot read from the store.
 func (a *app) newPipelines() *pipeline.Service {
 	return pipeline.New(a.cfg.Pipelines, a.engine, part(a.logger, "pipelines"), a.set, pipeline.Extras{
-		Collectors: func() []pipeline.CollectorInfo {
-			var out []pipeline.CollectorInfo
+		Collectors: func() []telemetry.Collector {
+			var out []telemetry.Collector
 			for _, c := range a.ingest.Collectors() {
-				out = append(out, pipeline.CollectorInfo{Tenant: c.Tenant, Node: c.Node, Epoch: c.Epoch, LastSeen: c.LastSeen, Gaps: int64(c.Gaps)})
+				out = append(out, telemetry.Collector{Tenant: c.Tenant, Node: c.Node, Epoch: c.Epoch, LastSeen: c.LastSeen, Gaps: int64(c.Gaps)})
 			}
 			return out
 		},

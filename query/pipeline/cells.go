@@ -211,7 +211,7 @@ func (t *tenant) readCells(ctx context.Context, now int64) error {
 	rules := t.s.cfg.rules()
 	rules.Apart = c.apart.spread()
 	c.audit = flow.NewAudit(auditors, now, rules)
-	c.audit.Lose(t.lostTelemetry())
+	c.audit.Lose(t.telemetry.Lost())
 	c.clocks = flow.Clocks(auditors)
 	if c.sampled {
 		c.samplesNext = now + min(sampleShare*time.Since(began).Milliseconds(), maxSampleIn)

@@ -129,7 +129,7 @@ func (t *tenant) settleLate(ctx context.Context, id string, now int64) error {
 		return fmt.Errorf("cannot read auditors: %w", err)
 	}
 	audit := flow.NewAudit(auditors, now, t.s.cfg.rules())
-	audit.Lose(t.lostTelemetry())
+	audit.Lose(t.telemetry.Lost())
 	topo, queues := flow.Build(tally), map[string]*flow.Queue{}
 	if p := t.pipes[id]; p != nil && len(p.topo.Stages) > 0 {
 		topo = p.topo

@@ -23,24 +23,15 @@ import (
 	"github.com/weirhq/weir/query/pipeline/changes"
 	"github.com/weirhq/weir/query/pipeline/declared"
 	"github.com/weirhq/weir/query/pipeline/ledger"
+	"github.com/weirhq/weir/query/pipeline/telemetry"
 	"github.com/weirhq/weir/store"
 )
 
-// CollectorInfo is one collector as ingest sees it.
-type CollectorInfo struct {
-	Tenant   store.Tenant
-	Node     string
-	Epoch    int64 // Unix milliseconds
-	LastSeen int64 // Unix milliseconds
-	Gaps     int64
-	Version  string
-}
-
 // Extras are what the service cannot read from the store. Every field may be left out.
 type Extras struct {
-	Tenants    func() []store.Tenant  // besides the default one and those that asked
-	Collectors func() []CollectorInfo // states of collectors
-	Ingest     *metrics.Set           // holds weir_ingest_… of this process
+	Tenants    func() []store.Tenant        // besides the default one and those that asked
+	Collectors func() []telemetry.Collector // of all tenants
+	Ingest     *metrics.Set                 // holds weir_ingest_… of this process
 	Version    string
 	Rules      *rules.Set // what the series of known systems mean; nil = those of the configuration
 }
@@ -54,7 +45,7 @@ type Service struct {
 
 	mu      sync.Mutex
 	tenants map[store.Tenant]*tenant
-	self    selfBook
+	doors   *telemetry.Doors
 
 	files   *declared.Files
 	dropped changes.Dropped
@@ -71,7 +62,7 @@ const maxTenants = 1000
 // New builds a service; Run makes it evaluate.
 func New(cfg Config, engine store.Engine, log *slog.Logger, set *metrics.Set, extras Extras) *Service {
 	s := &Service{
-		cfg: cfg, engine: engine, log: log, extras: extras, tenants: map[store.Tenant]*tenant{},
+		cfg: cfg, engine: engine, log: log, extras: extras, tenants: map[store.Tenant]*tenant{}, doors: telemetry.NewDoors(extras.Ingest),
 		failed:      set.NewCounter("weir_pipeline_evaluation_failures_total"),
 		files:       declared.NewFiles(cfg.Dir, log, set.NewCounter("weir_pipeline_bad_declarations_total")),
 		dropped:     changes.Dropped{Age: set.NewCounter(`weir_annotations_dropped_total{reason="age"}`), Limit: set.NewCounter(`weir_annotations_dropped_total{reason="limit"}`)},
@@ -117,7 +108,7 @@ func (s *Service) Run(ctx context.Context) error {
 // on the pages with its time.
 func (s *Service) Evaluate(ctx context.Context, now time.Time) {
 	began := time.Now()
-	s.self.observe(s.extras.Ingest, now.UnixMilli())
+	s.doors.Observe(now.UnixMilli())
 	if s.extras.Tenants != nil {
 		for _, t := range s.extras.Tenants() {
 			s.tenant(t)
@@ -259,7 +250,7 @@ type tenant struct {
 
 	annotations *changes.Annotations
 	versions    *changes.Versions
-	telemetry   telemetryBook
+	telemetry   *telemetry.Book
 	rewinds     rewindBook
 	nextSettle  int64
 	nextSeries  int64
@@ -274,6 +265,7 @@ func newTenant(s *Service, id store.Tenant) *tenant {
 	t.declared = declared.New(s.engine, id, s.files, s.cfg.MaxPipelines, s.overflow)
 	t.annotations = changes.NewAnnotations(s.engine, id, s.log, s.dropped)
 	t.versions = changes.NewVersions(s.engine, id, t.annotations)
+	t.telemetry = telemetry.New(telemetry.Options{Collectors: t.collectors, Forget: s.cfg.Forget, Overflow: s.overflow})
 	t.hooks = hooks{
 		facts:        t.stageFacts,
 		dependencies: func(p *pipe, stage string, _ int64) []answer.Dependency { return t.dependencies(p, stage) },
@@ -313,7 +305,7 @@ func (t *tenant) evaluate(ctx context.Context, now int64) error {
 		return err
 	}
 	if now >= t.nextSettle {
-		if err := t.readTelemetry(ctx, now); err != nil {
+		if err := t.telemetry.Read(ctx, t.querier, now); err != nil {
 			return err
 		}
 		if err := t.readCells(ctx, now); err != nil {

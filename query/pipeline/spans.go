@@ -139,17 +139,12 @@ func (t *tenant) readSpanGaps(ctx context.Context, now int64) error {
 	if err != nil {
 		return fmt.Errorf("cannot read the drops of spools: %w", err)
 	}
-	if t.s.extras.Collectors != nil {
-		for _, c := range t.s.extras.Collectors() {
-			if c.Tenant != "" && c.Tenant != t.id {
-				continue
-			}
-			k := "gaps of " + c.Node
-			if last, ok := b.gapAt[k]; ok && float64(c.Gaps) > last.v {
-				b.gap(last.at-120_000, now, fmt.Sprintf("%s records of the collector of %s never arrived; there may be spans among them.", flow.Count(c.Gaps-int64(last.v)), c.Node))
-			}
-			b.gapAt[k] = spanCount{now, float64(c.Gaps)}
+	for _, c := range t.collectors() {
+		k := "gaps of " + c.Node
+		if last, ok := b.gapAt[k]; ok && float64(c.Gaps) > last.v {
+			b.gap(last.at-120_000, now, fmt.Sprintf("%s records of the collector of %s never arrived; there may be spans among them.", flow.Count(c.Gaps-int64(last.v)), c.Node))
 		}
+		b.gapAt[k] = spanCount{now, float64(c.Gaps)}
 	}
 	b.gaps = slices.DeleteFunc(b.gaps, func(g spanGap) bool { return g.to < now-2*spanMemory*1000 })
 	return nil

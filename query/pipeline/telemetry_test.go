@@ -11,6 +11,7 @@ import (
 
 	"github.com/weirhq/weir/query/answer"
 	"github.com/weirhq/weir/query/flow"
+	"github.com/weirhq/weir/query/pipeline/telemetry"
 	"github.com/weirhq/weir/store"
 )
 
@@ -22,8 +23,8 @@ func TestCompletenessCoversEveryLoss(t *testing.T) {
 	d := newDemo(t, demoConfig())
 	d.rate = 60
 	gaps := int64(0)
-	d.s.extras.Collectors = func() []CollectorInfo {
-		return []CollectorInfo{{Node: "demo", LastSeen: d.now * 1000, Gaps: gaps}}
+	d.s.extras.Collectors = func() []telemetry.Collector {
+		return []telemetry.Collector{{Node: "demo", LastSeen: d.now * 1000, Gaps: gaps}}
 	}
 	kernel, spool, series := 0.0, 0.0, 0.0
 	second := func(n int) {
@@ -132,8 +133,8 @@ func TestSequenceGapsAreUnknown(t *testing.T) {
 	d := newDemo(t, demoConfig())
 	d.rate = 300
 	gaps := int64(3)
-	d.s.extras.Collectors = func() []CollectorInfo {
-		return []CollectorInfo{{Node: "demo", LastSeen: d.now * 1000, Gaps: gaps}}
+	d.s.extras.Collectors = func() []telemetry.Collector {
+		return []telemetry.Collector{{Node: "demo", LastSeen: d.now * 1000, Gaps: gaps}}
 	}
 	d.run(130)
 	if _, _, states := d.losses(); states[flow.Unknown] > 0 {

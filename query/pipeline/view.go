@@ -21,7 +21,7 @@ var stateOrder = map[answer.State]int{answer.Losing: 0, answer.Late: 1, answer.U
 
 // build makes the view of all pipelines. Everything it needs is in memory.
 func (t *tenant) build(now int64) *view {
-	v := &view{at: now, pages: make(map[string]*answer.Pipeline, len(t.pipes)), parts: make(map[string]*parts, len(t.pipes)), usage: t.usage.by, completeness: t.completeness(now)}
+	v := &view{at: now, pages: make(map[string]*answer.Pipeline, len(t.pipes)), parts: make(map[string]*parts, len(t.pipes)), usage: t.usage.by, completeness: t.telemetry.Completeness(t.cells.audit, t.broker.Polls(), now)}
 	for _, p := range t.pipes {
 		if len(p.topo.Stages)+len(p.offsets) == 0 && t.declared.Of(p.id) == nil {
 			continue // only its name is known, from an earlier process
