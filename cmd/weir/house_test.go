@@ -35,6 +35,7 @@ var floors = map[string][]string{
 	"query/pipeline/declared":  {"internal/cell", "query/declare", "query/flow", "store"},
 	"query/pipeline/ledger":    {"query/answer", "query/flow", "query/pipeline/losses", "query/series", "store"},
 	"query/pipeline/losses":    {"query/answer", "query/flow", "store"},
+	"query/pipeline/spans":     {"internal/cell", "query/answer", "query/flow", "query/pipeline/telemetry", "query/series", "store"},
 	"query/pipeline/telemetry": {"query/answer", "query/flow", "query/pipeline/brokers", "query/series", "store"},
 	"query/rightsize":          {},
 	"query/answer":             {},

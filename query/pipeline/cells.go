@@ -167,8 +167,8 @@ func (t *tenant) readCells(ctx context.Context, now int64) error {
 	}
 	t.declared.Remap(cells)
 	c.hear(cells)
-	t.spans.from = nil
-	c.tallies = flow.Tallies(t.preferCells(cells))
+	t.spans.BeginCells()
+	c.tallies = flow.Tallies(t.spans.PreferCells(cells))
 	c.old = map[string]bool{}
 	if !c.begun { // pipelines that were quiet in the last hour: their graph and newest data
 		for id := range t.pipes {
@@ -179,7 +179,7 @@ func (t *tenant) readCells(ctx context.Context, now int64) error {
 			if err != nil {
 				return err
 			}
-			for id, tl := range flow.Tallies(t.preferCells(cells)) {
+			for id, tl := range flow.Tallies(t.spans.PreferCells(cells)) {
 				c.tallies[id], c.old[id] = tl, true
 			}
 		}
@@ -201,7 +201,7 @@ func (t *tenant) readCells(ctx context.Context, now int64) error {
 		if err != nil {
 			return err
 		}
-		maps.Copy(c.tallies, flow.Tallies(t.preferCells(cells)))
+		maps.Copy(c.tallies, flow.Tallies(t.spans.PreferCells(cells)))
 	}
 	auditors, err := evidence.Auditors(ctx, t.id, time.UnixMilli(now).Add(-auditorMemory(t.s.cfg)))
 	if err != nil {

@@ -114,7 +114,7 @@ func (t *tenant) stageNode(p *pipe, l *stageLook, stuck bool, silent []string, s
 		n.Kind = "stage" // what it writes is drawn as the sink
 	}
 	if n.Busy = l.facts.busy; n.Busy == nil {
-		n.Busy = t.workOf(p, l.Name).busy
+		n.Busy = t.spans.Work(p.id, l.Name, p.tally).Busy
 	}
 	if u, ok := t.usage.by[l.Name]; ok {
 		n.CPU, n.Throttled = u.cpu, u.throttled
@@ -202,10 +202,10 @@ func (t *tenant) stageRows(page *answer.Pipeline, p *pipe, looks []stageLook, no
 			Busy: l.facts.busy, Pressure: l.facts.pressure, Watermark: l.facts.watermark, Amplify: ratio(l.out, l.in),
 			Services: t.servedBy(p, l.Name), Version: cmp.Or(t.versions.Running(t.servedBy(p, l.Name)), versionsOf(t.usage.by[l.Name])),
 		}
-		if w := t.workOf(p, l.Name); w.spans > 0 {
-			r.P50, r.P99 = w.p50, w.p99
+		if w := t.spans.Work(p.id, l.Name, p.tally); w.Spans > 0 {
+			r.P50, r.P99 = w.P50, w.P99
 			if r.Busy == nil {
-				r.Busy = w.busy
+				r.Busy = w.Busy
 			}
 		}
 		if r.Instances == nil {

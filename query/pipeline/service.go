@@ -23,6 +23,7 @@ import (
 	"github.com/weirhq/weir/query/pipeline/changes"
 	"github.com/weirhq/weir/query/pipeline/declared"
 	"github.com/weirhq/weir/query/pipeline/ledger"
+	"github.com/weirhq/weir/query/pipeline/spans"
 	"github.com/weirhq/weir/query/pipeline/telemetry"
 	"github.com/weirhq/weir/store"
 )
@@ -256,7 +257,7 @@ type tenant struct {
 	nextSeries  int64
 	complained  time.Time
 	log         changes.Log
-	spans       spanBook
+	spans       *spans.Book
 }
 
 func newTenant(s *Service, id store.Tenant) *tenant {
@@ -265,10 +266,11 @@ func newTenant(s *Service, id store.Tenant) *tenant {
 	t.declared = declared.New(s.engine, id, s.files, s.cfg.MaxPipelines, s.overflow)
 	t.annotations = changes.NewAnnotations(s.engine, id, s.log, s.dropped)
 	t.versions = changes.NewVersions(s.engine, id, t.annotations)
+	t.spans = spans.New(s.engine, id, t.collectors, s.overflow)
 	t.telemetry = telemetry.New(telemetry.Options{Collectors: t.collectors, Forget: s.cfg.Forget, Overflow: s.overflow})
 	t.hooks = hooks{
 		facts:        t.stageFacts,
-		dependencies: func(p *pipe, stage string, _ int64) []answer.Dependency { return t.dependencies(p, stage) },
+		dependencies: func(_ *pipe, stage string, _ int64) []answer.Dependency { return t.spans.Dependencies(stage) },
 	}
 	return t
 }
@@ -311,7 +313,7 @@ func (t *tenant) evaluate(ctx context.Context, now int64) error {
 		if err := t.readCells(ctx, now); err != nil {
 			return err
 		}
-		if err := t.readSpans(ctx, now); err != nil {
+		if err := t.spans.Read(ctx, now); err != nil {
 			return err
 		}
 		t.discover(now)

@@ -49,7 +49,7 @@ func (t *tenant) settlePipe(p *pipe, now int64) {
 			return max(t.s.cfg.Grace, 2*time.Duration(ms)*time.Millisecond)
 		},
 		Findings: t.broker.Findings, Jumped: t.broker.Jumped, KeepsIDs: t.declared.KeepsIDs(p.id), Counting: t.declared.Counter(p.id),
-		FromSpans: t.fromSpans(p), Joined: func(e flow.Edge) bool { return t.joins(p, e) },
+		FromSpans: t.spans.Stages(p.id), Joined: func(e flow.Edge) bool { return t.spans.Joins(p.id, e) },
 	})
 	t.s.overflow.Add(l.AddBarriers(out.Barriers))
 	p.oldest = 0

@@ -150,7 +150,7 @@ func TestPipelineOfSpans(t *testing.T) {
 	tn := w.s.tenant(store.DefaultTenant)
 	tn.mu.Lock()
 	defer tn.mu.Unlock()
-	deps := tn.dependencies(tn.pipes["orders"], "enrich")
+	deps := tn.spans.Dependencies("enrich")
 	if len(deps) != 1 || deps[0].Name != "postgresql INSERT pg-1" || math.Abs(deps[0].Share-0.8) > 1e-9 || math.Abs(deps[0].P99-0.004) > 1e-4 {
 		t.Errorf("%+v", deps)
 	}
@@ -248,27 +248,5 @@ func TestSpansThatWeirLost(t *testing.T) {
 	}
 	if unknown < 4 || losses < 2 {
 		t.Errorf("%d windows unknown, %d lost", unknown, losses)
-	}
-}
-
-func TestComponents(t *testing.T) {
-	side := func(stage, d string) flow.SpanSide { return flow.SpanSide{Stage: stage, Destination: d} }
-	book := &flow.SpanBook{
-		Writers: []flow.SpanSide{side("a", "x"), side("b", "y"), side("q", "z")},
-		Readers: []flow.SpanSide{side("b", "x"), side("c", "y"), side("r", "z")},
-		Edges:   []flow.SpanEdge{{Destination: "x"}, {Destination: "y"}, {Destination: "z"}},
-	}
-	cs := components(book)
-	if len(cs) != 2 || len(cs[0].sides)+len(cs[1].sides) != 6 || len(cs[0].edges)+len(cs[1].edges) != 3 {
-		t.Fatalf("%+v", cs)
-	}
-	b := spanBook{owner: map[string]string{}}
-	names := []string{b.nameOf(&cs[0], nil), b.nameOf(&cs[1], nil)}
-	slices.Sort(names)
-	if !slices.Equal(names, []string{"x", "z"}) {
-		t.Errorf("%v", names)
-	}
-	if n := b.nameOf(&cs[0], map[string]string{"y": "known"}); cs[0].sides[0].Stage != "q" && n != "known" {
-		t.Errorf("%q", n)
 	}
 }

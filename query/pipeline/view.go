@@ -116,13 +116,13 @@ func (t *tenant) looks(p *pipe, now int64) []stageLook {
 		case len(st.In) > 0:
 			l.in = p.rates[stageDir{st.Name, cell.In}].perSecond(now)
 			if l.in == nil && p.spans {
-				l.in = t.spanRate(st.Name, cell.In, now)
+				l.in = t.spans.Rate(st.Name, cell.In, now)
 			}
 		}
 		if len(st.Out) > 0 {
 			l.out = p.rates[stageDir{st.Name, cell.Out}].perSecond(now)
 			if l.out == nil && p.spans {
-				l.out = t.spanRate(st.Name, cell.Out, now)
+				l.out = t.spans.Rate(st.Name, cell.Out, now)
 			}
 		}
 		t.counterLook(p, &l, now)
@@ -407,7 +407,7 @@ func (t *tenant) level(p *pipe) string {
 	switch {
 	case p.metered:
 		return flow.L1
-	case t.judgedBySpans(p) && !p.cells:
+	case !p.cells && t.spans.Judges(p.counted):
 		return flow.LT
 	}
 	if !p.cells {
@@ -442,7 +442,7 @@ func (t *tenant) evidence(p *pipe, looks []stageLook) string {
 	if t.level(p) == flow.L3 {
 		parts = append(parts, "fingerprints")
 	}
-	if n := t.joinedSpans(p); n > 0 {
+	if n := t.spans.Joined(p.id); n > 0 {
 		parts = append(parts, flow.Count(n)+" joined spans")
 	}
 	return strings.Join(parts, ", ")

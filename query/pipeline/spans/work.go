@@ -1,4 +1,4 @@
-package pipeline
+package spans
 
 import (
 	"cmp"
@@ -10,42 +10,46 @@ import (
 	"github.com/weirhq/weir/query/flow"
 )
 
-// spanWork is what process spans tell about a stage over the last windows.
-type spanWork struct {
-	p50, p99 *float64 // seconds
-	busy     *float64 // 0..1
-	spans    int64
+// Work is what process spans tell about a stage over the last windows.
+type Work struct {
+	P50, P99 *float64 // time of one process span, seconds; nil = not known
+	Busy     *float64 // 0..1; nil = not known
+	Spans    int64
 }
 
-// workOf sums what the process spans of a stage say.
-func (t *tenant) workOf(p *pipe, stage string) spanWork {
-	ws := t.spans.works[stage]
+// Works are the process spans of a stage by window, oldest first.
+func (b *Book) Works(stage string) []*flow.Works { return b.works[stage] }
+
+// Work sums what the process spans of a stage of a pipeline say. tally is what applications count, nil for nothing: it tells how many
+// messages a span stands for where spans do not.
+func (b *Book) Work(pipeline, stage string, tally *flow.Tally) Work {
+	ws := b.works[stage]
 	if len(ws) == 0 {
-		return spanWork{}
+		return Work{}
 	}
-	key := p.id + "\x00" + stage
-	if out, ok := t.spans.told[key]; ok {
+	key := pipeline + "\x00" + stage
+	if out, ok := b.told[key]; ok {
 		return out
 	}
-	var out spanWork
+	var out Work
 	var all cell.Sketch
 	for _, w := range ws {
 		all.Merge(w.Time)
-		out.spans += w.Spans
+		out.Spans += w.Spans
 	}
 	if all.Count > 0 {
 		p50, p99 := all.Quantile(0.5)/1000, all.Quantile(0.99)/1000
-		out.p50, out.p99 = &p50, &p99
+		out.P50, out.P99 = &p50, &p99
 	}
-	out.busy = t.spanBusy(p, stage, ws)
-	t.spans.told[key] = out
+	out.Busy = busy(ws, stage, tally)
+	b.told[key] = out
 	return out
 }
 
-// spanBusy is the share of the time the processes of a stage work: the sum of its process spans over instances, concurrency and
+// busy is the share of the time the processes of a stage work: the sum of its process spans over instances, concurrency and
 // time. How many spans one process works on at once is the most it was seen to in these windows. nil where nobody tells for how
 // many messages a span stands.
-func (t *tenant) spanBusy(p *pipe, stage string, ws []*flow.Works) *float64 {
+func busy(ws []*flow.Works, stage string, tally *flow.Tally) *float64 {
 	load := make([]float64, 0, len(ws)) // spans at work at once, per instance
 	for _, w := range ws[:len(ws)-1] {  // the newest is not whole
 		if w.Spans == 0 || w.Width <= 0 {
@@ -55,11 +59,11 @@ func (t *tenant) spanBusy(p *pipe, stage string, ws []*flow.Works) *float64 {
 		switch {
 		case w.Known == w.Spans:
 			scale = w.Adjusted / float64(w.Spans)
-		case p.tally != nil:
+		case tally != nil:
 			var n uint64
-			for _, o := range p.tally.Windows {
+			for _, o := range tally.Windows {
 				if o.Start >= w.Start && o.End() <= w.End() {
-					n += p.tally.StageSum(stage, cell.In, o).N
+					n += tally.StageSum(stage, cell.In, o).N
 				}
 			}
 			scale = float64(n) / float64(w.Spans)
@@ -72,14 +76,14 @@ func (t *tenant) spanBusy(p *pipe, stage string, ws []*flow.Works) *float64 {
 	if len(load) == 0 {
 		return nil
 	}
-	busy := math.Min(load[len(load)-1]/math.Max(1, math.Ceil(slices.Max(load))), 1)
-	return &busy
+	share := math.Min(load[len(load)-1]/math.Max(1, math.Ceil(slices.Max(load))), 1)
+	return &share
 }
 
-// dependencies are what the process spans of a stage wait for, slowest first.
-func (t *tenant) dependencies(_ *pipe, stage string) []answer.Dependency {
+// Dependencies are what the process spans of a stage wait for, slowest first.
+func (b *Book) Dependencies(stage string) []answer.Dependency {
 	var sum cell.PairCounts
-	for _, w := range t.spans.works[stage] {
+	for _, w := range b.works[stage] {
 		part := cell.PairCounts{BusyMS: w.BusyMS, Calls: w.Calls}
 		sum.Add(&part)
 	}
