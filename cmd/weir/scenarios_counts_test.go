@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"math"
 	"net"
 	"os"
 	"os/exec"
@@ -263,11 +262,14 @@ func (a *apps) fluentBit() {
 	t := a.t
 	a.begin("fluent-bit")
 	const in, out = 200_000, 149_391
-	a.fluent.flows(10*time.Second, 100_000, 100_000)
-	a.within(30*time.Second, "the pipeline is there and well", func() (string, bool) {
+	const flows = 40 * time.Second // counters are read every ten seconds: several readings see them grow
+	began := time.Now()
+	a.fluent.flows(flows, 100_000, 100_000)
+	a.within(flows, "the pipeline is there and well", func() (string, bool) {
 		p := a.page(a.name)
 		return string(p.State) + ": " + p.Sentence, p.State == answer.OK && p.Level == "L1"
 	})
+	<-time.After(time.Until(began.Add(flows + 2*time.Second)))
 	a.fluent.flows(10*time.Second, in-100_000, out-100_000)
 	a.within(150*time.Second, "what is missing is told", func() (string, bool) {
 		p := a.page(a.name)
@@ -282,7 +284,7 @@ func (a *apps) fluentBit() {
 	if r.Verdict != "PROBABLE_LOSS" || r.Lost != in-out || r.Level != "L1" || r.Confidence > 0.9 || r.Where != "tail.0 → http.0" {
 		t.Errorf("%+v", r)
 	}
-	if r.Up > in || r.Share == nil || math.Abs(float64(r.Lost)/float64(r.Up)-*r.Share) > 1e-9 {
+	if r.Up > in || r.Share != nil && (*r.Share <= 0 || *r.Share > 1) { // none where nothing came in in the window that it is told of
 		t.Errorf("%+v, share %s", r, orNothing(r.Share))
 	}
 }

@@ -33,6 +33,7 @@ func DefaultLimits() Limits { return Limits{Series: 500_000, Stages: 20_000, Ins
 // Times of reading, milliseconds.
 const (
 	discoverEvery = 60_000
+	discoverSoon  = 3 * 60_000 // so long after the start at every reading
 	firstSpan     = 2 * 60_000 // what the first reading takes in, for rates
 	overlap       = 30_000     // samples may come a little late
 	wideEvery     = 60_000
@@ -132,6 +133,9 @@ func (b *Book) Read(ctx context.Context, q storage.Querier, now int64) error {
 			return err
 		}
 		b.nextNames = now + discoverEvery
+		if now-b.from < discoverSoon { // at a start names appear one after the other
+			b.nextNames = now
+		}
 	}
 	for _, name := range b.names {
 		if err := b.readName(ctx, q, name); err != nil {

@@ -113,6 +113,17 @@ func TestLossByCounters(t *testing.T) {
 	}
 }
 
+// At a start names are looked for at every reading, so that a system which is scraped a little later shows within seconds.
+func TestCountersAppearSoon(t *testing.T) {
+	m := newMeters(t)
+	m.run(14, nil, nil)
+	in := 0.0
+	m.run(32, func() { in += 1000 }, func() { m.fluentBit(in, in) })
+	if p := m.page("fluent-bit"); len(p.Nodes) != 2 {
+		t.Errorf("%s %+v", p.State, p.Nodes)
+	}
+}
+
 // Restarts, gaps and the first sight of old counters page nobody.
 func TestCountersAreQuiet(t *testing.T) {
 	m := newMeters(t)
