@@ -16,7 +16,13 @@ export function tests({ base, browser }) {
           timeout: 8000,
         });
         await page.screenshot({ path: `${SHOTS}explore-completion.png` });
+        // Keys are not the list's for 75 ms after it opens or changes, so that nobody accepts what was not seen.
+        await page.waitForSelector('.cm-tooltip-autocomplete li[aria-selected]');
+        await page.waitForTimeout(250);
         await page.keyboard.press('Enter');
+        await page.waitForFunction(() =>
+          document.querySelector('.cm-content')?.textContent?.includes('weir_collector_received_total'),
+        );
         await page.keyboard.type('[1m]');
         await page.keyboard.press('Escape');
         await page.click('.cm-content');
