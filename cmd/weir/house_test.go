@@ -67,15 +67,17 @@ var parts = []string{"collector/signal", "collector/remotewrite", "internal/..."
 
 // inTests are further imports that only _test.go files and bench programs make.
 var inTests = map[string][]string{
-	"store/local":            {"store/storetest"},
-	"ingest":                 {"store/local/..."},
-	"query":                  {"store/local/..."},
-	"query/flow":             {"ingest/pairs"},
-	"query/pipeline/brokers": {"store"},
-	"alerts":                 {"store/local/..."},
-	"collector":              {"collector/..."},
-	"deploy":                 {"..."},
-	"internal":               {"collector/client"},
+	"store/local":             {"store/storetest"},
+	"ingest":                  {"store/local/..."},
+	"query":                   {"store/local/..."},
+	"query/flow":              {"ingest/pairs"},
+	"query/pipeline/brokers":  {"store"},
+	"query/pipeline/changes":  {"store/storetest"},
+	"query/pipeline/declared": {"store/storetest"},
+	"alerts":                  {"store/local/..."},
+	"collector":               {"collector/..."},
+	"deploy":                  {"..."},
+	"internal":                {"collector/client"},
 }
 
 // homes pins each foreign package to the folders that may import it.

@@ -22,8 +22,10 @@ func (a *Agreement) Learn(v *store.Verdict) {
 	}
 	missing := max(sub(v.Up, v.Down), 0)
 	switch {
-	case v.State != Unknown && v.Lost > 0: // it was judged, so it had agreed before, or offsets show where it is
+	case v.State == Loss && v.Class != ClassTruncation: // counts alone said so: it had agreed before, or people said how many count
 		a.Since = v.Window
+		return
+	case v.State != Unknown && v.Lost > 0: // offsets show where it is, and nothing of who counts
 		return
 	case v.State == Unknown && missing > 0 && v.Class != ClassPartly && v.Class != ClassBegan:
 		return // for another reason

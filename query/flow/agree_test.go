@@ -29,6 +29,9 @@ func TestAgreement(t *testing.T) {
 		"more than was put in":          {[]w{{600, 700, Unknown, "uninstrumented producer"}}, 1},
 		"a silent auditor":              {[]w{{600, 300, Unknown, "auditor silent"}, {600, 590, Unknown, "auditor silent"}}, 0},
 		"people said how many":          {[]w{{600, 300, Loss, "lost in transport"}}, 1},
+		"deleted unread":                {[]w{{600, 300, RetentionLoss, "retention"}, partly(600, 300)}, 0},
+		"skipped":                       {[]w{{600, 300, Skipped, "skipped"}, partly(600, 300)}, 0},
+		"truncated":                     {[]w{{600, 300, Loss, ClassTruncation}, partly(600, 300)}, 0},
 		"doubled":                       {[]w{{10, 20, Duplicates, ""}}, 0},
 		"nothing put in":                {[]w{{0, 50, Unknown, "uninstrumented producer"}}, 0},
 	} {
@@ -36,7 +39,7 @@ func TestAgreement(t *testing.T) {
 		for i, x := range c.windows {
 			v := store.Verdict{Settled: true, State: x.state, Class: x.class, Up: x.up, Down: x.down}
 			v.Kind, v.Window = store.EdgeTransport, int64(i+1)
-			if x.state == Loss {
+			if IsLoss(x.state) {
 				v.Lost = x.up - x.down
 			}
 			a.Learn(&v)

@@ -81,6 +81,9 @@ const ClassBegan = "counting began"
 // ClassPartly is the class of windows of an edge whose readers were never seen to count all that they take.
 const ClassPartly = "counted in part"
 
+// ClassTruncation is the class of a loss of which offsets show that the broker lost what it had acknowledged.
+const ClassTruncation = "truncation"
+
 // ClassLost is the class of windows of which weir itself lost counts.
 const ClassLost = "telemetry lost"
 
@@ -324,7 +327,7 @@ func lost(e *Evidence, v *store.Verdict, known int64) {
 			v.State, v.Class = Skipped, "skipped by the reader"
 			v.Reasons = append(v.Reasons, fmt.Sprintf("The reader jumped over %s records.", Count(v.Lost)))
 		default:
-			v.Class = "truncation"
+			v.Class = ClassTruncation
 			v.Reasons = append(v.Reasons, "The broker's end offset went back: acknowledged records are gone.")
 		}
 		v.Explained = add(v.Explained, min(known, v.Lost))

@@ -194,7 +194,7 @@ func earlierFindings(priors []store.Verdict, destination, group string, w flow.W
 			f.Retention += v.Explained
 		case v.State == flow.Skipped:
 			f.Skipped += v.Explained
-		case v.Class == "truncation":
+		case v.Class == flow.ClassTruncation:
 			f.Truncated += v.Explained
 		}
 	}

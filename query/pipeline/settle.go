@@ -118,7 +118,7 @@ func (t *tenant) offsetVerdict(id string, in flow.Input, part string, e flow.Eve
 	case flow.EventSkip:
 		v.State, v.Class = flow.Skipped, "skipped by the reader"
 	case flow.EventTruncation:
-		v.State, v.Class = flow.Loss, "truncation"
+		v.State, v.Class = flow.Loss, flow.ClassTruncation
 	default:
 		v.State, v.Class = flow.RetentionLoss, "retention"
 	}

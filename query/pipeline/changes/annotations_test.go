@@ -1,7 +1,6 @@
 package changes
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -12,50 +11,8 @@ import (
 
 	"github.com/weirhq/weir/query/answer"
 	"github.com/weirhq/weir/store"
+	"github.com/weirhq/weir/store/storetest"
 )
-
-// engine is a store with a catalog alone.
-type engine struct {
-	store.Engine
-	docs memory
-}
-
-func (e engine) Catalog() store.Catalog { return e.docs }
-
-// memory is a catalog of one tenant and kind, without versions.
-type memory map[string]store.Document
-
-func (m memory) List(context.Context, store.Tenant, string) (out []store.Document, err error) {
-	for _, d := range m {
-		out = append(out, d)
-	}
-	return out, nil
-}
-
-func (m memory) Get(_ context.Context, _ store.Tenant, _, name string) (store.Document, error) {
-	d, ok := m[name]
-	if !ok {
-		return d, store.ErrNotFound
-	}
-	return d, nil
-}
-
-func (m memory) Put(_ context.Context, _ store.Tenant, kind, name string, body []byte, _ int64, by string) (store.Document, error) {
-	m[name] = store.Document{Kind: kind, Name: name, Version: m[name].Version + 1, Body: body, By: by}
-	return m[name], nil
-}
-
-func (m memory) Delete(_ context.Context, _ store.Tenant, _, name string) error {
-	if _, ok := m[name]; !ok {
-		return store.ErrNotFound
-	}
-	delete(m, name)
-	return nil
-}
-
-func (m memory) History(context.Context, store.Tenant, string, string) ([]store.Document, error) {
-	return nil, nil
-}
 
 func TestAnnotationsAreChecked(t *testing.T) {
 	const now = 1_732_334_400_000
@@ -89,9 +46,9 @@ func TestAnnotationsAreChecked(t *testing.T) {
 }
 
 func TestAnnotationsAreBounded(t *testing.T) {
-	docs := memory{}
+	docs := storetest.Memory{}
 	drops := Dropped{new(metrics.Counter), new(metrics.Counter)}
-	b := NewAnnotations(engine{docs: docs}, store.DefaultTenant, slog.New(slog.DiscardHandler), drops)
+	b := NewAnnotations(storetest.CatalogOnly{Docs: docs}, store.DefaultTenant, slog.New(slog.DiscardHandler), drops)
 	const now = 1_732_334_400_000
 	for i := range int64(maxAnnotations + 5) {
 		at := now - 86400_000 + i

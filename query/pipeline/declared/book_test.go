@@ -1,7 +1,6 @@
 package declared
 
 import (
-	"context"
 	"errors"
 	"log/slog"
 	"os"
@@ -17,50 +16,8 @@ import (
 	"github.com/weirhq/weir/internal/cell"
 	"github.com/weirhq/weir/query/flow"
 	"github.com/weirhq/weir/store"
+	"github.com/weirhq/weir/store/storetest"
 )
-
-// engine is a store with a catalog alone.
-type engine struct {
-	store.Engine
-	docs memory
-}
-
-func (e engine) Catalog() store.Catalog { return e.docs }
-
-// memory is a catalog of one tenant and kind, without versions.
-type memory map[string]store.Document
-
-func (m memory) List(context.Context, store.Tenant, string) (out []store.Document, err error) {
-	for _, d := range m {
-		out = append(out, d)
-	}
-	return out, nil
-}
-
-func (m memory) Get(_ context.Context, _ store.Tenant, _, name string) (store.Document, error) {
-	d, ok := m[name]
-	if !ok {
-		return d, store.ErrNotFound
-	}
-	return d, nil
-}
-
-func (m memory) Put(_ context.Context, _ store.Tenant, kind, name string, body []byte, _ int64, by string) (store.Document, error) {
-	m[name] = store.Document{Kind: kind, Name: name, Version: m[name].Version + 1, Body: body, By: by}
-	return m[name], nil
-}
-
-func (m memory) Delete(_ context.Context, _ store.Tenant, _, name string) error {
-	if _, ok := m[name]; !ok {
-		return store.ErrNotFound
-	}
-	delete(m, name)
-	return nil
-}
-
-func (m memory) History(context.Context, store.Tenant, string, string) ([]store.Document, error) {
-	return nil, nil
-}
 
 const shop = `id: shop
 ignore: {groups: [debug-*]}
@@ -73,7 +30,7 @@ stages:
 func TestBook(t *testing.T) {
 	dir := t.TempDir()
 	over, bad := new(metrics.Counter), new(metrics.Counter)
-	b := New(engine{docs: memory{}}, "t", NewFiles(dir, slog.New(slog.DiscardHandler), bad), 1, over)
+	b := New(storetest.CatalogOnly{Docs: storetest.Memory{}}, "t", NewFiles(dir, slog.New(slog.DiscardHandler), bad), 1, over)
 	now := int64(1_732_334_400_000)
 	read := func(want ...string) {
 		t.Helper()
@@ -169,7 +126,7 @@ func TestBooksShareFiles(t *testing.T) {
 	}
 	files := NewFiles(dir, slog.New(slog.DiscardHandler), new(metrics.Counter))
 	book := func(tenant store.Tenant) *Book {
-		return New(engine{docs: memory{}}, tenant, files, 10, new(metrics.Counter))
+		return New(storetest.CatalogOnly{Docs: storetest.Memory{}}, tenant, files, 10, new(metrics.Counter))
 	}
 	read := func(b *Book, now int64) {
 		t.Helper()
