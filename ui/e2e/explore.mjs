@@ -20,9 +20,7 @@ export function tests({ base, browser }) {
         await page.waitForSelector('.cm-tooltip-autocomplete li[aria-selected]');
         await page.waitForTimeout(250);
         await page.keyboard.press('Enter');
-        await page.waitForFunction(() =>
-          document.querySelector('.cm-content')?.textContent?.includes('weir_collector_received_total'),
-        );
+        await page.waitForSelector('.cm-content:has-text("weir_collector_received_total")');
         await page.keyboard.type('[1m]');
         await page.keyboard.press('Escape');
         await page.click('.cm-content');

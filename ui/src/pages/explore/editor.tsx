@@ -1,5 +1,11 @@
 // The PromQL editor.
-import { autocompletion, closeBrackets, closeBracketsKeymap, completionKeymap } from '@codemirror/autocomplete';
+import {
+  autocompletion,
+  closeBrackets,
+  closeBracketsKeymap,
+  completionKeymap,
+  completionStatus,
+} from '@codemirror/autocomplete';
 import { defaultKeymap, history, historyKeymap } from '@codemirror/commands';
 import { bracketMatching, syntaxHighlighting } from '@codemirror/language';
 import { lintKeymap } from '@codemirror/lint';
@@ -34,14 +40,15 @@ export default function Editor({ value, onChange, run }: Props) {
       state: EditorState.create({
         doc: value,
         extensions: [
-          // Enter takes an open completion first, and only then runs the query.
+          // Enter takes an open completion first, and only then runs the query. A list that has just opened takes
+          // no keys yet; half a name is not run in its stead.
           Prec.highest(
             keymap.of([
               ...completionKeymap,
               {
                 key: 'Enter',
                 run: (v) => {
-                  latest.current.run(v.state.doc.toString());
+                  if (completionStatus(v.state) !== 'active') latest.current.run(v.state.doc.toString());
                   return true;
                 },
               },
