@@ -34,6 +34,7 @@ type Lag struct {
 	Drain      *float64  `json:"drain" doc:"seconds until the backlog is gone at the present rates"`
 	DrainNever bool      `json:"drain_never"`
 	History    []float64 `json:"history" doc:"lag in seconds, oldest first, evenly spaced over the last hour; -1 = not known"`
+	At         int64     `json:"at,omitempty" doc:"Unix ms of the poll that it rests on; only on the pages of one pipeline and its stages"`
 }
 
 // PipelineRow is one line of the pipelines table.

@@ -80,6 +80,7 @@ type pipe struct {
 	latency  latencyBook
 	samples  int64           // when cells last held ids or latencies, Unix milliseconds
 	services map[string]bool // of its stages, and their names
+	handed   handed
 }
 
 // samplesToRead says whether a pipeline's windows must not be judged before their samples are read.
@@ -255,6 +256,7 @@ func (t *tenant) pipe(id string) *pipe {
 		p = &pipe{
 			id: id, ports: map[flow.Port]int64{}, instances: map[string]map[string]int64{}, rates: map[stageDir]*rate{},
 			newest: map[stageDir]newest{}, sparks: map[flow.Input]*spark{}, topo: &flow.Topology{Pipeline: id}, counted: &flow.Topology{Pipeline: id}, nodes: map[string]int64{},
+			handed: handed{},
 		}
 		t.pipes[id] = p
 	}

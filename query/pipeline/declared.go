@@ -29,7 +29,7 @@ func (t *tenant) renew(id string) {
 	}
 	delete(t.pipes, id)
 	if p := t.pipe(id); p != nil {
-		p.oldest, p.heard, p.state, p.since, p.sparks, p.log, p.nodes, p.changes = old.oldest, old.heard, old.state, old.since, old.sparks, old.log, old.nodes, old.changes
+		p.oldest, p.heard, p.state, p.since, p.sparks, p.log, p.nodes, p.changes, p.handed = old.oldest, old.heard, old.state, old.since, old.sparks, old.log, old.nodes, old.changes, old.handed
 	}
 	t.nextSettle = 0
 }

@@ -160,6 +160,7 @@ func (t *tenant) readEdge(p *pipe, l *stageLook, in flow.Input, slo float64) ans
 		one := stageLook{lag: *g, input: in}
 		if g.Known {
 			lag := lagAnswer(&one, p.spark(in).values())
+			lag.At = g.At
 			e.Lag = &lag
 			if g.RatesKnown {
 				rate := g.Out
@@ -216,7 +217,7 @@ func (t *tenant) stageRows(page *answer.Pipeline, p *pipe, looks []stageLook, no
 			r.In, r.Out, r.Filtered, r.DLQ, r.Dropped, r.Lost, r.Surplus = s.Up, s.Down, s.Filtered, s.DLQ, s.Dropped, s.Lost, s.Surplus
 		}
 		if len(l.In) == 0 && r.Out == 0 {
-			r.Out = t.handedOn(p.id, l.Name, now)
+			r.Out = t.handedOn(p, l.Name, now)
 		}
 		t.fillFlow(p, &r)
 		for j := range page.Nodes { // as the map shows it
@@ -227,23 +228,6 @@ func (t *tenant) stageRows(page *answer.Pipeline, p *pipe, looks []stageLook, no
 		out = append(out, r)
 	}
 	return out
-}
-
-// handedOn is what a source put out in the settled windows of the last hour, as the edges from it count it: it has no
-// balance of its own. A destination that several groups read is counted once.
-func (t *tenant) handedOn(pipeline, stage string, now int64) (n int64) {
-	by := map[string]int64{}
-	for _, b := range t.ledger.Of(pipeline) {
-		if b.Key.Kind != store.EdgeTransport || b.Key.From != stage {
-			continue
-		}
-		s, _ := b.Hour(now/1000 - 3600)
-		by[b.Key.Destination] = max(by[b.Key.Destination], s.Up)
-	}
-	for _, up := range by {
-		n += up
-	}
-	return n
 }
 
 // partitionRows joins the rows of all inputs and judges them by the objective.

@@ -7,6 +7,9 @@ const ORDER = ['LOSING', 'LATE', 'UNKNOWN', 'DRAINING', 'OK', 'IDLE'];
 const HOUR = 3600e3;
 const completeness = { share: 0.9998, missing: [] };
 
+// Brokers are polled every ten seconds.
+const polled = (t) => Math.floor(t / 10e3) * 10e3;
+
 function lagOf(p, t, withHistory = true) {
   const seconds = p.lag(t);
   const state = p.state(t);
@@ -157,7 +160,7 @@ export function pipeline(id, t, wide = 0) {
           lag:
             from.kind === 'queue'
               ? queueBeforeSlow
-                ? lag
+                ? { ...lag, at: polled(t) }
                 : {
                     ...lag,
                     seconds: 0.1,
@@ -165,6 +168,7 @@ export function pipeline(id, t, wide = 0) {
                     drain: null,
                     drain_never: false,
                     trend: 'steady',
+                    at: polled(t),
                   }
               : null,
           group: from.kind === 'queue' ? to.id : '',

@@ -894,6 +894,11 @@ export interface components {
         };
         Lag: {
             /**
+             * Format: int64
+             * @description Unix ms of the poll that it rests on; only on the pages of one pipeline and its stages
+             */
+            at?: number;
+            /**
              * Format: double
              * @description the stated error of seconds, plus or minus; null beside known seconds: at least so much
              */

@@ -1,5 +1,17 @@
 import { describe, expect, it } from 'vitest';
-import { bound, bytes, count, duration, durationTick, percent, plural, rate, spanDuration, value } from './format';
+import {
+  bound,
+  bytes,
+  count,
+  duration,
+  durationTick,
+  percent,
+  plural,
+  rate,
+  readAgo,
+  spanDuration,
+  value,
+} from './format';
 
 const plain = (s: string) => s.replace(/ /g, ' ');
 
@@ -115,6 +127,13 @@ describe('others', () => {
     expect(value(0.123456789)).toBe('0.123457');
     expect(value(1e-9)).toBe('1.000e-9');
   });
+  it('tells how old offsets are only when that matters', () => {
+    expect(plain(readAgo(18_400, 10_000))).toBe('read 8 s ago');
+    expect(plain(readAgo(10_900, 10_000))).toBe('');
+    expect(readAgo(10_000, undefined)).toBe('');
+    expect(readAgo(10_000, 20_000)).toBe('');
+  });
+
   it('writes an error bound only when there is one', () => {
     expect(plain(bound(2))).toBe('± 2 s');
     expect(bound(null)).toBe('');

@@ -40,6 +40,14 @@ export function bound(seconds: Num): string {
   return known(seconds) && seconds > 0 ? `±${NB}${duration(seconds).replace('.0', '')}` : '';
 }
 
+/**
+ * How old what a figure rests on was when the page was made, Unix milliseconds: `read 8 s ago`; empty below a second, and when it
+ * is not known.
+ */
+export function readAgo(page: number, read: number | undefined): string {
+  return read && page - read >= 1000 ? `read ${duration(Math.round((page - read) / 1000))} ago`.replace('.0', '') : '';
+}
+
 /** A span's duration: always three significant digits, because spans are compared with each other. */
 export function spanDuration(seconds: Num): string {
   if (!known(seconds)) return DASH;

@@ -3,7 +3,7 @@ import { useEffect, useMemo, useRef, useState } from 'react';
 import type { Edge, FlowNode } from '../../api/types';
 import { Hatch } from '../../components/ribbon';
 import { toneOf } from '../../components/state';
-import { count, duration, rate } from '../../lib/format';
+import { count, duration, rate, readAgo } from '../../lib/format';
 import { type Box, place } from './layout';
 
 const HEIGHT = 56;
@@ -24,13 +24,15 @@ const widthOf = (n: FlowNode) =>
   );
 
 interface Props {
+  /** When the page was made, Unix milliseconds. */
+  at: number;
   nodes: readonly FlowNode[];
   edges: readonly Edge[];
   chosen: string;
   choose: (id: string) => void;
 }
 
-export function FlowMap({ nodes, edges, chosen, choose }: Props) {
+export function FlowMap({ at, nodes, edges, chosen, choose }: Props) {
   const host = useRef<HTMLDivElement>(null);
   const [room, setRoom] = useState(0);
   useEffect(() => {
@@ -88,7 +90,7 @@ export function FlowMap({ nodes, edges, chosen, choose }: Props) {
         {edges.map((e) => {
           const a = placed.boxes.get(e.from);
           const b = placed.boxes.get(e.to);
-          return a && b ? <Arrow key={e.id} edge={e} a={a} b={b} share={(e.rate ?? 0) / fastest} /> : null;
+          return a && b ? <Arrow key={e.id} at={at} edge={e} a={a} b={b} share={(e.rate ?? 0) / fastest} /> : null;
         })}
         {nodes.map((n) => {
           const box = placed.boxes.get(n.id);
@@ -114,7 +116,7 @@ export function FlowMap({ nodes, edges, chosen, choose }: Props) {
 
 const lagText = (e: Edge) => (e.lag?.seconds != null && e.lag.seconds >= 1 ? `lag ${duration(e.lag.seconds)}` : '');
 
-function Arrow({ edge, a, b, share }: { edge: Edge; a: Box; b: Box; share: number }) {
+function Arrow({ at, edge, a, b, share }: { at: number; edge: Edge; a: Box; b: Box; share: number }) {
   const y1 = a.y + a.height / 2;
   const y2 = b.y + b.height / 2;
   const x1 = a.x + a.width;
@@ -144,6 +146,7 @@ function Arrow({ edge, a, b, share }: { edge: Edge; a: Box; b: Box; share: numbe
   const notes = [
     edge.rate == null ? 'rate not known' : `${rate(edge.rate)} per second`,
     edge.lag ? `lag ${duration(edge.lag.seconds)}` : '',
+    readAgo(at, edge.lag?.at),
     edge.lost > 0 ? `${count(edge.lost)} lost in 24 h` : '',
   ].filter(Boolean);
   return (

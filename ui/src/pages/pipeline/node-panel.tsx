@@ -1,16 +1,18 @@
 import type { Edge, FlowNode } from '../../api/types';
 import { Go } from '../../components/link';
 import { State } from '../../components/state';
-import { count, duration, percent, rate } from '../../lib/format';
+import { count, duration, percent, rate, readAgo } from '../../lib/format';
 
-/** What is known about the chosen node, in figures. */
+/** What is known about the chosen node, in figures. `at` is when the page was made, Unix milliseconds. */
 export function NodePanel({
+  at,
   node,
   edges,
   nodes,
   pipeline,
   close,
 }: {
+  at: number;
   node: FlowNode;
   edges: readonly Edge[];
   nodes: readonly FlowNode[];
@@ -38,7 +40,13 @@ export function NodePanel({
       (e) =>
         [
           `Lag of ${e.group || name(e.to)}`,
-          `${duration(e.lag?.seconds)}${e.lag?.messages != null ? `, ${rate(e.lag.messages)} records` : ''}`,
+          [
+            duration(e.lag?.seconds),
+            e.lag?.messages != null ? `${rate(e.lag.messages)} records` : '',
+            readAgo(at, e.lag?.at),
+          ]
+            .filter(Boolean)
+            .join(', '),
         ] as [string, string],
     ),
   ];

@@ -92,9 +92,16 @@ function Content({ data, id }: { data: Pipeline; id: string }) {
       <Partial completeness={data.completeness} />
       {nodes.length > 0 ? (
         <section className="card pad" aria-label="Map">
-          <FlowMap nodes={nodes} edges={edges} chosen={view.sel} choose={(sel) => set({ sel })} />
+          <FlowMap at={data.at} nodes={nodes} edges={edges} chosen={view.sel} choose={(sel) => set({ sel })} />
           {node ? (
-            <NodePanel node={node} edges={edges} nodes={nodes} pipeline={id} close={() => set({ sel: '' })} />
+            <NodePanel
+              at={data.at}
+              node={node}
+              edges={edges}
+              nodes={nodes}
+              pipeline={id}
+              close={() => set({ sel: '' })}
+            />
           ) : null}
         </section>
       ) : null}

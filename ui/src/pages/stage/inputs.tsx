@@ -2,7 +2,7 @@ import { list, type StageInput } from '../../api/types';
 import { DrainCell, LossInCell } from '../../components/drain';
 import { Scroll } from '../../components/scroll';
 import { Sparkline } from '../../components/sparkline';
-import { bound, count, DASH, duration, rate } from '../../lib/format';
+import { bound, count, DASH, duration, rate, readAgo } from '../../lib/format';
 
 const COLUMNS = [
   'Lag',
@@ -16,8 +16,8 @@ const COLUMNS = [
   'Rebalances',
 ];
 
-/** What the stage reads: the queue before it, who reads it, and where that leads. */
-export function Inputs({ inputs }: { inputs: readonly StageInput[] }) {
+/** What the stage reads: the queue before it, who reads it, and where that leads. `at` is when the page was made, Unix milliseconds. */
+export function Inputs({ inputs, at }: { inputs: readonly StageInput[]; at: number }) {
   if (inputs.length === 0) return null;
   return (
     <Scroll label="Inputs" className="card">
@@ -36,7 +36,7 @@ export function Inputs({ inputs }: { inputs: readonly StageInput[] }) {
         </thead>
         <tbody>
           {inputs.map((i) => (
-            <Row key={`${i.destination}~${i.group}`} i={i} />
+            <Row key={`${i.destination}~${i.group}`} i={i} at={at} />
           ))}
         </tbody>
       </table>
@@ -47,7 +47,7 @@ export function Inputs({ inputs }: { inputs: readonly StageInput[] }) {
 // The states of a Kafka group in which nobody works.
 const IDLE = /rebalanc|empty|dead/i;
 
-function Row({ i }: { i: StageInput }) {
+function Row({ i, at }: { i: StageInput; at: number }) {
   const lag = i.lag;
   const trend = lag?.trend === 'growing' ? 'LATE' : lag?.seconds == null ? 'UNKNOWN' : 'OK';
   return (
@@ -59,6 +59,7 @@ function Row({ i }: { i: StageInput }) {
       <td>
         <b>{duration(lag?.seconds)}</b>
         <div className="mut">{lag?.seconds == null ? '' : bound(lag.bound)}</div>
+        <div className="mut">{lag ? readAgo(at, lag.at) : ''}</div>
       </td>
       <td className="l">
         <Sparkline values={list(lag?.history)} state={trend} trend={lag?.trend} />

@@ -65,7 +65,7 @@ function Content({ data }: { data: Stage }) {
       <CauseCard cause={data.cause} sentence={lossSentence(losses, data.at, view.tz)} state={node.state} />
       <Partial completeness={data.completeness} />
       <Figures data={data} />
-      <Inputs inputs={inputs} />
+      <Inputs inputs={inputs} at={data.at} />
       {inputs
         .filter((i) => i.forecast.drain || i.forecast.loss_in)
         .map((i) => (
