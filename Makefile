@@ -12,7 +12,7 @@ GOBUILD   := CGO_ENABLED=0 go build -ldflags '$(LDFLAGS)'
 GO_FILES  := $(shell find . -name '*.go' -not -path './ui/node_modules/*' -not -path './.git/*')
 UI_FILES  := $(shell find ui/src ui/public ui/index.html ui/package-lock.json ui/vite.config.ts -type f 2>/dev/null)
 # Packages small enough that the race detector pays for its time.
-RACE      := ./collector/... ./query/live ./query/flow ./alerts ./ingest/... ./internal/... ./store/local/...
+RACE      := ./collector/... ./query/live ./query/flow ./query/pipeline/ledger ./query/pipeline/changes ./alerts ./ingest/... ./internal/... ./store/local/...
 
 .PHONY: help
 help: ## Show this list

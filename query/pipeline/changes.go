@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/weirhq/weir/query/answer"
@@ -28,36 +29,54 @@ func (s *Service) Annotate(ctx context.Context, id store.Tenant, by string, a an
 	if _, err := s.viewOf(ctx, id); err != nil {
 		return answer.Annotation{}, err
 	}
-	t := s.tenant(id)
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.annotations.Tell(ctx, by, a, time.Now().UnixMilli())
+	return s.tenant(id).annotations.Tell(ctx, by, a, time.Now().UnixMilli())
 }
 
 // DeleteAnnotation takes one back; store.ErrNotFound when there is none.
 func (s *Service) DeleteAnnotation(ctx context.Context, id store.Tenant, name string) error {
-	t := s.tenant(id)
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.annotations.TakeBack(ctx, name)
+	return s.tenant(id).annotations.TakeBack(ctx, name)
 }
 
 // Annotations answers what happened in [from, to], newest first; of a pipeline also what concerns all of them.
 func (s *Service) Annotations(ctx context.Context, id store.Tenant, from, to time.Time, pipeline string) (answer.Annotations, error) {
-	if _, err := s.viewOf(ctx, id); err != nil {
+	v, err := s.viewOf(ctx, id)
+	if err != nil {
 		return answer.Annotations{}, err
 	}
-	t := s.tenant(id)
-	t.mu.Lock()
-	defer t.mu.Unlock()
 	var about *changes.Subject
 	if pipeline != "" {
-		about = &changes.Subject{Pipeline: pipeline}
-		if p := t.pipes[pipeline]; p != nil {
-			about.Services = p.services
+		about = v.subject(pipeline)
+	}
+	return answer.Annotations{Annotations: s.tenant(id).annotations.Told(about, from.UnixMilli(), to.UnixMilli())}, nil
+}
+
+// subject is a pipeline as those who look for its changes see it.
+func (v *view) subject(pipeline string) *changes.Subject {
+	about := &changes.Subject{Pipeline: pipeline}
+	if p := v.parts[pipeline]; p != nil {
+		about.Services = p.services
+	}
+	return about
+}
+
+// changesAround lists what happened in [from, to], Unix milliseconds, that may concern a pipeline, newest first, as far as this view
+// knows. Of one that is gone only what people told is left.
+func (v *view) changesAround(told *changes.Annotations, pipeline string, from, to int64) []answer.Change {
+	logs := []changes.Log{v.log}
+	if p := v.parts[pipeline]; p != nil {
+		logs = append(logs, p.log)
+	}
+	return told.Around(v.subject(pipeline), from, to, logs)
+}
+
+// servicesOf are the names under which the processes of a stage send spans and usage.
+func (v *view) servicesOf(pipeline, stage string) []string {
+	if p := v.parts[pipeline]; p != nil {
+		if s, ok := p.stages[stage]; ok {
+			return slices.Clone(s.services)
 		}
 	}
-	return answer.Annotations{Annotations: t.annotations.Told(about, from.UnixMilli(), to.UnixMilli())}, nil
+	return []string{stage}
 }
 
 // changesAround lists what happened in [from, to], Unix milliseconds, that may concern a pipeline, newest first: what

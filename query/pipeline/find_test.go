@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/weirhq/weir/internal/cell"
 	"github.com/weirhq/weir/query/answer"
 	"github.com/weirhq/weir/store"
 )
@@ -73,12 +74,40 @@ func TestStagesTellWhatTheSourceHandedOn(t *testing.T) {
 	}
 }
 
+// Of a destination with several writers each tells what it put in itself.
+func TestSourcesThatShareTellEachTheirOwn(t *testing.T) {
+	d := newDemo(t, demoConfig())
+	d.foreign = 100
+	for range 65 {
+		for i := range d.foreign {
+			d.count("importer", cell.Out, "orders", "", "importer-1", d.now*1000+int64(i)*10, 1)
+		}
+		d.second()
+	}
+	out := map[string]int64{}
+	for _, s := range d.page().Stages {
+		out[s.Stage] = s.Out
+	}
+	if p, i := out["producer"], out["importer"]; i == 0 || p != 10*i {
+		t.Errorf("1,000 and 100 in a second handed on: %d and %d", p, i)
+	}
+}
+
 // Lists and pages answer from the last evaluation, so none waits while the next one runs.
 func TestPagesDoNotWaitForAnEvaluation(t *testing.T) {
 	d := newDemo(t, demoConfig())
-	d.run(70)
+	d.run(65)
+	d.drop = true
+	d.run(60)
 	ctx, id := t.Context(), store.DefaultTenant
 	tn := d.s.tenant(id)
+	from, to := time.Unix(d.now-3600, 0), time.Unix(d.now+60, 0)
+	day := answer.LossQuery{From: time.Unix(d.now-86400, 0), To: to}
+	list, err := d.s.FindIncidents(ctx, id, day)
+	if err != nil || len(list.Incidents) == 0 {
+		t.Fatalf("%d incidents, %v", len(list.Incidents), err)
+	}
+	incident := list.Incidents[0]
 	tn.mu.Lock() // as an evaluation does
 	defer tn.mu.Unlock()
 	for name, ask := range map[string]func() error{
@@ -91,7 +120,25 @@ func TestPagesDoNotWaitForAnEvaluation(t *testing.T) {
 			}
 			return err
 		},
-		"find": func() error { _, err := d.s.Find(ctx, id, "enrich", 10); return err },
+		"find":         func() error { _, err := d.s.Find(ctx, id, "enrich", 10); return err },
+		"loss":         func() error { _, err := d.s.Loss(ctx, id, from, to, ""); return err },
+		"loss of days": func() error { _, err := d.s.Losses(ctx, id, day); return err },
+		"search": func() error {
+			q := day
+			q.Text = "dropped"
+			_, err := d.s.Losses(ctx, id, q)
+			return err
+		},
+		"loss detail": func() error { _, err := d.s.LossDetail(ctx, id, incident.Row.ID, from, to); return err },
+		"incidents":   func() error { _, err := d.s.FindIncidents(ctx, id, day); return err },
+		"incidents of a week": func() error {
+			_, err := d.s.Incidents(ctx, id, to.Add(-7*24*time.Hour), to, "", 10)
+			return err
+		},
+		"incident":    func() error { _, err := d.s.Incident(ctx, id, incident.ID); return err },
+		"annotations": func() error { _, err := d.s.Annotations(ctx, id, from, to, "orders"); return err },
+		"annotate":    func() error { _, err := d.s.Annotate(ctx, id, "me", answer.Annotation{Text: "deployed"}); return err },
+		"weir itself": func() error { _, err := d.s.Self(ctx, id); return err },
 	} {
 		done := make(chan error, 1)
 		go func() { done <- ask() }()

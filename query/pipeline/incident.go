@@ -37,9 +37,7 @@ func (s *Service) FindIncidents(ctx context.Context, id store.Tenant, q answer.L
 	out := answer.Incidents{At: v.at, From: q.From.UnixMilli(), To: q.To.UnixMilli(), Incidents: []answer.Incident{}}
 	var list []answer.Incident
 	if q.From.UnixMilli() >= v.at-86400_000-60_000 {
-		t.mu.Lock()
 		list = t.ledger.IncidentsOfDay(v.at)
-		t.mu.Unlock()
 	} else if list, err = s.storedIncidents(ctx, t, q, v.at); err != nil {
 		return out, err
 	}
@@ -56,8 +54,6 @@ func (s *Service) storedIncidents(ctx context.Context, t *tenant, q answer.LossQ
 	if err != nil {
 		return nil, err
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
 	return t.ledger.IncidentsOf(bad, q.From, q.To, now), nil
 }
 
@@ -80,17 +76,14 @@ func (s *Service) Incident(ctx context.Context, id store.Tenant, incident string
 	if run == nil {
 		return answer.IncidentDetail{}, fmt.Errorf("cannot find the incident %q: its windows are not bad any more, because late records were counted, or are older than the ledger keeps: %w", incident, store.ErrNotFound)
 	}
-	t.mu.Lock()
 	d := answer.IncidentDetail{Incident: t.ledger.Incident(k, run, v.at)}
 	d.Now = v.completeness
-	p := t.pipes[k.Pipeline]
 	begin := run.First * 1000
-	d.Changes = t.changesAround(p, begin-15*60_000, begin+max(run.Width*1000, 60_000)+5*60_000)
-	services := t.servicesOf(k.Pipeline, d.Stage)
+	d.Changes = v.changesAround(t.annotations, k.Pipeline, begin-15*60_000, begin+max(run.Width*1000, 60_000)+5*60_000)
+	services := v.servicesOf(k.Pipeline, d.Stage)
 	if k.Kind == store.EdgeTransport && d.Stage != k.To {
-		services = append(services, t.servicesOf(k.Pipeline, k.To)...)
+		services = append(services, v.servicesOf(k.Pipeline, k.To)...)
 	}
-	t.mu.Unlock()
 	if err := s.proof(ctx, t, k, run, &d); err != nil {
 		return d, err
 	}
@@ -106,9 +99,7 @@ func (s *Service) Incident(ctx context.Context, id store.Tenant, incident string
 func (s *Service) proof(ctx context.Context, t *tenant, k store.VerdictKey, run *flow.Run, d *answer.IncidentDetail) error {
 	w := max(run.Width, 1)
 	from, to := run.First-2*w, run.End()+2*w
-	t.mu.Lock()
-	edges := int64(max(len(t.ledger.Of(k.Pipeline)), 1))
-	t.mu.Unlock()
+	edges := int64(max(t.ledger.Edges(k.Pipeline), 1))
 	if most := maxPageReads / edges * w; to-from > most {
 		from = to - most // the newest part
 	}

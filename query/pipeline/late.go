@@ -147,19 +147,21 @@ func (t *tenant) settleLate(ctx context.Context, id string, now int64) error {
 		},
 	})
 	open := map[int64]bool{}
-	for _, v := range out.Verdicts {
-		if _, late := ws[v.Window]; !late {
-			continue
+	t.ledger.Change(func() {
+		for _, v := range out.Verdicts {
+			if _, late := ws[v.Window]; !late {
+				continue
+			}
+			old, known := prior[v.VerdictKey]
+			switch {
+			case !v.Settled && now-ws[v.Window].since < latePatience:
+				open[v.Window] = true
+			case !v.Settled:
+			default:
+				t.ledger.Revise(old, known, v)
+			}
 		}
-		old, known := prior[v.VerdictKey]
-		switch {
-		case !v.Settled && now-ws[v.Window].since < latePatience:
-			open[v.Window] = true
-		case !v.Settled:
-		default:
-			t.ledger.Revise(old, known, v)
-		}
-	}
+	})
 	for _, w := range starts {
 		if !open[w] {
 			delete(ws, w)

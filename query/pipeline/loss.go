@@ -12,20 +12,15 @@ import (
 
 // verdicts reads what the store holds and adds the windows that are open now.
 func (s *Service) verdicts(ctx context.Context, t *tenant, from, to time.Time, pipeline string) (losses.Verdicts, error) {
-	r, err := t.ledger.Read(ctx, from, to, pipeline, t.many(from, to, pipeline))
+	width := int64(0)
+	if v := t.view.Load(); v != nil {
+		width = v.width
+	}
+	r, err := t.ledger.Read(ctx, from, to, pipeline, t.ledger.Many(from, to, pipeline, width))
 	if err != nil {
 		return nil, err
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
 	return t.ledger.Join(r), nil
-}
-
-// many says whether a range holds more windows than one request reads.
-func (t *tenant) many(from, to time.Time, pipeline string) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.ledger.Many(from, to, pipeline, t.cells.width)
 }
 
 // Loss answers the ledger of [from, to], worst first.
@@ -41,38 +36,27 @@ func (s *Service) Losses(ctx context.Context, id store.Tenant, q answer.LossQuer
 	}
 	t := s.tenant(id)
 	l := answer.Loss{At: v.at, From: q.From.UnixMilli(), To: q.To.UnixMilli(), Completeness: v.completeness}
-	if q.From.UnixMilli() >= v.at-86400_000-60_000 && t.many(q.From, q.To, q.Pipeline) {
+	if q.From.UnixMilli() >= v.at-86400_000-60_000 && t.ledger.Many(q.From, q.To, q.Pipeline, v.width) {
 		var reasons map[string][]string
 		if len(losses.NewSearch(q.Text)) > 0 {
 			if reasons, err = s.reasons(ctx, t, q, v.at); err != nil {
 				return answer.Loss{}, err
 			}
 		}
-		t.lossOfDay(&l, q, reasons)
+		t.ledger.Day(&l, q, reasons)
 		return l, nil
 	}
 	vs, err := s.verdicts(ctx, t, q.From, q.To, q.Pipeline)
 	if err != nil {
 		return answer.Loss{}, err
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
 	t.ledger.Rows(&l, q, vs)
 	return l, nil
 }
 
-// lossOfDay answers a part of the last day from memory.
-func (t *tenant) lossOfDay(l *answer.Loss, q answer.LossQuery, reasons map[string][]string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.ledger.Day(l, q, reasons)
-}
-
-// reasons are why windows of a range are not OK, by the id of their row; the lock is not held while the store is read.
+// reasons are why windows of a range are not OK, by the id of their row.
 func (s *Service) reasons(ctx context.Context, t *tenant, q answer.LossQuery, now int64) (map[string][]string, error) {
-	t.mu.Lock()
 	r, whole := t.ledger.Reasons(q, now)
-	t.mu.Unlock()
 	if whole {
 		return r.By, nil
 	}
@@ -80,8 +64,6 @@ func (s *Service) reasons(ctx context.Context, t *tenant, q answer.LossQuery, no
 	if err != nil {
 		return nil, err
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
 	t.ledger.AddReasons(r, vs)
 	return r.By, nil
 }

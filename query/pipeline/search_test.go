@@ -63,7 +63,7 @@ func TestLossesAreSearched(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		tn.lossOfDay(&got, q, reasons)
+		tn.ledger.Day(&got, q, reasons)
 		return got
 	})
 	for text, n := range map[string]int{"": 1, "enrich DROPPED": 1, "lost": 1, "nowhere": 0} {

@@ -15,9 +15,11 @@ import (
 func (s *Service) Self(ctx context.Context, id store.Tenant) (answer.Self, error) {
 	t := s.tenant(id)
 	now := time.Now().UnixMilli()
-	if v := t.view.Load(); v != nil {
-		now = max(v.at, 0)
+	v := t.view.Load()
+	if v == nil {
+		v = &view{at: now}
 	}
+	now = max(v.at, 0)
 	out := answer.Self{At: now, Balanced: true, Doors: []answer.DoorRow{}, Collectors: []answer.CollectorRow{}, Store: []answer.StoreRow{}, Version: s.extras.Version}
 	doors, versions, err := s.doors.Rows(ctx, t.querier, now)
 	if err != nil {
@@ -27,8 +29,7 @@ func (s *Service) Self(ctx context.Context, id store.Tenant) (answer.Self, error
 	for i := range doors {
 		out.Balanced = out.Balanced && doors[i].Balanced
 	}
-	silent, epochs := t.auditors()
-	out.Collectors = telemetry.CollectorRows(t.collectors(), silent, epochs, versions, now)
+	out.Collectors = telemetry.CollectorRows(t.collectors(), v.silent, v.epochs, versions, now)
 	st, err := s.engine.Stats(ctx)
 	if err != nil {
 		return out, fmt.Errorf("cannot read the sizes of the store: %w", err)
@@ -39,8 +40,6 @@ func (s *Service) Self(ctx context.Context, id store.Tenant) (answer.Self, error
 
 // auditors are the nodes whose auditor is silent, and when each began last, Unix milliseconds.
 func (t *tenant) auditors() (silent map[string]bool, epochs map[string]int64) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
 	silent = map[string]bool{}
 	if a := t.cells.audit; a != nil {
 		for _, g := range a.Silent() {

@@ -174,6 +174,10 @@ type view struct {
 	groups       []groupEntry     // of all brokers, in any order
 	groupsOf     uint64           // version of the broker book they were made of
 	groupsAt     int64
+	width        int64           // of most windows, seconds
+	log          changes.Log     // what concerns all pipelines
+	silent       map[string]bool // nodes whose auditor is not heard
+	epochs       map[string]int64
 }
 
 // viewOf returns the newest view, evaluating once when the tenant is asked for the first time.
@@ -231,7 +235,8 @@ func (s *Service) Now(ctx context.Context, t store.Tenant) (answer.Now, error) {
 	return n, nil
 }
 
-// tenant is the running state of one tenant; mu guards everything but view.
+// tenant is the running state of one tenant. mu guards everything but view and what has locks of its own: an evaluation may hold it
+// for seconds, so pages ask the view, the ledger and the annotations.
 type tenant struct {
 	s    *Service
 	id   store.Tenant

@@ -11,15 +11,17 @@ import (
 
 // settle judges the windows of all pipelines and writes what is new.
 func (t *tenant) settle(ctx context.Context, now int64) error {
-	for _, p := range t.pipes {
-		if p.cells && p.tally != nil && !t.cells.old[p.id] && (t.cells.sampled || !p.samplesToRead(now)) {
-			t.settlePipe(p, now)
+	t.ledger.Change(func() {
+		for _, p := range t.pipes {
+			if p.cells && p.tally != nil && !t.cells.old[p.id] && (t.cells.sampled || !p.samplesToRead(now)) {
+				t.settlePipe(p, now)
+			}
 		}
-	}
-	t.offsetLosses(now)
-	t.discardLosses(now)
-	t.noteRewinds(now)
-	t.settleSpans(now)
+		t.offsetLosses(now)
+		t.discardLosses(now)
+		t.noteRewinds(now)
+		t.settleSpans(now)
+	})
 	if err := t.readLate(ctx, now); err != nil {
 		return err
 	}
@@ -59,6 +61,7 @@ func (t *tenant) settlePipe(p *pipe, now int64) {
 			p.oldest = v.Window
 		}
 		l.Learn(v)
+		p.handed.keep(&v, p.tally)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/weirhq/weir/query/answer"
+	"github.com/weirhq/weir/query/pipeline/changes"
 	"github.com/weirhq/weir/query/pipeline/forecast"
 	"github.com/weirhq/weir/query/pipeline/losses"
 	"github.com/weirhq/weir/store"
@@ -61,8 +62,10 @@ func (s *Service) Stage(ctx context.Context, id store.Tenant, pipeline, stage st
 
 // parts are what a page of a pipeline does not show but those of its stages do; made with the page, never changed after.
 type parts struct {
-	inputs []inputPart
-	stages map[string]stagePart
+	inputs   []inputPart
+	stages   map[string]stagePart
+	services map[string]bool // of all stages, and their names
+	log      changes.Log
 }
 
 type inputPart struct {
@@ -81,7 +84,7 @@ type stagePart struct {
 
 // partsOf gathers them.
 func (t *tenant) partsOf(p *pipe, looks []stageLook, now int64) *parts {
-	out := &parts{stages: make(map[string]stagePart, len(looks))}
+	out := &parts{stages: make(map[string]stagePart, len(looks)), services: p.services, log: p.log}
 	for i := range looks {
 		l := &looks[i]
 		s := stagePart{services: t.servedBy(p, l.Name), latency: orEmpty(t.pathLatency(p, l.Name)), slow: t.slowOf(p, l.Name, now), versions: t.versions.Of(t.servedBy(p, l.Name))}

@@ -147,7 +147,7 @@ func TestDayIsWhatTheVerdictsSay(t *testing.T) {
 	check("after a start")
 	q := answer.LossQuery{From: time.Unix(d.now-86400, 0), To: time.Unix(d.now, 0)}
 	var day answer.Loss
-	d.s.tenant(store.DefaultTenant).lossOfDay(&day, q, nil)
+	d.s.tenant(store.DefaultTenant).ledger.Day(&day, q, nil)
 	r := day.Rows
 	if len(r) != 4 || r[0].Where != "enrich" || r[0].Lost != total(d.dropped) || r[0].Class != "dropped in stage" || r[0].Verdict != flow.Loss || r[0].Share == nil || r[0].Incident == "" || len(r[0].Ribbon) < 2 {
 		t.Errorf("%+v", r)

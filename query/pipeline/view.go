@@ -41,6 +41,8 @@ func (t *tenant) build(now int64) *view {
 	v.changes = t.recentChanges(nil, now)
 	v.losses = t.ledger.RecentLosses(now)
 	v.groups, v.groupsOf, v.groupsAt = t.groupEntries(now)
+	v.width, v.log = t.cells.width, t.log
+	v.silent, v.epochs = t.auditors()
 	return v
 }
 

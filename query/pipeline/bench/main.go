@@ -1,5 +1,5 @@
-// Command bench measures the evaluation of many pipelines against a store on disk: consumer groups by offsets alone, polled
-// every ten seconds, evaluated every second. It prints what docs/benchmarks.md shows.
+// Command bench measures the evaluation of many pipelines against a store on disk: consumer groups by offsets, polled every ten
+// seconds, one of each topic also by what applications count, evaluated every second. It prints what docs/benchmarks.md shows.
 package main
 
 import (
@@ -12,12 +12,14 @@ import (
 	"runtime/pprof"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
 	"github.com/alecthomas/kong"
 
+	"github.com/weirhq/weir/internal/cell"
 	"github.com/weirhq/weir/query/answer"
 	"github.com/weirhq/weir/query/pipeline"
 	"github.com/weirhq/weir/store"
@@ -29,6 +31,7 @@ type command struct {
 	Partitions int `default:"10" help:"Of each topic."`
 	Groups     int `default:"15" help:"Of each topic; each reads all its partitions."`
 	Behind     int `default:"10" help:"One in so many groups does not keep up."`
+	Losing     int `default:"100" help:"One topic in so many loses one record of a hundred between its producer and its first group; both count."`
 	Seconds    int `default:"120" help:"Simulated seconds that are measured."`
 
 	Profile string `help:"Write a CPU profile of the measured part to this file."`
@@ -48,6 +51,7 @@ type world struct {
 	e     store.Engine
 	batch store.MetricBatch
 	begin int64
+	at    atomic.Int64 // simulated time, Unix seconds
 	vs    []func(at int64) float64
 }
 
@@ -84,8 +88,17 @@ func (c command) run(ctx context.Context) error {
 	list := &asker{every: 250 * time.Millisecond, ask: func() (any, error) {
 		return s.Groups(ctx, store.DefaultTenant, answer.GroupQuery{Limit: 100})
 	}}
+	loss := &asker{every: 250 * time.Millisecond, ask: func() (any, error) {
+		now := time.Unix(w.at.Load(), 0)
+		return s.Losses(ctx, store.DefaultTenant, answer.LossQuery{From: now.Add(-24 * time.Hour), To: now})
+	}}
+	incidents := &asker{every: 250 * time.Millisecond, ask: func() (any, error) {
+		now := time.Unix(w.at.Load(), 0)
+		return s.Incidents(ctx, store.DefaultTenant, now.Add(-24*time.Hour), now, "", 100)
+	}}
 	for i := range warm + c.Seconds {
 		now := w.begin + int64(i)
+		w.at.Store(now)
 		if i == warm && c.Profile != "" {
 			if err := pprof.StartCPUProfile(profile); err != nil {
 				return err
@@ -94,6 +107,8 @@ func (c command) run(ctx context.Context) error {
 		if i == warm {
 			page.start()
 			list.start()
+			loss.start()
+			incidents.start()
 			next = time.Now()
 		}
 		if i >= warm { // at the pace of the clock, so that requests meet evaluations as often as they do in use
@@ -102,6 +117,9 @@ func (c command) run(ctx context.Context) error {
 		}
 		if i%10 == 0 {
 			if err := w.poll(ctx, now); err != nil {
+				return err
+			}
+			if err := w.count(ctx, now); err != nil {
 				return err
 			}
 		}
@@ -118,6 +136,8 @@ func (c command) run(ctx context.Context) error {
 	pprof.StopCPUProfile()
 	page.stop()
 	list.stop()
+	loss.stop()
+	incidents.stop()
 	slices.Sort(took)
 	runtime.GC()
 	var m runtime.MemStats
@@ -129,7 +149,12 @@ func (c command) run(ctx context.Context) error {
 	for _, a := range []struct {
 		name string
 		*asker
-	}{{"pipelines page with JSON, 20 times a second meanwhile", page}, {"groups, first 100 by lag, 4 times a second meanwhile", list}} {
+	}{
+		{"pipelines page with JSON, 20 times a second meanwhile", page},
+		{"groups, first 100 by lag, 4 times a second meanwhile", list},
+		{"losses of the last day, 4 times a second meanwhile", loss},
+		{"incidents of the last day, 4 times a second meanwhile", incidents},
+	} {
 		if a.err != nil {
 			return a.err
 		}
@@ -152,6 +177,8 @@ func (c command) run(ctx context.Context) error {
 		{"groups, searched", func() (any, error) {
 			return s.Groups(ctx, store.DefaultTenant, answer.GroupQuery{Limit: 100, Text: "group-1", Sort: "name"})
 		}},
+		{"losses of the last day", loss.ask},
+		{"incidents of the last day", incidents.ask},
 		{"stage", func() (any, error) { return s.Stage(ctx, store.DefaultTenant, "topic-7", "group-3") }},
 		{"what-if", func() (any, error) {
 			return s.WhatIf(ctx, store.DefaultTenant, "topic-7", answer.WhatIfQuery{Consumers: 4})
@@ -292,4 +319,27 @@ func (w *world) poll(ctx context.Context, now int64) error {
 		}
 	}
 	return nil
+}
+
+// count tells what the producer of each topic and its first group counted in the last two minutes: all of it, but for topics that lose.
+func (w *world) count(ctx context.Context, now int64) error {
+	batch := cell.Batch{Auditor: cell.Auditor{Node: "n", Epoch: 1, Seq: uint64(now), At: now * 1000, FlushMS: 10_000}}
+	for t := range w.Topics {
+		topic := "topic-" + strconv.Itoa(t)
+		for start := max(now-now%60-60, w.begin-w.begin%60+60); start <= now; start += 60 {
+			n := uint64(min(now-start, 60)) * uint64(100*w.Partitions)
+			put := func(stage string, dir cell.Dir, group string, n uint64) {
+				batch.Cells = append(batch.Cells, cell.Cell{
+					Key:      cell.Key{Pipeline: topic, Stage: stage, Dir: dir, Destination: topic, Group: group, Window: start, Width: 60},
+					Instance: stage + "-1", Node: "n", Epoch: 1, Seq: uint64(now), Counts: cell.Counts{N: n, MaxTS: now * 1000},
+				})
+			}
+			put("producer", cell.Out, "", n)
+			if w.Losing > 0 && t%w.Losing == 0 {
+				n -= n / 100
+			}
+			put("group-0", cell.In, "group-0", n)
+		}
+	}
+	return w.e.Ledger().PutCells(ctx, store.DefaultTenant, batch)
 }

@@ -3,8 +3,8 @@
 //
 // Annotations come through the API and lie in the catalog of the store; versions are read from the labels of
 // weir_service_info, and of the series of services that have none. Both go to query/pipeline, which shows them beside
-// pipelines and asks them for causes; a new version goes back to the catalog as an annotation. Nothing here is safe for
-// concurrent use: query/pipeline asks with the tenant's lock held.
+// pipelines and asks them for causes; a new version goes back to the catalog as an annotation. Annotations may be told and asked for by
+// anybody at any time; the rest belongs to the evaluation.
 package changes
 
 import (
@@ -19,6 +19,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
@@ -47,18 +49,27 @@ type Annotations struct {
 	tenant  store.Tenant
 	log     *slog.Logger
 	dropped Dropped
-	list    []answer.Annotation // oldest first
-	loaded  bool
-	next    int64 // when read again: another server may have written
+	list    atomic.Pointer[[]answer.Annotation] // oldest first; made anew by whoever has his turn, never changed
+
+	turn   sync.Mutex // held while the catalog is read or written
+	loaded bool
+	next   int64 // when read again: another server may have written
 }
 
 // NewAnnotations builds an empty book over the catalog of an engine; where that has none, nothing can be kept.
 func NewAnnotations(engine store.Engine, tenant store.Tenant, log *slog.Logger, dropped Dropped) *Annotations {
-	return &Annotations{engine: engine, tenant: tenant, log: log, dropped: dropped}
+	b := &Annotations{engine: engine, tenant: tenant, log: log, dropped: dropped}
+	b.list.Store(&[]answer.Annotation{})
+	return b
 }
+
+// all are the annotations of this moment, not to be changed.
+func (b *Annotations) all() []answer.Annotation { return *b.list.Load() }
 
 // Read brings the book up to date once a minute, and throws out what is too old or too much. now is in Unix milliseconds.
 func (b *Annotations) Read(ctx context.Context, now int64) error {
+	b.turn.Lock()
+	defer b.turn.Unlock()
 	cat := b.engine.Catalog()
 	if cat == nil || b.loaded && now < b.next {
 		return nil
@@ -68,7 +79,7 @@ func (b *Annotations) Read(ctx context.Context, now int64) error {
 	if err != nil {
 		return fmt.Errorf("cannot read annotations: %w", err)
 	}
-	b.list = b.list[:0]
+	list := make([]answer.Annotation, 0, len(docs))
 	for i := range docs {
 		var a answer.Annotation
 		if err := json.Unmarshal(docs[i].Body, &a); err != nil {
@@ -76,9 +87,10 @@ func (b *Annotations) Read(ctx context.Context, now int64) error {
 			continue
 		}
 		a.ID = docs[i].Name
-		b.list = append(b.list, a)
+		list = append(list, a)
 	}
-	slices.SortFunc(b.list, compare)
+	slices.SortFunc(list, compare)
+	b.list.Store(&list)
 	b.loaded = true
 	return b.prune(ctx, now)
 }
@@ -87,12 +99,13 @@ func compare(a, b answer.Annotation) int {
 	return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.ID, b.ID))
 }
 
-// prune drops those that ended long ago, and the oldest above the bound.
+// prune drops those that ended long ago, and the oldest above the bound. The turn is the caller's.
 func (b *Annotations) prune(ctx context.Context, now int64) error {
-	over := len(b.list) - maxAnnotations
+	list := slices.Clone(b.all())
+	over := len(list) - maxAnnotations
 	var err error
 	i := -1
-	b.list = slices.DeleteFunc(b.list, func(a answer.Annotation) bool {
+	list = slices.DeleteFunc(list, func(a answer.Annotation) bool {
 		i++
 		old := max(a.At, a.Until) < now-annotationAge.Milliseconds()
 		if err != nil || !old && i >= over {
@@ -109,6 +122,7 @@ func (b *Annotations) prune(ctx context.Context, now int64) error {
 		}
 		return true
 	})
+	b.list.Store(&list)
 	return err
 }
 
@@ -163,6 +177,13 @@ func nameOf(at int64) string {
 
 // keep stores an annotation under its name and takes it into the book.
 func (b *Annotations) keep(ctx context.Context, a answer.Annotation) error {
+	b.turn.Lock()
+	defer b.turn.Unlock()
+	return b.put(ctx, a)
+}
+
+// put is keep of somebody whose turn it is.
+func (b *Annotations) put(ctx context.Context, a answer.Annotation) error {
 	cat := b.engine.Catalog()
 	if cat == nil {
 		return fmt.Errorf("cannot keep the annotation: this store keeps no documents: %w", store.ErrUnavailable)
@@ -174,9 +195,11 @@ func (b *Annotations) keep(ctx context.Context, a answer.Annotation) error {
 	if _, err := cat.Put(ctx, b.tenant, kindAnnotation, a.ID, body, -1, a.By); err != nil {
 		return fmt.Errorf("cannot keep the annotation: %w", err)
 	}
-	b.list = slices.DeleteFunc(b.list, func(o answer.Annotation) bool { return o.ID == a.ID })
-	i, _ := slices.BinarySearchFunc(b.list, a, compare)
-	b.list = slices.Insert(b.list, i, a)
+	list := append(make([]answer.Annotation, 0, len(b.all())+1), b.all()...)
+	list = slices.DeleteFunc(list, func(o answer.Annotation) bool { return o.ID == a.ID })
+	i, _ := slices.BinarySearchFunc(list, a, compare)
+	list = slices.Insert(list, i, a)
+	b.list.Store(&list)
 	return nil
 }
 
@@ -186,10 +209,12 @@ func (b *Annotations) Tell(ctx context.Context, by string, a answer.Annotation, 
 	if a.Tags = maps.Clone(a.Tags); a.Tags == nil {
 		a.Tags = map[string]string{}
 	}
-	if err := b.keep(ctx, a); err != nil {
+	b.turn.Lock()
+	defer b.turn.Unlock()
+	if err := b.put(ctx, a); err != nil {
 		return answer.Annotation{}, err
 	}
-	if len(b.list) > maxAnnotations {
+	if len(b.all()) > maxAnnotations {
 		if err := b.prune(ctx, now); err != nil {
 			return answer.Annotation{}, err
 		}
@@ -199,6 +224,8 @@ func (b *Annotations) Tell(ctx context.Context, by string, a answer.Annotation, 
 
 // TakeBack forgets one by its name; store.ErrNotFound when there is none.
 func (b *Annotations) TakeBack(ctx context.Context, name string) error {
+	b.turn.Lock()
+	defer b.turn.Unlock()
 	cat := b.engine.Catalog()
 	if cat == nil {
 		return fmt.Errorf("cannot take back the annotation %q: %w", name, store.ErrNotFound)
@@ -206,7 +233,8 @@ func (b *Annotations) TakeBack(ctx context.Context, name string) error {
 	if err := cat.Delete(ctx, b.tenant, kindAnnotation, name); err != nil {
 		return fmt.Errorf("cannot take back the annotation %q: %w", name, err)
 	}
-	b.list = slices.DeleteFunc(b.list, func(a answer.Annotation) bool { return a.ID == name })
+	list := slices.DeleteFunc(slices.Clone(b.all()), func(a answer.Annotation) bool { return a.ID == name })
+	b.list.Store(&list)
 	return nil
 }
 
@@ -224,7 +252,7 @@ func (b *Annotations) Told(about *Subject, from, to int64) []answer.Annotation {
 
 // each calls f with what happened in [from, to], oldest first.
 func (b *Annotations) each(from, to int64, f func(*answer.Annotation)) {
-	list := b.list
+	list := b.all()
 	// One may have begun up to 30 days before its end.
 	i, _ := slices.BinarySearchFunc(list, from-30*86400_000, func(a answer.Annotation, at int64) int { return cmp.Compare(a.At, at) })
 	for ; i < len(list) && list[i].At <= to; i++ {
@@ -236,8 +264,9 @@ func (b *Annotations) each(from, to int64, f func(*answer.Annotation)) {
 
 // lastDeployed is the version of the newest deploy that weir saw of a service, also before a restart; empty for none.
 func (b *Annotations) lastDeployed(service string) string {
-	for i := range b.list {
-		a := &b.list[len(b.list)-1-i]
+	list := b.all()
+	for i := range list {
+		a := &list[len(list)-1-i]
 		if a.Seen && a.Service == service && a.Kind == deploy {
 			return a.Tags["version"]
 		}

@@ -48,21 +48,23 @@ func TestAnnotationsAreChecked(t *testing.T) {
 func TestAnnotationsAreBounded(t *testing.T) {
 	docs := storetest.Memory{}
 	drops := Dropped{new(metrics.Counter), new(metrics.Counter)}
-	b := NewAnnotations(storetest.CatalogOnly{Docs: docs}, store.DefaultTenant, slog.New(slog.DiscardHandler), drops)
+	engine := storetest.CatalogOnly{Docs: docs}
 	const now = 1_732_334_400_000
 	for i := range int64(maxAnnotations + 5) {
 		at := now - 86400_000 + i
 		if i < 3 {
 			at = now - annotationAge.Milliseconds() - 1 - i
 		}
-		if err := b.keep(t.Context(), answer.Annotation{ID: nameOf(at), At: at, Text: "x"}); err != nil {
+		body := fmt.Appendf(nil, `{"at":%d,"text":"x"}`, at)
+		if _, err := engine.Catalog().Put(t.Context(), store.DefaultTenant, kindAnnotation, nameOf(at), body, -1, ""); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := b.prune(t.Context(), now); err != nil {
+	b := NewAnnotations(engine, store.DefaultTenant, slog.New(slog.DiscardHandler), drops)
+	if err := b.Read(t.Context(), now); err != nil {
 		t.Fatal(err)
 	}
-	if n := len(b.list); n != maxAnnotations || drops.Age.Get() != 3 || drops.Limit.Get() != 2 {
+	if n := len(b.all()); n != maxAnnotations || drops.Age.Get() != 3 || drops.Limit.Get() != 2 {
 		t.Errorf("%d kept, %d too old, %d too many", n, drops.Age.Get(), drops.Limit.Get())
 	}
 	if len(docs) != maxAnnotations {

@@ -28,14 +28,14 @@ func (s *Subject) concerns(a *answer.Annotation) bool {
 	return a.Service == "" || s.Services[a.Service]
 }
 
-// Log is what the evaluation itself noted, in order of time.
+// Log is what the evaluation itself noted, in order of time. A copy stays what it was.
 type Log []answer.Change
 
 // Note adds to the log, whose older half makes room once it holds more than most. at is in Unix milliseconds.
 func (l *Log) Note(most int, at int64, kind, text string) {
 	*l = append(*l, answer.Change{At: at, Kind: kind, Text: text})
 	if len(*l) > most {
-		*l = slices.Delete(*l, 0, most/2)
+		*l = slices.Clone((*l)[most/2:])
 	}
 }
 

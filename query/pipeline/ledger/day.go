@@ -123,6 +123,7 @@ func (l *Ledger) Fill(ctx context.Context, now, width int64) error {
 	if err != nil {
 		return err
 	}
+	defer l.unlock(l.lock())
 	for i := range vs {
 		v := &vs[i]
 		b := l.balance(v.VerdictKey)

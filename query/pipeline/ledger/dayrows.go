@@ -11,8 +11,10 @@ import (
 )
 
 // Day fills in a part of the last day from memory: sums by quarters of an hour, ribbons by five minutes, losses
-// exactly. reasons are those of Reasons, where words are searched.
+// exactly. reasons are those of Reasons, where words are searched. For pages.
 func (l *Ledger) Day(a *answer.Loss, q answer.LossQuery, reasons map[string][]string) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
 	from, to := q.From.Unix(), q.To.Unix()
 	books := l.byPipe[q.Pipeline]
 	if q.Pipeline == "" {

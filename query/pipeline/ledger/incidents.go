@@ -18,8 +18,12 @@ type dayIncidents struct {
 }
 
 // IncidentsOfDay are the incidents that ended in the day before now, Unix milliseconds, or go on, newest first; made once per change
-// and not to be changed.
+// and not to be changed. For pages.
 func (l *Ledger) IncidentsOfDay(now int64) []answer.Incident {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	l.made.Lock() // whoever else asks waits for these
+	defer l.made.Unlock()
 	b := &l.incidents
 	if b.list != nil && b.changed == l.changed && b.minute == now/60_000 {
 		return b.list
@@ -32,7 +36,7 @@ func (l *Ledger) IncidentsOfDay(now int64) []answer.Incident {
 		runs := flow.Runs(bk.badVerdicts())
 		for i := range runs {
 			if runs[i].End() > now/1000-86400 {
-				list = append(list, l.Incident(k, &runs[i], now))
+				list = append(list, l.incident(k, &runs[i], now))
 			}
 		}
 	}
@@ -41,14 +45,16 @@ func (l *Ledger) IncidentsOfDay(now int64) []answer.Incident {
 	return list
 }
 
-// IncidentsOf are the incidents of bad verdicts that touch a range, newest first. now is in Unix milliseconds.
+// IncidentsOf are the incidents of bad verdicts that touch a range, newest first. now is in Unix milliseconds. For pages.
 func (l *Ledger) IncidentsOf(bad losses.Verdicts, from, to time.Time, now int64) []answer.Incident {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
 	list := []answer.Incident{}
 	for k, vs := range bad {
 		runs := flow.Runs(vs)
 		for i := range runs {
 			if runs[i].End() > from.Unix() && runs[i].First < to.Unix() {
-				list = append(list, l.Incident(k, &runs[i], now))
+				list = append(list, l.incident(k, &runs[i], now))
 			}
 		}
 	}
@@ -56,12 +62,15 @@ func (l *Ledger) IncidentsOf(bad losses.Verdicts, from, to time.Time, now int64)
 	return list
 }
 
-// incidentOf is the id of the newest incident of the last day in a balance; empty for none.
+// incidentOf is the id of the newest incident of the last day in a balance; empty for none. The owner calls
+// it, or whoever holds mu.
 func (l *Ledger) incidentOf(k store.VerdictKey) string {
 	b := l.balances[k]
 	if b == nil || len(b.bad) == 0 {
 		return ""
 	}
+	l.made.Lock()
+	defer l.made.Unlock()
 	if b.named.changed != l.changed || b.named.id == "" {
 		b.named.changed, b.named.id = l.changed, ""
 		runs := flow.Runs(b.badVerdicts())
@@ -77,8 +86,14 @@ func (l *Ledger) incidentOf(k store.VerdictKey) string {
 	return b.named.id
 }
 
-// Incident makes the answer from one run of a balance. now is in Unix milliseconds.
+// Incident makes the answer from one run of a balance. now is in Unix milliseconds. For pages.
 func (l *Ledger) Incident(k store.VerdictKey, r *flow.Run, now int64) answer.Incident {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.incident(k, r, now)
+}
+
+func (l *Ledger) incident(k store.VerdictKey, r *flow.Run, now int64) answer.Incident {
 	last, still := &r.Verdicts[len(r.Verdicts)-1], false
 	if b := l.Get(k); b != nil {
 		told := cmp.Or(last.SettledAt, last.UpdatedAt)

@@ -12,15 +12,19 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/weirhq/weir/query/flow"
 	"github.com/weirhq/weir/store"
 )
 
-// Ledger holds the balances of one tenant. It is not safe for concurrent use: its owner's lock guards it and all that it hands
-// out; only what is said to need no lock may be called without.
+// Ledger holds the balances of one tenant. One owner changes it, from one goroutine at a time, and may read all of it without waiting.
+// Everybody else may ask, at any time, for what is said to be for pages: that waits only while a Change goes on, and sees all of it or
+// nothing.
 type Ledger struct {
+	mu       sync.RWMutex // held by the owner while it changes what pages see, and by pages while they look
+	changing bool         // the owner holds it
 	engine   store.Engine
 	tenant   store.Tenant
 	barriers map[flow.BarrierKey]store.Barrier
@@ -33,8 +37,10 @@ type Ledger struct {
 	counted     map[string]map[string]float64 // settled verdicts by pipeline and state, never falling
 	filled      int64                         // windows from here on are in the days of all balances, Unix seconds
 	changed     uint64                        // grows with every verdict
-	incidents   dayIncidents
-	reasons     *Reasons
+
+	made      sync.Mutex // guards what pages keep for each other; never waits for mu
+	incidents dayIncidents
+	reasons   *Reasons
 }
 
 // Followed is for how long verdicts are followed for late cells, seconds.
@@ -60,7 +66,40 @@ func bare(k store.VerdictKey) store.VerdictKey {
 	return k
 }
 
-// balance makes a balance known.
+// Change does many changes at once. Those that are not within one are each one for itself.
+func (l *Ledger) Change(f func()) {
+	defer l.unlock(l.lock())
+	f()
+}
+
+// lock begins a change unless one goes on.
+func (l *Ledger) lock() (begun bool) {
+	if l.changing {
+		return false
+	}
+	l.mu.Lock()
+	l.changing = true
+	return true
+}
+
+// unlock ends a change that lock began.
+func (l *Ledger) unlock(begun bool) {
+	if begun {
+		l.changing = false
+		l.mu.Unlock()
+	}
+}
+
+// known is a balance that is known from then on.
+func (l *Ledger) known(k store.VerdictKey) *Balance {
+	if b := l.balances[bare(k)]; b != nil {
+		return b
+	}
+	defer l.unlock(l.lock())
+	return l.balance(k)
+}
+
+// balance makes a balance known, with mu held.
 func (l *Ledger) balance(k store.VerdictKey) *Balance {
 	k = bare(k)
 	b := l.balances[k]
@@ -83,7 +122,7 @@ func (l *Ledger) All() iter.Seq[*Balance] { return maps.Values(l.balances) }
 
 // Verdict is what memory holds of a window. Its balance is known from then on.
 func (l *Ledger) Verdict(k store.VerdictKey) (store.Verdict, bool) {
-	v, ok := l.balance(k).verdicts[k.Window]
+	v, ok := l.known(k).verdicts[k.Window]
 	return v, ok
 }
 
@@ -108,13 +147,13 @@ func (l *Ledger) AgreedSince(k store.VerdictKey) (first int64, ok bool) {
 
 // Lateness is how long after their window records of a balance came, as learned. The balance is known from then on.
 func (l *Ledger) Lateness(k store.VerdictKey) time.Duration {
-	return time.Duration(l.balance(k).lateness) * time.Millisecond
+	return time.Duration(l.known(k).lateness) * time.Millisecond
 }
 
 // Ratio is what a stage usually puts out per record it takes in, by its balance, which is known from then on.
-func (l *Ledger) Ratio(k store.VerdictKey) flow.Ratio { return flow.LearnRatio(l.balance(k).ratios) }
+func (l *Ledger) Ratio(k store.VerdictKey) flow.Ratio { return flow.LearnRatio(l.known(k).ratios) }
 
-// verdicts reads what the store holds. It needs no lock.
+// verdicts reads what the store holds.
 func (l *Ledger) verdicts(ctx context.Context, q store.VerdictQuery) ([]store.Verdict, error) {
 	vs, err := l.engine.Ledger().Verdicts(ctx, l.tenant, q)
 	if err != nil {
@@ -126,6 +165,7 @@ func (l *Ledger) verdicts(ctx context.Context, q store.VerdictQuery) ([]store.Ve
 // Load reads what an earlier process left: barriers and verdicts of the last hour, what was lost in the last day, and totals. now is
 // in Unix milliseconds.
 func (l *Ledger) Load(ctx context.Context, now int64) error {
+	defer l.unlock(l.lock()) // there is nothing to see before it ends
 	at := time.UnixMilli(now)
 	bs, err := l.engine.Ledger().Barriers(ctx, l.tenant, at.Add(-time.Hour), at.Add(time.Hour))
 	if err != nil {
@@ -205,6 +245,7 @@ func (l *Ledger) Prune(now, lookback int64) {
 		return
 	}
 	l.pruned = now
+	defer l.unlock(l.lock())
 	s := now / 1000
 	for k := range l.barriers {
 		if k.Window+k.Width < s-lookback {

@@ -16,13 +16,22 @@ import (
 const maxVerdicts = 40_000
 
 // Many says whether a range holds more windows than one request reads, of one pipeline or of all. width is that of most
-// windows, seconds.
+// windows, seconds. For pages.
 func (l *Ledger) Many(from, to time.Time, pipeline string, width int64) bool {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
 	n := len(l.balances)
 	if pipeline != "" {
 		n = len(l.byPipe[pipeline])
 	}
 	return int64(n)*int64(to.Sub(from)/time.Second)/max(width, 1) > maxVerdicts
+}
+
+// Edges is how many balances of a pipeline are known. For pages.
+func (l *Ledger) Edges(pipeline string) int {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return len(l.byPipe[pipeline])
 }
 
 // Range is what the store holds of a stretch of time, of one pipeline or of all.
@@ -33,7 +42,7 @@ type Range struct {
 	at       map[store.VerdictKey]int // place of each verdict
 }
 
-// Read reads a range; of Many windows only what is not OK. It needs no lock.
+// Read reads a range; of Many windows only what is not OK. For pages.
 func (l *Ledger) Read(ctx context.Context, from, to time.Time, pipeline string, many bool) (*Range, error) {
 	vs, err := l.verdicts(ctx, store.VerdictQuery{Pipeline: pipeline, From: from, To: to, OnlyNotOK: many})
 	if err != nil {
@@ -49,8 +58,10 @@ func (l *Ledger) Read(ctx context.Context, from, to time.Time, pipeline string, 
 }
 
 // Join adds what memory knows better than the store, and the windows that are open now: the verdicts of all balances of a
-// range, oldest first.
+// range, oldest first. For pages.
 func (l *Ledger) Join(r *Range) losses.Verdicts {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
 	out, at := r.stored, r.at
 	for k, b := range l.balances {
 		if r.pipeline != "" && k.Pipeline != r.pipeline {
@@ -78,8 +89,10 @@ func (l *Ledger) Join(r *Range) losses.Verdicts {
 	return out
 }
 
-// Rows fills in the rows of a range that are looked for, worst first.
+// Rows fills in the rows of a range that are looked for, worst first. For pages.
 func (l *Ledger) Rows(a *answer.Loss, q answer.LossQuery, vs losses.Verdicts) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
 	a.Rows = make([]answer.LossRow, 0, len(vs))
 	keys := make(map[string]store.VerdictKey, len(vs))
 	for k, list := range vs {

@@ -33,12 +33,17 @@ func (r *Reasons) add(v *store.Verdict) {
 
 // Reasons are those of a range that are in memory. whole is false when AddReasons is to add what ReadReasons reads, which it is
 // not where that is known already, and of more windows than one request may read: of these memory holds the newest. now is in Unix
-// milliseconds.
+// milliseconds. For pages.
 func (l *Ledger) Reasons(q answer.LossQuery, now int64) (r *Reasons, whole bool) {
 	key := fmt.Sprint(q.Pipeline, q.From.Unix()/60, q.To.Unix()/60)
-	if r = l.reasons; r != nil && r.key == key && now-r.at < reasonsAge {
+	l.made.Lock()
+	r = l.reasons
+	l.made.Unlock()
+	if r != nil && r.key == key && now-r.at < reasonsAge {
 		return r, true
 	}
+	l.mu.RLock()
+	defer l.mu.RUnlock()
 	r = &Reasons{By: map[string][]string{}, key: key, at: now, told: map[string]bool{}}
 	bad := 0
 	for k, b := range l.balances {
@@ -59,16 +64,18 @@ func (l *Ledger) Reasons(q answer.LossQuery, now int64) (r *Reasons, whole bool)
 	return r, true
 }
 
-// ReadReasons reads the verdicts of a range that are not OK. It needs no lock.
+// ReadReasons reads the verdicts of a range that are not OK. For pages.
 func (l *Ledger) ReadReasons(ctx context.Context, q answer.LossQuery) ([]store.Verdict, error) {
 	return l.verdicts(ctx, store.VerdictQuery{Pipeline: q.Pipeline, From: q.From, To: q.To, OnlyNotOK: true})
 }
 
-// AddReasons completes reasons with those of verdicts, and keeps them for the next searches.
+// AddReasons completes reasons with those of verdicts, and keeps them for the next searches. For pages.
 func (l *Ledger) AddReasons(r *Reasons, vs []store.Verdict) {
 	for i := range vs {
 		r.add(&vs[i])
 	}
 	r.told = nil
+	l.made.Lock()
 	l.reasons = r
+	l.made.Unlock()
 }

@@ -17,7 +17,7 @@ const (
 )
 
 // ReadBad reads the bad verdicts of a range, of one pipeline or of all, and as far before and after it as its first and last
-// incidents reach. now is in Unix milliseconds. It needs no lock.
+// incidents reach. now is in Unix milliseconds. For pages.
 func (l *Ledger) ReadBad(ctx context.Context, from, to time.Time, pipeline string, now int64) (losses.Verdicts, error) {
 	byKey := losses.Verdicts{}
 	n := 0
@@ -85,7 +85,7 @@ func pipelinesWith(vs losses.Verdicts, is func(*store.Verdict) bool) map[string]
 }
 
 // ReadRun finds the run that an incident's id names: that which begins with its first window, Unix seconds, or, when verdicts were
-// revised since, that which holds it or begins where it would have gone on; nil for none. now is in Unix milliseconds. It needs no lock.
+// revised since, that which holds it or begins where it would have gone on; nil for none. now is in Unix milliseconds. For pages.
 func (l *Ledger) ReadRun(ctx context.Context, k store.VerdictKey, kind flow.RunKind, first, now int64) (*flow.Run, error) {
 	var vs []store.Verdict
 	for lo, hi := time.Unix(first, 0).Add(-time.Hour), time.Unix(first, 0).Add(24*time.Hour); ; lo, hi = hi, hi.Add(24*time.Hour) {

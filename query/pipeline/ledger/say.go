@@ -10,7 +10,7 @@ import (
 	"github.com/weirhq/weir/store"
 )
 
-// take remembers a verdict.
+// take remembers a verdict, with mu held.
 func (l *Ledger) take(v store.Verdict) {
 	l.changed++
 	b := l.balance(v.VerdictKey)
@@ -79,6 +79,7 @@ func (l *Ledger) count(b *Balance, prior, v *store.Verdict) {
 
 // Say takes a new verdict and queues it for the store when it says something new. now is in Unix milliseconds.
 func (l *Ledger) Say(v store.Verdict, now int64) {
+	defer l.unlock(l.lock())
 	b := l.balance(v.VerdictKey)
 	prior, before := b.verdicts[v.Window]
 	b.learnLate(prior, v, now)
@@ -118,6 +119,7 @@ func (l *Ledger) Revise(old store.Verdict, known bool, v store.Verdict) {
 	if known && sameSaid(&old, &v) {
 		return
 	}
+	defer l.unlock(l.lock())
 	b := l.balance(v.VerdictKey)
 	if _, here := b.verdicts[v.Window]; !here && known {
 		b.verdicts[v.Window] = old
@@ -154,6 +156,7 @@ func (l *Ledger) Learn(v store.Verdict) {
 	if v.Kind != store.EdgeBalance || !v.Settled {
 		return
 	}
+	defer l.unlock(l.lock())
 	b := l.balance(v.VerdictKey)
 	left := v.Up - v.Filtered - v.DLQ - v.Dropped
 	if v.Window <= b.ratioTo || left <= 0 {
@@ -171,6 +174,7 @@ func (l *Ledger) AddExamples(b *Balance, window int64, traces []string, reason s
 	v := b.verdicts[window]
 	v.Examples = append(slices.Clip(v.Examples), traces...)
 	v.Reasons = append(slices.Clip(v.Reasons), reason)
+	defer l.unlock(l.lock())
 	b.verdicts[window] = v
 	l.queue(v)
 }
