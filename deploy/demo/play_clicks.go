@@ -18,8 +18,16 @@ func (k *checker) clicks(ctx context.Context) error {
 	if err := k.state(ctx, ofClicks, "clicks", "", 60*time.Second, answer.OK); err != nil {
 		return err
 	}
-	// The usual speed of the reader has to be known before it can be too fast.
-	if err := pause(ctx, 15*time.Second); err != nil {
+	// The usual speed of the reader has to be known before it can be too fast, and that all who read count before anything is judged
+	// by what they count: what is missing before the first window that was counted in full is UNKNOWN.
+	win := (time.Now().Unix()/k.width() + 1) * k.width()
+	due := time.Unix(win, 0).Add(k.opt.Window + k.opt.Grace)
+	if err := pause(ctx, time.Until(due)); err != nil {
+		return err
+	}
+	if err := k.eventually(ctx, "clicks", "window "+clock(win), "nothing, 0 elsewhere", due, promptly, func(ctx context.Context) (string, bool) {
+		return k.exact(ctx, ofClicks, clicksRows, []int64{win})
+	}); err != nil {
 		return err
 	}
 	for _, name := range []string{"skip", "retention", "rewind"} {
