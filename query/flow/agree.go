@@ -43,3 +43,42 @@ func (a *Agreement) Learn(v *store.Verdict) {
 		a.Since = a.begun
 	}
 }
+
+// Mapping learns from the verdicts of a stage whose ratio nobody declared whether it puts out what it takes in. A filter that does not
+// count what it leaves out looks like a loss in every window. The zero value has learned nothing.
+type Mapping struct {
+	// Since is the first window from which on exactly what was taken in was put out, Unix seconds; 0 = not seen yet.
+	Since int64
+
+	begun, last int64 // windows of the present run
+	up          int64 // records in it
+}
+
+// enough is how many records have to come out, and none missing, before a stage is taken for one that keeps all: of a filter that
+// leaves out one of thirty, so many pass together once in thirty times.
+const enough = 100
+
+// Learn takes the next verdict. Windows are taken in their order, each once; others are left out.
+func (m *Mapping) Learn(v *store.Verdict) {
+	if m.Since != 0 || v.Kind != store.EdgeBalance || !v.Settled || v.Up <= 0 || v.Window <= m.last {
+		return
+	}
+	switch {
+	case v.State == Loss && v.Lost > v.Dropped: // it had kept all before, or people said so
+		m.Since = v.Window
+		return
+	case v.State == Unknown && v.Class != "ratio not declared":
+		return
+	}
+	m.last = v.Window
+	if sub(sub(v.Up, sum(v.Filtered, v.DLQ, v.Dropped)), v.Down) != 0 {
+		m.begun, m.up = 0, 0
+		return
+	}
+	if m.begun == 0 {
+		m.begun = v.Window
+	}
+	if m.up = add(m.up, v.Up); m.up >= enough {
+		m.Since = m.begun
+	}
+}

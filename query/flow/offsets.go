@@ -67,6 +67,7 @@ type Watch struct {
 	goneC  int64 // that commit
 	floor  int64
 	high   int64   // highest committed offset: a rewind is recovered when it is reached again
+	passed int64   // delivered position of the poll before; 0 = not told
 	rate   float64 // largest consumption seen, records per second
 	Lost   int64   // by retention, all told
 	Rewind int64   // by rewinds, all told
@@ -81,7 +82,11 @@ func (w *Watch) Rewound() bool { return w.begun && w.prev.Committed >= 0 && w.pr
 // Step takes the next poll and returns what it shows. Polls that are not newer are ignored.
 // delivered is how many records the group was handed since the last poll, −1 when not known:
 // committing further than that is a skip.
-func (w *Watch) Step(o Offsets, delivered int64) []Event {
+func (w *Watch) Step(o Offsets, delivered int64) []Event { return w.StepAt(o, delivered, 0) }
+
+// StepAt is Step for brokers that tell up to where they handed out records, as an offset like Committed; 0 = not told. Where they do,
+// going further there than was delivered is a skip: what is acknowledged may wait for one record and then leap.
+func (w *Watch) StepAt(o Offsets, delivered, position int64) []Event {
 	var out []Event
 	if w.begun && o.T <= w.prev.T {
 		return nil
@@ -107,6 +112,8 @@ func (w *Watch) Step(o Offsets, delivered int64) []Event {
 	}
 	prev, begun := w.prev, w.begun
 	w.prev, w.begun = o, true
+	passed := w.passed
+	w.passed = position
 	w.polls++
 	if !begun {
 		w.floor = max(o.Start, 0)
@@ -154,6 +161,13 @@ func (w *Watch) Step(o Offsets, delivered int64) []Event {
 		case dc < 0 && o.End >= prev.End:
 			out = append(out, Event{EventRewind, o.T, o.Committed, prev.Committed, -dc})
 			w.Rewind = add(w.Rewind, -dc)
+		case position > 0 || passed > 0:
+			if position == 0 || passed == 0 || delivered < 0 || w.Loose {
+				break
+			}
+			if n := sub(Skip(sub(position, passed), delivered, dt, w.rate), gone); n > 0 {
+				out = append(out, Event{EventSkip, o.T, position - n, position, n})
+			}
 		case dc > 0 && delivered >= 0 && !w.Loose:
 			if n := sub(Skip(dc, delivered, dt, w.rate), gone); n > 0 {
 				out = append(out, Event{EventSkip, o.T, o.Committed - n, o.Committed, n})

@@ -32,6 +32,11 @@ type Settlement struct {
 	KeepsIDs map[string]bool // by stage, where people said so; otherwise it is learned
 	// Agreed is the first window of an edge in which nearly all that was put in was counted as taken, by what was said before. nil = always.
 	Agreed func(store.VerdictKey) (first int64, ok bool)
+	// Kept is the first window of a stage from which on it put out what it took in, by what was said before. Until then nobody knows of a
+	// stage whose ratio is not declared whether it is meant to. nil = always.
+	Kept func(store.VerdictKey) (first int64, ok bool)
+	// ReadsSome says whether a group reads only some of a destination's records, by the broker. nil = none does.
+	ReadsSome func(destination, group string) bool
 	// Counting tells how many instances of a stage counted around a window and how many people expect; want 0 = nobody said. nil = nobody said.
 	Counting func(stage string, w Window) (have, want int)
 	// FromSpans are the stages counted from spans. Joined says which edges joined spans judge, which know more.
@@ -102,6 +107,7 @@ type view struct {
 	ratio      Ratio
 	idsKept    bool
 	newIDs     bool // people say that the stage gives new ids
+	guessed    bool // its ratio is neither declared nor learned
 }
 
 func (s *settler) views() []view {
@@ -129,6 +135,8 @@ func (s *settler) views() []view {
 		v.ratio = s.Tally.InferRatio(st)
 		if r, ok := s.Ratios[st.Name]; ok {
 			v.ratio = r
+		} else {
+			v.guessed = v.ratio.Kind == RatioMap
 		}
 		kept, said := s.KeepsIDs[st.Name]
 		v.idsKept, v.newIDs = kept, said && !kept
@@ -388,6 +396,7 @@ func (s *settler) evidence(v *view, ev *Evidence, needUp, needDown int64) {
 		}
 	}
 	ev.Doubts = append(ev.Doubts, s.disagrees(v, ev)...)
+	ev.Doubts = append(ev.Doubts, s.unlike(v, ev)...)
 	if v.kind == store.EdgeTransport && s.Jumped != nil && ev.Settled && ev.Up.N > ev.Down.N && ev.Retention+ev.Skipped+ev.Truncated == 0 {
 		ev.Jumped, ev.JumpBlur = s.Jumped(v.edge.Destination, v.edge.Group, s.w)
 		ev.SkipGoesOn = ev.JumpBlur > 0 && s.skippedBefore(v.edge)
@@ -438,6 +447,31 @@ func (s *settler) absent(v *view, ev *Evidence) []Doubt {
 		})
 	}
 	return out
+}
+
+// unlike is the doubt of a balance that is not meant to be even, as far as anybody knows: of a group that reads only some records,
+// and of a stage that never put out what it takes in and whose ratio nobody declared.
+func (s *settler) unlike(v *view, ev *Evidence) []Doubt {
+	if v.kind == store.EdgeTransport {
+		if s.ReadsSome == nil || !s.ReadsSome(v.edge.Destination, v.edge.Group) {
+			return nil
+		}
+		return []Doubt{{
+			Bound: max(sub(num(ev.Up.N), num(ev.Down.N)), 0), Class: "reads some records",
+			Sentence: v.edge.Group + " reads only some of the records of " + v.edge.Destination + ": what it leaves out cannot be told from what is lost.",
+		}}
+	}
+	if !v.guessed || s.Kept == nil {
+		return nil
+	}
+	if first, ok := s.Kept(BalanceKey(s.Tally.Pipeline, v.stage.Name, s.w)); ok && first < s.w.Start {
+		return nil
+	}
+	off := sub(sub(num(ev.Up.N), sum(ev.Filtered, ev.DLQ, ev.Dropped)), num(ev.Down.N))
+	return []Doubt{{
+		Bound: max(off, negate(off)), Class: "ratio not declared",
+		Sentence: "Nobody saw yet that " + v.stage.Name + " puts out what it takes in. Declare how much it puts out per record, or let it count what it filters, and it is judged.",
+	}}
 }
 
 // disagrees is the doubt of an edge of which never nearly all was counted as taken: instances are instrumented one after

@@ -140,7 +140,7 @@ func (t *tenant) settleLate(ctx context.Context, id string, now int64) error {
 		Now: now, From: first, Tally: tally, Topology: topo, Audit: audit, Queues: queues, Changes: t.late.changes[id], Rules: t.s.cfg.rules(),
 		Ratios: t.ratiosOf(id, topo, tally), KeepsIDs: t.declared.KeepsIDs(id), Counting: t.declared.Counter(id),
 		Prior: func(k store.VerdictKey) (store.Verdict, bool) { v, ok := prior[k]; return v, ok },
-		Known: t.ledger.First, Agreed: t.ledger.AgreedSince,
+		Known: t.ledger.First, Agreed: t.ledger.AgreedSince, Kept: t.ledger.KeptSince, ReadsSome: t.readsSome,
 		Latency: func(string) time.Duration { return t.s.cfg.Grace },
 		Findings: func(destination, group string, w flow.Window) flow.Finding {
 			return earlierFindings(priors, destination, group, w)

@@ -100,6 +100,77 @@ func TestRetentionOfACountedEdge(t *testing.T) {
 	}
 }
 
+// expire deletes up to n records of each partition of orders that enrich has not read, and lets it go on behind them.
+func (d *demo) expire(n int) (gone int64) {
+	q := d.queues["orders"]
+	start := q.committed[0] + n
+	for p := range q.parts {
+		gone += int64(start - q.committed[p])
+	}
+	d.starts = map[string]int{"orders": start}
+	d.run(2)
+	for p := range q.parts {
+		q.committed[p] = start
+	}
+	d.enrich = 5000
+	d.run(60)
+	return gone
+}
+
+// Who was behind for longer than windows are followed has lost what was deleted meanwhile, too; offsets alone tell it.
+func TestRetentionOfWindowsFollowedNoMore(t *testing.T) {
+	c := demoConfig()
+	c.Lookback = time.Minute
+	d := newDemo(t, c)
+	d.run(60)
+	d.enrich = 0
+	d.run(240)
+	gone := d.expire(60_000)
+	if p := d.page(); p.Lost24h < gone-gone/50 || p.Lost24h > gone+gone/50 {
+		t.Errorf("lost in 24 h: %d of %d", p.Lost24h, gone)
+	}
+	found := int64(0)
+	for _, in := range d.incidents(demoStart, d.now) {
+		if in.Class != "retention" || in.Stage != "enrich" {
+			t.Errorf("%+v", in)
+		}
+		found += in.Lost
+	}
+	if found < gone-gone/50 {
+		t.Errorf("incidents tell %d of %d", found, gone)
+	}
+}
+
+// Where only readers count, offsets tell what was deleted before they read it, as they do of readers that do not count.
+func TestRetentionWithoutACountedProducer(t *testing.T) {
+	d := newDemo(t, demoConfig())
+	d.uncount = func(instance string) bool { return instance == "producer-1" }
+	d.run(60)
+	d.enrich = 0
+	d.run(30)
+	gone := d.expire(5000)
+	list := d.incidents(demoStart, d.now)
+	if len(list) != 1 || list[0].Class != "retention" || list[0].Lost != gone || list[0].Stage != "enrich" {
+		t.Errorf("%d gone: %+v", gone, list)
+	}
+}
+
+// A stage that leaves records out from its first window on, and neither counts nor declares that, is not said to lose them.
+func TestUndeclaredFilterLosesNothing(t *testing.T) {
+	d := newDemo(t, demoConfig())
+	d.drop = true
+	d.run(120)
+	states, lost, _, _ := d.of(store.EdgeBalance, "enrich", demoStart)
+	if lost != 0 || states[flow.Loss] > 0 || states[flow.Unknown] < 5 {
+		t.Errorf("%v, lost %d", states, lost)
+	}
+	for k, v := range d.e.verdicts {
+		if k.To == "enrich" && k.Kind == store.EdgeBalance && v.State == flow.Unknown && k.Window > demoStart+10 && v.Class != "ratio not declared" {
+			t.Errorf("%d: %q", k.Window, v.Class)
+		}
+	}
+}
+
 // Scenario 16 on a counted edge: the group jumps over records.
 func TestSkipOfACountedEdge(t *testing.T) {
 	d := newDemo(t, demoConfig())

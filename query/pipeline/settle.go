@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/weirhq/weir/query/flow"
+	"github.com/weirhq/weir/query/pipeline/brokers"
 	"github.com/weirhq/weir/store"
 )
 
@@ -41,7 +42,7 @@ func (t *tenant) settlePipe(p *pipe, now int64) {
 	out := flow.Settle(flow.Settlement{
 		Now: now, From: lookback, Tally: p.tally, Topology: p.counted, Audit: t.cells.audit, Queues: queues,
 		Barriers: l.Barriers(), Changes: &p.changes, Rules: rules, Ratios: t.ratiosOf(p.id, p.counted, p.tally),
-		Prior: l.Verdict, Known: l.First, Agreed: l.AgreedSince,
+		Prior: l.Verdict, Known: l.First, Agreed: l.AgreedSince, Kept: l.KeptSince, ReadsSome: t.readsSome,
 		Lateness: func(e flow.Edge) time.Duration { return l.Lateness(e.Key(p.id, flow.Window{})) },
 		Latency: func(d string) time.Duration {
 			ms, ok := p.tally.Lateness(d)
@@ -76,11 +77,31 @@ func (t *tenant) ratiosOf(id string, topo *flow.Topology, tally *flow.Tally) map
 			out[st.Name] = r
 			continue
 		}
-		if len(st.In) > 0 && tally.InferRatio(st).Kind == flow.RatioLearned {
+		if len(st.In) == 0 {
+			continue
+		}
+		switch tally.InferRatio(st).Kind {
+		case flow.RatioLearned:
 			out[st.Name] = learned()
+		case flow.RatioMap:
+			if _, kept := t.ledger.KeptSince(flow.BalanceKey(id, st.Name, flow.Window{})); kept {
+				continue
+			}
+			if b := t.ledger.Get(flow.BalanceKey(id, st.Name, flow.Window{})); b != nil {
+				if r, _ := b.Ratio(); r.Median > 0 { // it never put out what it takes in, but always about the same share
+					out[st.Name] = r
+				}
+			}
+		default:
 		}
 	}
 	return out
+}
+
+// readsSome says whether a group reads only some of a destination's records, as its broker tells.
+func (t *tenant) readsSome(destination, group string) bool {
+	q := t.broker.QueueFor(destination, group)
+	return q != nil && q.ReadsSome(group)
 }
 
 // offsetLosses turns what offsets alone show into verdicts, for groups that no application counts for.
@@ -88,27 +109,71 @@ func (t *tenant) offsetLosses(now int64) {
 	if now-t.broker.FoundAt() > 60_000 { // what was found is told by now, or belongs to no pipeline
 		return
 	}
+	news := map[*brokers.Position][]flow.Event{} // several pipelines may read the same
 	for _, p := range t.pipes {
-		for _, in := range slices.Concat(p.offsets, p.spanReads) {
+		tell := func(in flow.Input, to string, share func(flow.Event, *brokers.Partition) flow.Event) {
 			q := t.broker.QueueFor(in.Destination, in.Group)
 			if q == nil {
-				continue
+				return
 			}
 			for part, pos := range q.Positions(in.Group) {
-				for _, e := range pos.NewEvents() {
-					if e.Kind != flow.EventRewind && e.Kind != flow.EventRecreated {
-						t.ledger.Say(t.offsetVerdict(p.id, in, part.Name, e, now), now)
+				events, taken := news[pos]
+				if !taken {
+					events = pos.NewEvents()
+					news[pos] = events
+				}
+				for _, e := range events {
+					if e.Kind == flow.EventRewind || e.Kind == flow.EventRecreated {
+						continue
 					}
+					if e = share(e, part); e.N > 0 {
+						t.ledger.Say(t.offsetVerdict(p.id, in, to, part.Name, e, now), now)
+					}
+				}
+			}
+		}
+		all := func(e flow.Event, _ *brokers.Partition) flow.Event { return e }
+		for _, in := range slices.Concat(p.offsets, p.spanReads) {
+			tell(in, in.Group, all)
+		}
+		if !p.cells {
+			continue
+		}
+		for _, st := range p.counted.Stages {
+			for _, in := range st.In {
+				if p.judges(in) {
+					tell(in, st.Name, t.older(now))
+				} else { // nobody counts what is put in: counts alone prove nothing
+					tell(in, st.Name, all)
 				}
 			}
 		}
 	}
 }
 
-func (t *tenant) offsetVerdict(id string, in flow.Input, part string, e flow.Event, now int64) store.Verdict {
+// judges says whether the windows of what is read are judged by counts.
+func (p *pipe) judges(in flow.Input) bool {
+	return slices.ContainsFunc(p.counted.Edges, func(e flow.Edge) bool { return e.Destination == in.Destination && e.Group == in.Group })
+}
+
+// older leaves of what offsets show the part that lies in windows which are followed no more: a reader was behind for longer.
+func (t *tenant) older(now int64) func(flow.Event, *brokers.Partition) flow.Event {
+	return func(e flow.Event, part *brokers.Partition) flow.Event {
+		first, ok := part.End.Value(now - t.s.cfg.Lookback.Milliseconds())
+		if to := int64(first); ok && e.Kind != flow.EventTruncation {
+			e.To = min(e.To, to)
+			e.N = e.To - e.From
+			return e
+		}
+		e.N = 0
+		return e
+	}
+}
+
+func (t *tenant) offsetVerdict(id string, in flow.Input, to, part string, e flow.Event, now int64) store.Verdict {
 	const width = 60
 	k := store.VerdictKey{
-		Pipeline: id, Kind: store.EdgeTransport, Destination: in.Destination, Group: in.Group, To: in.Group,
+		Pipeline: id, Kind: store.EdgeTransport, Destination: in.Destination, Group: in.Group, To: to,
 		Window: e.T / 1000 / width * width, Width: width,
 	}
 	v, _ := t.ledger.Verdict(k) // several findings in one minute add up

@@ -157,6 +157,76 @@ func TestFindingsOfASkip(t *testing.T) {
 	}
 }
 
+// deliver puts what JetStream tells beside the ack floor: up to where it handed out, and how often.
+func (p *polls) deliver(at int64, position, total float64) {
+	lane := []string{"node", "n1", "destination", "orders", "partition", "0", "group", "billing"}
+	p.put(at, "delivered_offset", position, lane...)
+	p.put(at, "delivered_total", total, lane...)
+}
+
+func (p *polls) events() (out []flow.Event) {
+	for _, pos := range p.b.QueueFor("orders", "billing").Positions("billing") {
+		out = append(out, pos.Events()...)
+	}
+	return out
+}
+
+// A message that is acknowledged late holds the ack floor back; when it lets go, the floor leaps over what was read long ago.
+func TestSlowAcknowledgementIsNoSkip(t *testing.T) {
+	p := newPolls(t)
+	p.run(began, 120, func(i int, at int64) {
+		n := 20 * float64(i)
+		floor := n
+		if i >= 60 && i < 95 {
+			floor = 1200
+		}
+		p.lane(at, 0, n+10, floor)
+		p.deliver(at, n+10, n+10)
+	})
+	if e := p.events(); len(e) != 0 {
+		t.Errorf("%+v", e)
+	}
+}
+
+// A durable that was deleted and made anew at the end of the stream has passed over what it had not read.
+func TestReaderMadeAnewAtTheEndSkips(t *testing.T) {
+	p := newPolls(t)
+	p.run(began, 120, func(i int, at int64) {
+		end := 1000 * float64(i)
+		floor, position, total := 10*float64(i), 10*float64(i), 10*float64(i)
+		if i > 60 {
+			floor, position, total = end-100, end, 1000*float64(i-60)
+		}
+		p.lane(at, 0, end, floor)
+		p.deliver(at, position, total)
+	})
+	if e := p.events(); len(e) != 1 || e[0].Kind != flow.EventSkip || e[0].N < 58_000 || e[0].N > 60_400 {
+		t.Errorf("%+v", e)
+	}
+}
+
+// What a filter leaves out is neither skipped nor, when it is deleted, lost.
+func TestFilteredReaderLosesNothing(t *testing.T) {
+	p := newPolls(t)
+	p.run(began, 120, func(i int, at int64) {
+		end := 1000 * float64(i)
+		start := 0.0
+		if i > 90 {
+			start = end - 500 // retention reaches into what it leaves out
+		}
+		p.lane(at, start, end, end-900)
+		p.deliver(at, end-900, 100*float64(i))
+		p.put(at, "filtered", 1, "node", "n1", "destination", "orders", "partition", "0", "group", "billing")
+	})
+	if e := p.events(); len(e) != 0 {
+		t.Errorf("%+v", e)
+	}
+	w := flow.Window{Start: began/1000 + 60, Width: 60}
+	if f := p.b.Findings("orders", "billing", w); f != (flow.Finding{}) {
+		t.Errorf("%+v", f)
+	}
+}
+
 // A destination is forgotten on request only where its broker is not polled; another id of it is told.
 func TestForgetAndMadeAnew(t *testing.T) {
 	p := newPolls(t)

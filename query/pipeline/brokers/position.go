@@ -212,21 +212,31 @@ func (pos *Position) clear() {
 
 // find runs the rules about offsets.
 func (pos *Position) find(p *Partition, o flow.Offsets, prevAt int64) {
-	delivered := int64(-1)
+	delivered, position := int64(-1), int64(0)
 	if pos.deliveredTotal.at == o.T {
+		total := int64(pos.deliveredTotal.v)
 		if pos.handed > 0 {
-			delivered = max(0, int64(pos.deliveredTotal.v)-pos.handed)
+			if delivered = total - pos.handed; delivered < 0 { // counted anew: its reader was made anew
+				delivered = total
+			}
 		}
-		pos.handed = int64(pos.deliveredTotal.v)
+		pos.handed = total
+		if pos.delivered.at == o.T {
+			position = int64(pos.delivered.v)
+		}
 	}
 	if p.present(p.synthetic) {
+		return
+	}
+	if pos.filtered { // what it leaves out on purpose looks like a skip, and what is deleted of that is no loss
+		pos.watch, pos.before = flow.Watch{}, 0
 		return
 	}
 	if pos.noCommit {
 		o.Committed = -1
 	}
 	pos.watch.Loose = p.present(p.compacted)
-	for _, e := range pos.watch.Step(o, delivered) {
+	for _, e := range pos.watch.StepAt(o, delivered, position) {
 		if prevAt > 0 {
 			pos.events = append(pos.events, e)
 		}

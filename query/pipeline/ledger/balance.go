@@ -14,6 +14,7 @@ type Balance struct {
 
 	first    int64          // oldest settled window; 0 = none
 	agreed   flow.Agreement // whether all readers count
+	kept     flow.Mapping   // whether the stage puts out what it takes in
 	verdicts map[int64]store.Verdict
 	open     map[int64]store.Verdict // IN_FLIGHT: told, not stored
 	bad      map[int64]loss          // windows of the last day with a loss or a doubt
@@ -110,9 +111,10 @@ func (b *Balance) Over(since, now int64) (s Sums) {
 	return s
 }
 
-// begin remembers the oldest settled window, and learns whether all readers count.
+// begin remembers the oldest settled window, and learns whether all readers count, and whether the stage keeps what it takes.
 func (b *Balance) begin(v *store.Verdict) {
 	b.agreed.Learn(v)
+	b.kept.Learn(v)
 	if v.Settled && (b.first == 0 || v.Window < b.first) {
 		b.first = v.Window
 	}

@@ -145,6 +145,15 @@ func (l *Ledger) AgreedSince(k store.VerdictKey) (first int64, ok bool) {
 	return first, ok
 }
 
+// KeptSince is the first window of a stage, Unix seconds, from which on it was seen to put out exactly what it takes in.
+func (l *Ledger) KeptSince(k store.VerdictKey) (first int64, ok bool) {
+	b := l.Get(k)
+	if b == nil || b.kept.Since == 0 {
+		return 0, false
+	}
+	return b.kept.Since, true
+}
+
 // Lateness is how long after their window records of a balance came, as learned. The balance is known from then on.
 func (l *Ledger) Lateness(k store.VerdictKey) time.Duration {
 	return time.Duration(l.known(k).lateness) * time.Millisecond
