@@ -121,7 +121,7 @@ func Register(a huma.API, s Source, tenant TenantOf, name NameOf) {
 		return s.Losses(ctx, tenant(ctx), in.query(from, to))
 	})
 	get(a, "loss-detail", "/api/v1/loss/{id}", "One row of the ledger with its windows and reasons", func(ctx context.Context, in *struct {
-		ID string `path:"id" maxLength:"1000"`
+		ID string `path:"id" maxLength:"16000"`
 		RangeParams
 	},
 	) (answer.LossDetail, error) {

@@ -38,7 +38,7 @@ func registerIncidents(a huma.API, s Source, tenant TenantOf) {
 		return s.FindIncidents(ctx, tenant(ctx), q)
 	})
 	get(a, "incident", "/api/v1/incidents/{id}", "One incident: proof, examples, changes around it", func(ctx context.Context, in *struct {
-		ID string `path:"id" maxLength:"1000"`
+		ID string `path:"id" maxLength:"16000"`
 	},
 	) (answer.IncidentDetail, error) {
 		return s.Incident(ctx, tenant(ctx), in.ID)

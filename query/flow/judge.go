@@ -317,20 +317,24 @@ func lost(e *Evidence, v *store.Verdict, known int64) {
 	if known < v.Lost/2 && e.Jumped >= v.Lost-v.Lost/4 && e.Jumped-slack <= v.Lost {
 		e.Skipped, known = v.Lost, v.Lost
 	}
+	told := min(known, v.Lost)
 	switch {
 	case known > 0 && known >= v.Lost/2:
 		switch {
 		case e.Retention >= e.Skipped && e.Retention >= e.Truncated:
 			v.State, v.Class = RetentionLoss, "retention"
-			v.Reasons = append(v.Reasons, fmt.Sprintf("Retention deleted %s records before they were read.", Count(v.Lost)))
+			v.Reasons = append(v.Reasons, fmt.Sprintf("Retention deleted %s records before they were read.", Count(told)))
 		case e.Skipped >= e.Truncated:
 			v.State, v.Class = Skipped, "skipped by the reader"
-			v.Reasons = append(v.Reasons, fmt.Sprintf("The reader jumped over %s records.", Count(v.Lost)))
+			v.Reasons = append(v.Reasons, fmt.Sprintf("The reader jumped over %s records.", Count(told)))
 		default:
 			v.Class = ClassTruncation
 			v.Reasons = append(v.Reasons, "The broker's end offset went back: acknowledged records are gone.")
 		}
-		v.Explained = add(v.Explained, min(known, v.Lost))
+		if rest := v.Lost - told; rest > 0 {
+			v.Reasons = append(v.Reasons, fmt.Sprintf("%s more vanished without a reason.", Count(rest)))
+		}
+		v.Explained = add(v.Explained, told)
 	case e.Kind == store.EdgeTransport && e.Discarded > 0 && e.Discarded >= v.Lost/2:
 		v.Class = e.Discard
 		v.Explained = add(v.Explained, min(e.Discarded, v.Lost))

@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/VictoriaMetrics/metrics"
 
 	"github.com/weirhq/weir/internal/cell"
 	"github.com/weirhq/weir/query/answer"
@@ -90,6 +93,18 @@ func TestSourcesThatShareTellEachTheirOwn(t *testing.T) {
 	}
 	if p, i := out["producer"], out["importer"]; i == 0 || p != 10*i {
 		t.Errorf("1,000 and 100 in a second handed on: %d and %d", p, i)
+	}
+}
+
+// Beyond the bound a tenant's pages are empty; nothing is read or judged for them, whoever asks and however often.
+func TestTenantsBeyondTheBoundAreNotEvaluated(t *testing.T) {
+	s := New(DefaultConfig(), nil, slog.New(slog.DiscardHandler), metrics.NewSet(), Extras{}) // to read would panic
+	for i := range maxTenants {
+		s.tenant(store.Tenant(fmt.Sprint("t", i)))
+	}
+	got, err := s.Pipelines(t.Context(), "one more")
+	if err != nil || got.Pipelines == nil || len(got.Pipelines) != 0 || s.overflow.Get() == 0 {
+		t.Errorf("%+v %v", got, err)
 	}
 }
 

@@ -153,7 +153,9 @@ func (s *Service) tenant(id store.Tenant) *tenant {
 	if t == nil {
 		if len(s.tenants) >= maxTenants {
 			s.overflow.Inc()
-			return newTenant(s, id) // answers empty, is not evaluated
+			over := newTenant(s, id)
+			over.view.Store(emptyView(0)) // not evaluated
+			return over
 		}
 		t = newTenant(s, id)
 		s.tenants[id] = t
@@ -192,7 +194,11 @@ func (s *Service) viewOf(ctx context.Context, id store.Tenant) (*view, error) {
 	if v := t.view.Load(); v != nil {
 		return v, nil
 	}
-	return &view{pages: map[string]*answer.Pipeline{}, parts: map[string]*parts{}, completeness: answer.Completeness{Missing: []string{}}}, nil
+	return emptyView(0), nil
+}
+
+func emptyView(at int64) *view {
+	return &view{at: at, rows: []answer.PipelineRow{}, pages: map[string]*answer.Pipeline{}, parts: map[string]*parts{}, completeness: answer.Completeness{Missing: []string{}}}
 }
 
 // Pipelines answers the pipelines page.

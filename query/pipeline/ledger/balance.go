@@ -3,6 +3,7 @@ package ledger
 import (
 	"iter"
 	"maps"
+	"math"
 
 	"github.com/weirhq/weir/query/flow"
 	"github.com/weirhq/weir/store"
@@ -13,6 +14,7 @@ type Balance struct {
 	Key store.VerdictKey // without window
 
 	first    int64          // oldest settled window; 0 = none
+	latest   int64          // newest settled window; 0 = none
 	agreed   flow.Agreement // whether all readers count
 	kept     flow.Mapping   // whether the stage puts out what it takes in
 	verdicts map[int64]store.Verdict
@@ -36,7 +38,9 @@ type Balance struct {
 type loss struct {
 	state, class, level string
 	lost, bound, settle int64 // records, records, Unix milliseconds
-	up                  int64
+	up, down            int64
+	surplus, dropped    int64
+	confidence          float32
 	width               int64
 	revision            int
 	settled             bool
@@ -115,7 +119,11 @@ func (b *Balance) Over(since, now int64) (s Sums) {
 func (b *Balance) begin(v *store.Verdict) {
 	b.agreed.Learn(v)
 	b.kept.Learn(v)
-	if v.Settled && (b.first == 0 || v.Window < b.first) {
+	if !v.Settled {
+		return
+	}
+	b.latest = max(b.latest, v.Window)
+	if b.first == 0 || v.Window < b.first {
 		b.first = v.Window
 	}
 }
@@ -126,7 +134,10 @@ func (b *Balance) mark(v *store.Verdict) {
 		delete(b.bad, v.Window)
 		return
 	}
-	x := loss{state: v.State, class: v.Class, level: v.Level, lost: v.Lost, settle: v.SettledAt, up: v.Up, width: v.Width, revision: v.Revision, settled: v.Settled}
+	x := loss{
+		state: v.State, class: v.Class, level: v.Level, lost: v.Lost, settle: v.SettledAt, up: v.Up, down: v.Down, surplus: v.Surplus, dropped: v.Dropped,
+		confidence: float32(v.Confidence), width: v.Width, revision: v.Revision, settled: v.Settled,
+	}
 	if v.State == flow.Unknown && v.Settled {
 		x.bound = v.Epsilon
 	}
@@ -141,23 +152,20 @@ func (b *Balance) badVerdicts() []store.Verdict {
 	for w, x := range b.bad {
 		v, ok := b.verdicts[w]
 		if !ok {
-			v = store.Verdict{
-				VerdictKey: b.Key, State: x.state, Class: x.class, Level: x.level, Settled: x.settled, Lost: x.lost, Up: x.up,
-				Epsilon: x.bound, Revision: x.revision, SettledAt: x.settle,
-			}
-			v.Window, v.Width = w, x.width
+			v = x.verdict(b.Key, w)
 		}
 		out = append(out, v)
 	}
 	return out
 }
 
-// newestSettled is the start of the newest settled window of a balance that is known; 0 for none.
-func (b *Balance) newestSettled() (w int64) {
-	for s, v := range b.verdicts {
-		if v.Settled {
-			w = max(w, s)
-		}
+// verdict is what is left of the verdict of a window.
+func (x *loss) verdict(k store.VerdictKey, window int64) store.Verdict {
+	v := store.Verdict{
+		VerdictKey: k, State: x.state, Class: x.class, Level: x.level, Settled: x.settled, Lost: x.lost, Up: x.up, Down: x.down,
+		Surplus: x.surplus, Dropped: x.dropped, Epsilon: x.bound, Revision: x.revision, SettledAt: x.settle,
+		Confidence: math.Round(float64(x.confidence)*1e6) / 1e6,
 	}
-	return w
+	v.Window, v.Width = window, x.width
+	return v
 }

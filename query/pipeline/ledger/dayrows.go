@@ -3,6 +3,7 @@ package ledger
 import (
 	"cmp"
 	"iter"
+	"math"
 	"slices"
 
 	"github.com/weirhq/weir/query/answer"
@@ -61,6 +62,7 @@ func (b *Balance) dayRow(from, to int64) answer.LossRow {
 		}
 	}
 	var lostUp, last, worst int64
+	sure := 0.0
 	width := int64(60)
 	for w, x := range b.bad {
 		if w < from || w >= to {
@@ -75,12 +77,15 @@ func (b *Balance) dayRow(from, to int64) answer.LossRow {
 			width = max(x.width, 1)
 		}
 		if flow.Severity(x.state) >= flow.Severity(r.Verdict) && w >= worst {
-			worst, r.Class, r.Verdict = w, x.class, x.state
+			worst, r.Class, r.Verdict, sure = w, x.class, x.state, math.Round(float64(x.confidence)*1e6)/1e6
 		}
 		r.Level = max(r.Level, x.level)
 	}
 	for _, v := range b.verdicts {
 		r.Level, r.Confidence = max(r.Level, v.Level), max(r.Confidence, v.Confidence)
+	}
+	if sure > 0 { // of what the row says
+		r.Confidence = sure
 	}
 	if r.Verdict == "" && b.InFlight() > 0 {
 		r.Verdict = flow.InFlight
@@ -94,7 +99,7 @@ func (b *Balance) dayRow(from, to int64) answer.LossRow {
 		for losses.Loses(b.bad[since-width].state, b.bad[since-width].lost) {
 			since -= width
 		}
-		r.Since, r.Still = &since, b.newestSettled() <= last
+		r.Since, r.Still = &since, b.latest <= last && losses.Lately(last, width, to)
 	} else if x, ok := b.bad[worst]; ok && x.state == r.Verdict {
 		since := worst
 		for x.width > 0 && b.bad[since-x.width].state == x.state {

@@ -97,7 +97,7 @@ func (l *Ledger) incident(k store.VerdictKey, r *flow.Run, now int64) answer.Inc
 	last, still := &r.Verdicts[len(r.Verdicts)-1], false
 	if b := l.Get(k); b != nil {
 		told := cmp.Or(last.SettledAt, last.UpdatedAt)
-		still = b.newestSettled() <= r.Last && now-told < 300_000+2*r.Width*1000 && now/1000-r.Last < 86400
+		still = b.latest <= r.Last && now-told < 300_000+2*r.Width*1000 && now/1000-r.Last < 86400
 	}
 	return losses.Incident(k, r, still)
 }

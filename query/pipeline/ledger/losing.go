@@ -125,10 +125,7 @@ func (l *Ledger) RecentLosses(now int64) []answer.LossRow {
 			}
 			v, ok := b.verdicts[w]
 			if !ok {
-				h := b.hour[w]
-				v = store.Verdict{State: x.state, Settled: true, Lost: x.lost, Up: h.Up, Down: h.Down, Confidence: 0.99, Level: flow.L2}
-				v.VerdictKey = k
-				v.Window, v.Width = w, x.width
+				v = x.verdict(k, w)
 			}
 			vs = append(vs, v)
 		}

@@ -25,6 +25,10 @@ const (
 // Loses says whether a window is one of loss: MIXED ones are, although nobody can say of how many.
 func Loses(state string, lost int64) bool { return lost > 0 || state == flow.Mixed }
 
+// Lately says whether what the newest settled window says goes on at a time, Unix seconds: windows come for as long as records do, and
+// the next one would be settled by then.
+func Lately(window, width, at int64) bool { return at-(window+width) < 300+2*width }
+
 // Worst sorts rows, worst first, and cuts them to what one answer holds; left is how many that leaves out.
 func Worst(rows []answer.LossRow) (worst []answer.LossRow, left int) {
 	Sort(rows)
@@ -109,6 +113,9 @@ func Row(k store.VerdictKey, vs []store.Verdict, from, to int64) answer.LossRow 
 				r.Still = false
 			}
 		}
+	}
+	if n := len(vs); r.Still && !Lately(vs[n-1].Window, vs[n-1].Width, to) {
+		r.Still = false
 	}
 	if worst.State != "" {
 		r.Class, r.Confidence = worst.Class, worst.Confidence
