@@ -35,6 +35,10 @@ func (k *checker) clicks(ctx context.Context) error {
 			return err
 		}
 	}
+	// A loss is the first thing to be told for as long as two windows.
+	if err := k.state(ctx, ofClicks, "records taken away, mended", "", 2*k.opt.Window+90*time.Second, answer.OK); err != nil {
+		return err
+	}
 	return k.hot(ctx)
 }
 
