@@ -32,6 +32,8 @@ type Settlement struct {
 	KeepsIDs map[string]bool // by stage, where people said so; otherwise it is learned
 	// Agreed is the first window of an edge in which nearly all that was put in was counted as taken, by what was said before. nil = always.
 	Agreed func(store.VerdictKey) (first int64, ok bool)
+	// Began is the first window of a port, Unix seconds, where it was seen to begin; 0 = before anybody looked. nil = nobody remembers.
+	Began func(Port) (first int64, ok bool)
 	// Kept is the first window of a stage from which on it put out what it took in, by what was said before. Until then nobody knows of a
 	// stage whose ratio is not declared whether it is meant to. nil = always.
 	Kept func(store.VerdictKey) (first int64, ok bool)
@@ -89,10 +91,45 @@ func Settle(in Settlement) Settled {
 		}
 		s.w, s.stages, s.passes = w, map[string]done{}, map[Input]done{}
 		for i := range views {
-			s.judge(&views[i])
+			v := &views[i]
+			all := v.edge.From
+			v.edge.From = s.writers(*v)
+			s.judge(v)
+			v.edge.From = all
 		}
 	}
 	return s.out
+}
+
+// writers are those who wrote into an edge by the end of the window. The balance of a window keeps its name when another one begins
+// later: under a new name its loss would be told a second time.
+func (s *settler) writers(v view) []string {
+	all := v.edge.From
+	if v.kind != store.EdgeTransport || len(all) < 2 || s.Began == nil || s.Prior == nil {
+		return all
+	}
+	if _, ok := s.Prior(v.edge.Key(s.Tally.Pipeline, s.w)); ok {
+		return all
+	}
+	var there, told []string // by what is remembered; by what is read now
+	for i, from := range all {
+		if first, ok := s.Began(v.up[i]); !ok || first < s.w.End() {
+			there = append(there, from)
+		}
+		if s.Tally.first(v.up[i:i+1]) < s.w.End() {
+			told = append(told, from)
+		}
+	}
+	if len(there) > 0 && len(there) < len(all) {
+		return there
+	}
+	if len(told) > 0 && len(told) < len(all) { // before a restart it may have been told so
+		v.edge.From = told
+		if _, ok := s.Prior(v.edge.Key(s.Tally.Pipeline, s.w)); ok {
+			return told
+		}
+	}
+	return all
 }
 
 // view is one balance with what does not change from window to window.
@@ -150,6 +187,9 @@ func (s *settler) views() []view {
 	}
 	return out
 }
+
+// First is the oldest window in which a port counted anything, Unix seconds; the largest number for none.
+func (t *Tally) First(p Port) int64 { return t.first([]Port{p}) }
 
 // first is the oldest window in which any of the ports counted.
 func (t *Tally) first(ports []Port) int64 {

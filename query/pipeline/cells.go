@@ -49,6 +49,7 @@ type pipe struct {
 	id        string
 	cells     bool // applications count for it; otherwise it is known from offsets only
 	ports     map[flow.Port]int64
+	began     map[flow.Port]int64         // of the same ports, their first window; 0 = there when we came
 	instances map[string]map[string]int64 // stage → instance → last seen
 	topo      *flow.Topology
 	counted   *flow.Topology // of what applications count alone: what their counts can judge
@@ -254,7 +255,7 @@ func (t *tenant) pipe(id string) *pipe {
 			return nil
 		}
 		p = &pipe{
-			id: id, ports: map[flow.Port]int64{}, instances: map[string]map[string]int64{}, rates: map[stageDir]*rate{},
+			id: id, ports: map[flow.Port]int64{}, began: map[flow.Port]int64{}, instances: map[string]map[string]int64{}, rates: map[stageDir]*rate{},
 			newest: map[stageDir]newest{}, sparks: map[flow.Input]*spark{}, topo: &flow.Topology{Pipeline: id}, counted: &flow.Topology{Pipeline: id}, nodes: map[string]int64{},
 			handed: handed{},
 		}
@@ -280,7 +281,7 @@ func (t *tenant) discover(now int64) {
 		}
 		t.cells.width = max(t.cells.width, min(tl.Width, 3600))
 		p.cells, p.tally = true, tl
-		changed := false
+		changed, came := false, len(p.ports) == 0
 		for _, port := range tl.AllPorts() {
 			if _, ok := p.ports[port]; !ok {
 				if len(p.ports) >= maxPorts {
@@ -288,6 +289,9 @@ func (t *tenant) discover(now int64) {
 					continue
 				}
 				changed = true
+				if !came {
+					p.began[port] = tl.First(port)
+				}
 			}
 			p.ports[port] = now
 		}
@@ -320,6 +324,7 @@ func (t *tenant) discover(now int64) {
 		for port, at := range p.ports {
 			if now-at > forget {
 				delete(p.ports, port)
+				delete(p.began, port)
 				changed = true
 			}
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 
+	"github.com/weirhq/weir/internal/cell"
 	"github.com/weirhq/weir/query/answer"
 	"github.com/weirhq/weir/query/flow"
 	"github.com/weirhq/weir/store"
@@ -168,6 +169,42 @@ func TestUndeclaredFilterLosesNothing(t *testing.T) {
 		if k.To == "enrich" && k.Kind == store.EdgeBalance && v.State == flow.Unknown && k.Window > demoStart+10 && v.Class != "ratio not declared" {
 			t.Errorf("%d: %q", k.Window, v.Class)
 		}
+	}
+}
+
+// A producer that begins to write later does not make the losses before it happen once more, under both names.
+func TestNewWriterTellsNoLossTwice(t *testing.T) {
+	d := newDemo(t, demoConfig())
+	d.run(60)
+	d.enrich = 0
+	d.run(30)
+	gone := d.expire(5000)
+	d.foreign = 100
+	begun := d.now
+	for range 90 {
+		for i := range d.foreign {
+			d.count("importer", cell.Out, "orders", "", "importer-1", d.now*1000+int64(i)*10, 1)
+		}
+		d.second()
+	}
+	if list := d.incidents(demoStart, d.now); len(list) != 1 || list[0].Lost != gone {
+		t.Errorf("%d gone: %+v", gone, list)
+	}
+	if p := d.page(); p.Lost24h != gone {
+		t.Errorf("lost in 24 h: %d of %d", p.Lost24h, gone)
+	}
+	names := map[string][2]int64{} // first and last window
+	for k, v := range d.e.verdicts {
+		if k.Kind == store.EdgeTransport && k.To == "enrich" && v.Settled {
+			n, ok := names[k.From]
+			if !ok {
+				n[0] = k.Window
+			}
+			names[k.From] = [2]int64{min(n[0], k.Window), max(n[1], k.Window)}
+		}
+	}
+	if one, both := names["producer"], names["importer,producer"]; len(names) != 2 || one[1] >= begun || both[0] < begun-10 || both[1] == 0 {
+		t.Errorf("%v, begun at %d", names, begun)
 	}
 }
 

@@ -42,7 +42,7 @@ func (t *tenant) settlePipe(p *pipe, now int64) {
 	out := flow.Settle(flow.Settlement{
 		Now: now, From: lookback, Tally: p.tally, Topology: p.counted, Audit: t.cells.audit, Queues: queues,
 		Barriers: l.Barriers(), Changes: &p.changes, Rules: rules, Ratios: t.ratiosOf(p.id, p.counted, p.tally),
-		Prior: l.Verdict, Known: l.First, Agreed: l.AgreedSince, Kept: l.KeptSince, ReadsSome: t.readsSome,
+		Prior: l.Verdict, Known: l.First, Agreed: l.AgreedSince, Kept: l.KeptSince, Began: p.firstOf, ReadsSome: t.readsSome,
 		Lateness: func(e flow.Edge) time.Duration { return l.Lateness(e.Key(p.id, flow.Window{})) },
 		Latency: func(d string) time.Duration {
 			ms, ok := p.tally.Lateness(d)
@@ -149,6 +149,14 @@ func (t *tenant) offsetLosses(now int64) {
 			}
 		}
 	}
+}
+
+// firstOf is the first window of a port where it was seen to begin; 0 = it was there when we came.
+func (p *pipe) firstOf(port flow.Port) (window int64, ok bool) {
+	if _, known := p.ports[port]; !known {
+		return 0, false
+	}
+	return p.began[port], true
 }
 
 // judges says whether the windows of what is read are judged by counts.

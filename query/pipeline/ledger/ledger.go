@@ -120,9 +120,13 @@ func (l *Ledger) Of(pipeline string) []*Balance { return l.byPipe[pipeline] }
 // All goes through all balances, in any order.
 func (l *Ledger) All() iter.Seq[*Balance] { return maps.Values(l.balances) }
 
-// Verdict is what memory holds of a window. Its balance is known from then on.
+// Verdict is what memory holds of a window.
 func (l *Ledger) Verdict(k store.VerdictKey) (store.Verdict, bool) {
-	v, ok := l.known(k).verdicts[k.Window]
+	b := l.Get(k)
+	if b == nil {
+		return store.Verdict{}, false
+	}
+	v, ok := b.verdicts[k.Window]
 	return v, ok
 }
 
