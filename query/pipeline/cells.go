@@ -170,7 +170,7 @@ func (t *tenant) readCells(ctx context.Context, now int64) error {
 	t.declared.Remap(cells)
 	c.hear(cells)
 	t.spans.BeginCells()
-	c.tallies = flow.Tallies(t.spans.PreferCells(cells))
+	c.tallies = flow.Tallies(t.spans.PreferCells(cells, ""))
 	c.old = map[string]bool{}
 	if !c.begun { // pipelines that were quiet in the last hour: their graph and newest data
 		for id := range t.pipes {
@@ -181,7 +181,7 @@ func (t *tenant) readCells(ctx context.Context, now int64) error {
 			if err != nil {
 				return err
 			}
-			for id, tl := range flow.Tallies(t.spans.PreferCells(cells)) {
+			for id, tl := range flow.Tallies(t.spans.PreferCells(cells, id)) {
 				c.tallies[id], c.old[id] = tl, true
 			}
 		}
@@ -199,11 +199,13 @@ func (t *tenant) readCells(ctx context.Context, now int64) error {
 			t.s.overflow.Inc()
 			break
 		}
-		cells, err := t.cellsOf(ctx, p.id, time.Unix(min(from, p.oldest-2*c.width), 0), ahead, samplesOf(c.sampled, ahead))
+		tl, err := t.tallyOf(ctx, p.id, time.Unix(min(from, p.oldest-2*c.width), 0), ahead, samplesOf(c.sampled, ahead))
 		if err != nil {
 			return err
 		}
-		maps.Copy(c.tallies, flow.Tallies(t.spans.PreferCells(cells)))
+		if tl != nil {
+			c.tallies[p.id] = tl
+		}
 	}
 	auditors, err := evidence.Auditors(ctx, t.id, time.UnixMilli(now).Add(-auditorMemory(t.s.cfg)))
 	if err != nil {

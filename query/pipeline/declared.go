@@ -48,6 +48,23 @@ func (t *tenant) cellsOf(ctx context.Context, id string, from, to, samples time.
 	return out, nil
 }
 
+// tallyOf is what was counted for one pipeline, by applications and, of stages that do not count themselves, from spans. Spans need not
+// name a pipeline: what they count lies apart. nil = nothing was counted.
+func (t *tenant) tallyOf(ctx context.Context, id string, from, to, samples time.Time) (*flow.Tally, error) {
+	cells, err := t.cellsOf(ctx, id, from, to, samples)
+	if err != nil {
+		return nil, err
+	}
+	if id != cell.SpanPipeline && len(t.spans.Stages(id)) > 0 {
+		more, err := t.s.engine.Ledger().Cells(ctx, t.id, store.CellQuery{Pipeline: cell.SpanPipeline, From: from, To: to, SamplesFrom: to})
+		if err != nil {
+			return nil, fmt.Errorf("cannot read cells of spans: %w", err)
+		}
+		cells = append(cells, more...)
+	}
+	return flow.Tallies(t.spans.PreferCells(cells, id))[id], nil
+}
+
 // release takes stages that belong to declared pipelines from those that counted them.
 func (t *tenant) release() {
 	for id, p := range t.pipes {

@@ -107,11 +107,10 @@ func (t *tenant) settleLate(ctx context.Context, id string, now int64) error {
 	first, width := starts[0], ws[starts[0]].width
 	starts = slices.DeleteFunc(starts, func(w int64) bool { return w >= first+maxLateSpan*width })
 	end := starts[len(starts)-1] + width
-	cells, err := t.cellsOf(ctx, id, time.Unix(first-2*width, 0), time.Unix(end, 0), time.Time{})
+	tally, err := t.tallyOf(ctx, id, time.Unix(first-2*width, 0), time.Unix(end, 0), time.Time{})
 	if err != nil {
 		return err
 	}
-	tally := flow.Tallies(cells)[id]
 	if tally == nil {
 		delete(t.late.windows, id)
 		return nil
@@ -131,8 +130,8 @@ func (t *tenant) settleLate(ctx context.Context, id string, now int64) error {
 	audit := flow.NewAudit(auditors, now, t.s.cfg.rules())
 	audit.Lose(t.telemetry.Lost())
 	topo, queues := flow.Build(tally), map[string]*flow.Queue{}
-	if p := t.pipes[id]; p != nil && len(p.topo.Stages) > 0 {
-		topo = p.topo
+	if p := t.pipes[id]; p != nil && len(p.counted.Stages) > 0 {
+		topo = p.counted
 		queues = t.queuesOf(p)
 	}
 	t.late.changes[id].Observe(tally, now, first-2*width)
@@ -141,6 +140,7 @@ func (t *tenant) settleLate(ctx context.Context, id string, now int64) error {
 		Ratios: t.ratiosOf(id, topo, tally), KeepsIDs: t.declared.KeepsIDs(id), Counting: t.declared.Counter(id),
 		Prior: func(k store.VerdictKey) (store.Verdict, bool) { v, ok := prior[k]; return v, ok },
 		Known: t.ledger.First, Agreed: t.ledger.AgreedSince, Kept: t.ledger.KeptSince, ReadsSome: t.readsSome,
+		FromSpans: t.spans.Stages(id), Joined: func(e flow.Edge) bool { return t.spans.Joins(id, e) },
 		Latency: func(string) time.Duration { return t.s.cfg.Grace },
 		Findings: func(destination, group string, w flow.Window) flow.Finding {
 			return earlierFindings(priors, destination, group, w)

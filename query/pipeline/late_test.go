@@ -188,3 +188,25 @@ func TestLateCountsReviseVerdicts(t *testing.T) {
 		}
 	}
 }
+
+// What spans alone count of a stage is there, too, when a window is judged once more.
+func TestLateCountsBesideSpans(t *testing.T) {
+	d := newDirect(t, newFake())
+	var w int64
+	for i := range 46 {
+		if i == 5 {
+			w = d.now
+		}
+		d.count(d.now, "source", cell.Out, "", 600, "a")
+		d.count(d.now, "sink", cell.SpanIn, "g", 600, "b")
+		d.pass(60)
+	}
+	if v := d.verdict(w); v.State != flow.OK || v.Up != 600 || v.Down != 600 {
+		t.Fatalf("%+v", v)
+	}
+	d.count(w, "source", cell.Out, "", 1, "late")
+	d.pass(120)
+	if v := d.verdict(w); v.Down != 600 || v.Lost > 1 {
+		t.Errorf("%+v", v)
+	}
+}

@@ -116,10 +116,14 @@ func (b *Book) Read(ctx context.Context, now int64) error {
 // BeginCells forgets which stages PreferCells found.
 func (b *Book) BeginCells() { b.from = nil }
 
-// PreferCells turns what collectors counted from spans into the counts of stages that do not count themselves.
-func (b *Book) PreferCells(cells []cell.Cell) []cell.Cell {
+// PreferCells turns what collectors counted from spans into the counts of stages that do not count themselves. Where cells are not
+// those of all pipelines, only names the one that is asked for: of the others nobody knows what they count themselves.
+func (b *Book) PreferCells(cells []cell.Cell, only string) []cell.Cell {
 	out, from := flow.PreferCells(cells, func(destination string) string { return b.owner[destination] })
 	for st := range from {
+		if only != "" && st.Pipeline != only {
+			continue
+		}
 		if b.from == nil {
 			b.from = map[flow.SpanStage]bool{}
 		}

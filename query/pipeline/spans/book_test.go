@@ -117,7 +117,7 @@ func TestBook(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 	b.Keep(func(string) bool { return false })
-	if b.PreferCells(nil); b.Stages("orders") != nil || len(b.owner) != 0 {
+	if b.PreferCells(nil, ""); b.Stages("orders") != nil || len(b.owner) != 0 {
 		t.Error("kept what is gone")
 	}
 }
