@@ -4,8 +4,9 @@ import { type ReactNode, useEffect, useId, useRef, useState } from 'react';
 import uPlot from 'uplot';
 import 'uplot/dist/uPlot.min.css';
 import { durationTick } from '../lib/format';
-import { clock, clockSeconds, full, zoneName } from '../lib/time';
+import { full, zoneName } from '../lib/time';
 import { useTheme } from '../state/theme';
+import { axisEnd, tickLabels } from './axis';
 import './chart.css';
 import { css, drawMarks, type Mark } from './marks';
 
@@ -102,7 +103,7 @@ function Numbers({ title, times, lines, format, zone, height = 206 }: Props) {
         <thead>
           <tr>
             <th scope="col" className="l">
-              Time ({zoneName(zone)})
+              Time ({zoneName(zone, times.at(-1) ?? Date.now())})
             </th>
             {lines.map((l) => (
               <th scope="col" key={l.name}>
@@ -205,6 +206,11 @@ const CLOCK_STEPS = [
   14_400, 21_600, 43_200, 86_400, 172_800, 604_800, 1_209_600, 2_419_200,
 ];
 
+// Width of a letter of the axes, in px.
+const LETTER = 6.2;
+
+const endOf = ({ times, zone }: Props) => (times.length > 0 ? axisEnd(times.at(-1) as number, zone, Date.now()) : '');
+
 function options(latest: { current: Props }, width: number, height: number, zone: string): uPlot.Options {
   const mut = css('--mut');
   const line = css('--line');
@@ -233,19 +239,23 @@ function options(latest: { current: Props }, width: number, height: number, zone
         space: 70,
         incrs: TIME_STEPS,
         values: (u, ticks) => {
-          const fine = ticks.length > 1 && (ticks[1] as number) - (ticks[0] as number) < 60;
-          // A label that would be cut off at the right edge is left out.
+          // A label that would run into the zone at the right end is left out.
           const { min = 0, max = 1 } = u.scales.x as { min?: number; max?: number };
-          const half = fine ? 26 : 16;
-          const room = (t: number) => ((max - t) / (max - min || 1)) * (u.width - 50) + 8;
-          return ticks.map((t) =>
-            room(t) < half && t > min ? '' : fine ? clockSeconds(t * 1000, zone) : clock(t * 1000, zone),
+          const room = (t: number) => ((max - t) / (max - min || 1)) * (u.width - 50);
+          const end = LETTER * endOf(latest.current).length;
+          const labels = tickLabels(
+            ticks.map((t) => t * 1000),
+            zone,
           );
+          return ticks.map((t, i) => {
+            const label = labels[i] as string;
+            return room(t) < end + (LETTER * label.length) / 2 + 6 ? '' : label;
+          });
         },
       },
       {
         ...axis,
-        size: (_u, values) => Math.max(38, 10 + 6.2 * Math.max(0, ...(values ?? []).map((v) => v.length))),
+        size: (_u, values) => Math.max(38, 10 + LETTER * Math.max(0, ...(values ?? []).map((v) => v.length))),
         space: 34,
         ...(latest.current.seconds ? { incrs: CLOCK_STEPS } : {}),
         values: (_u, ticks) => ticks.map((v) => (latest.current.seconds ? durationTick(v) : latest.current.format(v))),
@@ -264,7 +274,7 @@ function options(latest: { current: Props }, width: number, height: number, zone
       })),
     ],
     hooks: {
-      drawAxes: [(u) => drawBounds(u, latest.current)],
+      drawAxes: [(u) => drawBounds(u, latest.current), (u) => drawEnd(u, endOf(latest.current), mut, font)],
       draw: [(u) => drawMarks(u, latest.current.marks ?? [], mut, font)],
       setSelect: [
         (u) => {
@@ -278,6 +288,19 @@ function options(latest: { current: Props }, width: number, height: number, zone
     },
     plugins: [tooltip(latest, zone)],
   };
+}
+
+/** The zone of the axis, in the line of its labels. */
+function drawEnd(u: uPlot, text: string, colour: string, font: string): void {
+  const { ctx } = u;
+  const ratio = devicePixelRatio || 1;
+  ctx.save();
+  ctx.font = font.replace('11px', `${11 * ratio}px`);
+  ctx.fillStyle = colour;
+  ctx.textAlign = 'right';
+  ctx.textBaseline = 'top';
+  ctx.fillText(text, u.bbox.left + u.bbox.width, u.bbox.top + u.bbox.height + 5 * ratio);
+  ctx.restore();
 }
 
 /** Places of values with a hole on both sides. */

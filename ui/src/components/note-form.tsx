@@ -17,7 +17,7 @@ export function NoteForm({ pipeline, close }: { pipeline: string; close: () => v
   const [everywhere, setEverywhere] = useState(pipeline === '');
   const id = useId();
   const client = useQueryClient();
-  const at = parseTime(time, Date.now());
+  const at = parseTime(time, Date.now(), view.tz);
   const save = useMutation({
     mutationFn: () =>
       take(

@@ -4,6 +4,8 @@ import { ApiError } from '../api/client';
 import type { Completeness } from '../api/types';
 import { list } from '../api/types';
 import { percent } from '../lib/format';
+import { told } from '../lib/told';
+import { useView } from '../state/use-view';
 import { CopyButton } from './copy-button';
 import { Shape } from './state';
 
@@ -84,12 +86,13 @@ export function NotAllowed({ what }: { what: string }) {
 
 /** A notice above an answer that rests on less than all telemetry. */
 export function Partial({ completeness }: { completeness: Completeness | undefined }) {
+  const [view] = useView();
   const missing = list(completeness?.missing);
   if (missing.length === 0) return null;
   return (
     <div className="card pad partial" role="status">
       <b>{completeness?.share == null ? 'Part' : percent(completeness.share)} of the expected telemetry arrived.</b>{' '}
-      <span className="mut">{missing.join(' ')}</span>
+      <span className="mut">{told(missing.join(' '), view.tz, Date.now())}</span>
     </div>
   );
 }

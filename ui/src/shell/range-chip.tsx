@@ -1,9 +1,23 @@
 import { useEffect, useId, useRef, useState } from 'react';
-import { parseTime, rangeLabel, zoneName } from '../lib/time';
+import { isRelative, isWall, parseTime, rangeLabel, resolve, spanText, zoneName } from '../lib/time';
 import type { SetView } from '../state/use-view';
-import type { View } from '../state/view';
+import { isPast, type View } from '../state/view';
 
 const QUICK = ['5m', '15m', '1h', '3h', '6h', '24h', '7d'];
+
+/** On pages that read no range: the zone of their times, and a click changes it. */
+export function ZoneChip({ zone, toggle }: { zone: string; toggle: () => void }) {
+  return (
+    <button
+      type="button"
+      className="chip"
+      onClick={toggle}
+      title="This page reads no time range. UTC or local time (u)"
+    >
+      <span className="mut">Times in</span> {zoneName(zone, Date.now())}
+    </button>
+  );
+}
 
 /** The time range with its zone, and the menu that changes them. */
 export function RangeChip({ view, set, fallback }: { view: View; set: SetView; fallback: string }) {
@@ -36,7 +50,8 @@ export function RangeChip({ view, set, fallback }: { view: View; set: SetView; f
       }}
     >
       <button type="button" className="chip" aria-expanded={open} aria-haspopup="dialog" onClick={() => setOpen(!open)}>
-        {rangeLabel(from, to, view.tz)} <span className="mut">{zoneName(view.tz)}</span> <span aria-hidden>▾</span>
+        {rangeLabel(from, to, view.tz)}{' '}
+        <span className="mut">{zoneName(view.tz, resolve(from, to, Date.now()).to)}</span> <span aria-hidden>▾</span>
       </button>
       {open ? <Menu view={view} set={set} from={from} to={to} close={close} /> : null}
     </div>
@@ -60,11 +75,13 @@ function Menu({
   const [b, setB] = useState(to);
   const id = useId();
   const now = Date.now();
-  const ta = parseTime(a, now);
-  const tb = parseTime(b, now);
+  // A reader who looked at the past and chooses a range up to now is back in the present.
+  const live = view.live || isPast(view);
+  const ta = parseTime(a, now, view.tz);
+  const tb = parseTime(b, now, view.tz);
   const wrong =
     ta === undefined || tb === undefined
-      ? 'Write now-1h, now, 2026-11-25T14:00Z or Unix time.'
+      ? 'Write now-1h, now, 2026-11-25 14:00 or Unix time.'
       : ta >= tb
         ? 'The start must lie before the end.'
         : '';
@@ -80,7 +97,7 @@ function Menu({
             autoFocus={i === 0}
             aria-pressed={from === `now-${q}` && to === 'now'}
             onClick={() => {
-              set({ from: `now-${q}`, to: 'now' }, 'push');
+              set({ from: `now-${q}`, to: 'now', live }, 'push');
               close();
             }}
           >
@@ -92,7 +109,9 @@ function Menu({
         onSubmit={(e) => {
           e.preventDefault();
           if (wrong) return;
-          set({ from: a, to: b, live: b === 'now' ? view.live : false }, 'push');
+          // A moment, not a clock: another zone must show the same range.
+          const text = (t: string, ms: number | undefined) => (isWall(t) ? String(ms) : t.trim());
+          set({ from: text(a, ta), to: text(b, tb), live: isRelative(b.trim()) && live }, 'push');
           close();
         }}
         style={{ display: 'grid', gap: 8 }}
@@ -118,8 +137,9 @@ function Menu({
           />
         </label>
         <div id={id} className={wrong ? 'warn' : 'mut'} role="status">
-          {wrong || 'Relative ranges stay relative in the link.'}
+          {wrong || spanText(ta ?? 0, tb ?? 0, view.tz)}
         </div>
+        <div className="mut">Relative ranges stay relative in the link.</div>
         <div className="row">
           <button type="submit" className="btn p" disabled={wrong !== ''}>
             Show
@@ -131,7 +151,7 @@ function Menu({
             aria-pressed={view.tz === 'UTC'}
             onClick={() => set({ tz: view.tz === 'UTC' ? 'local' : 'UTC' })}
           >
-            {view.tz === 'UTC' ? `Use ${zoneName('local')}` : 'Use UTC'}
+            {view.tz === 'UTC' ? `Use ${zoneName('local', now)}` : 'Use UTC'}
           </button>
         </div>
       </form>

@@ -48,7 +48,7 @@ export function useRange(view: View, fallback: string) {
       from,
       to,
       key: `${from}..${to}`,
-      relative: isRelative(from, to),
+      relative: isRelative(to),
       now: () => resolve(from, to, Date.now()),
     }),
     [from, to],

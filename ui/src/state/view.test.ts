@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { absolute, carry, DEFAULT, decode, encode, parse, stringify, type View } from './view';
+import { absolute, carry, DEFAULT, decode, encode, isPast, parse, stringify, toggleLive, type View } from './view';
 
 const through = (v: View) => decode(parse(stringify(encode(v)).slice(1)));
 
@@ -50,6 +50,17 @@ describe('the codec', () => {
     expect(decode({ from: 'now-6h' })).toEqual({ ...DEFAULT, from: 'now-6h', to: 'now' });
   });
 
+  it('reads times without a zone in the zone of the page, and keeps the moments', () => {
+    const v = decode({ from: '2026-07-01', to: '2026-07-01T14:00', tz: 'Europe/Berlin' });
+    expect(v.from).toBe(String(Date.parse('2026-06-30T22:00Z')));
+    expect(v.to).toBe(String(Date.parse('2026-07-01T12:00Z')));
+    expect(decode(encode({ ...v, tz: 'UTC' }))).toEqual({ ...v, tz: 'UTC' });
+    expect(decode({ from: '2026-07-01T00:00Z', tz: 'Europe/Berlin' })).toMatchObject({
+      from: '2026-07-01T00:00Z',
+      to: 'now',
+    });
+  });
+
   it('takes time, zone and live to another page and nothing else', () => {
     const v = { ...DEFAULT, from: 'now-6h', to: 'now', tz: 'UTC', live: false, q: 'up', sel: 'x', f: 'y' };
     expect(carry(v)).toEqual({ from: 'now-6h', to: 'now', tz: 'UTC', live: '0' });
@@ -58,6 +69,21 @@ describe('the codec', () => {
   it('makes an absolute link', () => {
     const v = absolute({ ...DEFAULT, q: 'up' }, 'now-24h', 100 * 86_400e3);
     expect(v).toEqual({ ...DEFAULT, q: 'up', from: String(99 * 86_400e3), to: String(100 * 86_400e3), live: false });
+  });
+
+  it('comes back to now from a range of the past, and pauses one that goes on', () => {
+    const zoomed = { ...DEFAULT, from: '1764081600000', to: '1764085200000', live: false };
+    const since = { ...DEFAULT, from: '1764081600000', to: 'now' };
+    const now = { live: true, from: '', to: '' };
+    expect([DEFAULT, since, zoomed].map(isPast)).toEqual([false, false, true]);
+    expect(toggleLive(zoomed, true)).toEqual(now);
+    expect(toggleLive({ ...zoomed, live: true }, true)).toEqual(now);
+    expect(toggleLive(DEFAULT, true)).toEqual({ live: false });
+    expect(toggleLive(since, true)).toEqual({ live: false });
+    expect(toggleLive({ ...since, live: false }, true)).toEqual({ live: true });
+    // A page that reads no range is live under any; resumed, it forgets the one it carries.
+    expect(toggleLive({ ...zoomed, live: true }, false)).toEqual({ live: false });
+    expect(toggleLive(zoomed, false)).toEqual(now);
   });
 
   it('takes the first of a repeated name', () => {

@@ -1,7 +1,7 @@
 // The codec between the URL's query and the view of a page. Everything a reader can choose is in
 // it, so that a copied link shows the same thing. Defaults are left out of the URL; what cannot be
 // read is dropped, so that an old or mistyped link still opens.
-import { parseSpan, parseTime, resolve, validZone } from '../lib/time';
+import { isRelative, isWall, parseSpan, parseTime, resolve, validZone } from '../lib/time';
 
 /** The whole view; a page uses the fields it knows. Empty string = not chosen. */
 export interface View {
@@ -90,15 +90,14 @@ const TEXT = [
 export function decode(search: Search): View {
   const v: View = { ...DEFAULT };
   const now = Date.now();
-  const { from, to } = search;
-  if (from && parseTime(from, now) !== undefined && (!to || parseTime(to, now) !== undefined)) {
-    const end = to || 'now';
-    if ((parseTime(from, now) as number) < (parseTime(end, now) as number)) {
-      v.from = from.trim();
-      v.to = end.trim();
-    }
-  }
   if (search.tz && validZone(search.tz)) v.tz = search.tz;
+  const { from = '', to = 'now' } = search;
+  const [a, b] = [parseTime(from, now, v.tz), parseTime(to, now, v.tz)];
+  if (a !== undefined && b !== undefined && a < b) {
+    // A time without a zone is read in the page's zone once; another zone then shows the same moments.
+    v.from = isWall(from) ? String(a) : from.trim();
+    v.to = isWall(to) ? String(b) : to.trim();
+  }
   if (search.live === '0') v.live = false;
   if (search.error === '1') v.error = true;
   for (const k of TEXT) {
@@ -133,6 +132,15 @@ export function carry(v: View): Search {
 export function absolute(v: View, fallback: string, now: number): View {
   const r = resolve(v.from || fallback, v.to || 'now', now);
   return { ...v, from: String(r.from), to: String(r.to), live: false };
+}
+
+/** Does the range end before now? Then nothing that follows it is live. */
+export const isPast = (v: View): boolean => v.to !== '' && !isRelative(v.to);
+
+/** What the Live chip and `l` do: pause, or come back to now, which a range of the past cannot show. */
+export function toggleLive(v: View, readsRange: boolean): Partial<View> {
+  if (v.live && !(readsRange && isPast(v))) return { live: false };
+  return { live: true, ...(isPast(v) ? { from: '', to: '' } : {}) };
 }
 
 /** Query string of a search, readable: colons, commas and slashes stay as they are. */

@@ -1,8 +1,9 @@
 // The backlog of each partition over time: skew is one dark row, a stall a dark column.
 import { type KeyboardEvent, useEffect, useId, useMemo, useRef, useState } from 'react';
 import type { PartitionHeat } from '../../api/types';
+import { placeLabels } from '../../charts/axis';
 import { count, duration, plural, rate } from '../../lib/format';
-import { clock, clockSeconds, zoneName } from '../../lib/time';
+import { when, whenSeconds, zoneName } from '../../lib/time';
 import { useTheme } from '../../state/theme';
 import '../../charts/chart.css';
 import './heat.css';
@@ -58,6 +59,9 @@ function Scale({ max, hot }: { max: number; hot: boolean }) {
   );
 }
 
+/** Where the times stand under the strip. */
+const PLACES = [0, 0.25, 0.5, 0.75, 1];
+
 function Strip({ g, zone, hot, label }: { g: Grid; zone: string; hot: boolean; label: string }) {
   const canvas = useRef<HTMLCanvasElement>(null);
   const box = useRef<HTMLDivElement>(null);
@@ -87,6 +91,7 @@ function Strip({ g, zone, hot, label }: { g: Grid; zone: string; hot: boolean; l
     e.stopPropagation();
     setCursor(to);
   };
+  const places = PLACES.map((p) => g.times[Math.floor(p * (g.times.length - 1))] as number);
   return (
     <div className="heat-body">
       <Names g={g} height={height} />
@@ -113,12 +118,11 @@ function Strip({ g, zone, hot, label }: { g: Grid; zone: string; hot: boolean; l
         ) : null}
       </div>
       <div className="heat-times" aria-hidden>
-        {[0, 0.25, 0.5, 0.75].map((p) => (
-          <span key={p}>{clock(g.times[Math.floor(p * (g.times.length - 1))] as number, zone)}</span>
+        {placeLabels(places, zone, Date.now()).map((label, i) => (
+          <span key={PLACES[i]}>
+            {label} {i === PLACES.length - 1 ? zoneName(zone, places[i] as number) : ''}
+          </span>
         ))}
-        <span>
-          {clock(g.times[g.times.length - 1] as number, zone)} {zoneName(zone)}
-        </span>
       </div>
       <div className="heat-times heat-says" role="status">
         {cursor ? says(g, cursor, zone) : ''}
@@ -139,14 +143,14 @@ const cell = (g: Grid, p: Place) => ({
 function says(g: Grid, p: Place, zone: string): string {
   const v = at(g, p.row, p.column);
   const records = v < 0 ? 'not known' : plural(Math.round(v), 'unread record');
-  return `Partition ${g.partitions[p.row] ?? '?'} at ${clockSeconds(g.times[p.column] ?? 0, zone)}: ${records}`;
+  return `Partition ${g.partitions[p.row] ?? '?'} at ${whenSeconds(g.times[p.column] ?? 0, zone, Date.now())}: ${records}`;
 }
 
 /** The strip in one sentence. */
 function describe(g: Grid, zone: string): string {
   const worst = summaries(g).reduce((a, b) => (b.now > a.now ? b : a));
   if (worst.now < 0) return 'The present backlog is not known.';
-  return `${plural(g.partitions.length, 'partition')}; the largest backlog now is ${count(worst.now)} in partition ${worst.partition}, its most was ${count(worst.most)} at ${clock(worst.mostAt, zone)}.`;
+  return `${plural(g.partitions.length, 'partition')}; the largest backlog now is ${count(worst.now)} in partition ${worst.partition}, its most was ${count(worst.most)} at ${when(worst.mostAt, zone, Date.now())}.`;
 }
 
 /** Names of the rows, as many as have room. */

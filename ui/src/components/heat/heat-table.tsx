@@ -1,5 +1,5 @@
 import { count, DASH } from '../../lib/format';
-import { clock } from '../../lib/time';
+import { when } from '../../lib/time';
 import { type Grid, summaries } from './model';
 
 const known = (v: number) => (v < 0 ? 'not known' : count(v));
@@ -32,7 +32,7 @@ export function HeatTable({ g, zone, label }: { g: Grid; zone: string; label: st
               <td className="l">{r.partition}</td>
               <td>{known(r.now)}</td>
               <td>{known(r.most)}</td>
-              <td>{r.most < 0 ? DASH : clock(r.mostAt, zone)}</td>
+              <td>{r.most < 0 ? DASH : when(r.mostAt, zone, Date.now())}</td>
             </tr>
           ))}
         </tbody>

@@ -96,7 +96,7 @@ function Answer({ q }: { q: string }) {
         />
         <span className="mut" role="status">
           {plural(data.series.length, 'series', 'series')}, a point every {formatSpan(step * 1000)},{' '}
-          {rangeLabel(range.from, range.to, view.tz).toLowerCase()}, {zoneName(view.tz)}
+          {rangeLabel(range.from, range.to, view.tz).toLowerCase()}, {zoneName(view.tz, range.now().to)}
         </span>
       </div>
       {data.warnings.map((w) => (

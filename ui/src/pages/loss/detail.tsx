@@ -12,7 +12,7 @@ import { Hatch } from '../../components/ribbon';
 import { Screen } from '../../components/screen';
 import { State, toneOf } from '../../components/state';
 import { count, percent } from '../../lib/format';
-import { clock, clockSeconds } from '../../lib/time';
+import { when, whenSeconds } from '../../lib/time';
 import { evidence } from '../../lib/words';
 import { useRange, useView } from '../../state/use-view';
 import './loss.css';
@@ -52,9 +52,9 @@ function Panels({ data, row, incident }: { data: LossDetail; row: LossRow; incid
           </h2>
           {shown ? (
             <span className="mut">
-              {(fine ? clockSeconds : clock)(shown.window * 1000, view.tz)},{' '}
+              {(fine ? whenSeconds : when)(shown.window * 1000, view.tz, Date.now())},{' '}
               {shown.settled
-                ? `settled ${shown.settled_at > 0 ? clockSeconds(shown.settled_at, view.tz) : ''}`
+                ? `settled ${shown.settled_at > 0 ? whenSeconds(shown.settled_at, view.tz, Date.now()) : ''}`
                 : 'not settled yet'}
               {shown.revision > 1 ? <Revised n={shown.revision - 1} /> : null}
             </span>

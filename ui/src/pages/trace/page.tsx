@@ -113,7 +113,7 @@ function Content({ trace }: { trace: Trace }) {
           <h1>{root ? `${root.service}: ${root.name}` : trace.id}</h1>
         </nav>
         <span className="mut">
-          {full(trace.start, view.tz)} {zoneName(view.tz)}
+          {full(trace.start, view.tz)} {zoneName(view.tz, trace.start)}
         </span>
         <span className="grow" />
         <b>{spanDuration(model.duration)}</b>
