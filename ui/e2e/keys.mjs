@@ -191,5 +191,57 @@ export function tests({ base, browser, isMock }) {
         await page.waitForURL((u) => u.pathname === '/loss' && !u.searchParams.has('from'));
       }),
     ],
+    [
+      'url: a typed time is of the zone of the page, and the menu tells what it read',
+      on(async (page) => {
+        await page.goto(`${base}/loss`);
+        await page.waitForSelector('main h1');
+        await page.click('.top [aria-haspopup=dialog]');
+        await page.fill('.menu label:has-text("From") input', '2026-01-31 14:00');
+        await page.fill('.menu label:has-text("To") input', '2026-01-31T15:00');
+        await page.waitForSelector('.menu [role=status]:has-text("31 Jan 2026, 14:00:00 to 15:00:00 CET")');
+        await page.click('.menu button:text-is("Show")');
+        const from = String(Date.UTC(2026, 0, 31, 13));
+        await page.waitForURL((u) => u.searchParams.get('from') === from && u.searchParams.get('live') === '0');
+        await page.keyboard.press('u');
+        await page.waitForSelector('.top .chip:has-text("31 Jan 13:00 – 14:00 UTC")');
+        assert.equal(at(page).searchParams.get('from'), from, 'another zone shows the same moments');
+      }),
+    ],
+    [
+      'url: a range of the past is not called live, and both ways back lead to now',
+      on(async (page) => {
+        const end = Date.now() - 3600e3;
+        const past = `?from=${end - 3600e3}&to=${end}`;
+        const back = () => page.waitForURL((u) => !u.searchParams.has('from') && !u.searchParams.has('live'));
+        for (const [query, button] of [
+          [past, '.top .chip:has-text("Past range")'],
+          [`${past}&live=0`, 'main button:text-is("Back to now")'],
+        ]) {
+          await page.goto(`${base}/p/orders${query}`);
+          await page.waitForSelector('.top .chip:has-text("Past range")');
+          await page.waitForSelector('main [role=note]:has-text("Map, stages, partitions and forecast are of now")');
+          await page.click(button);
+          await back();
+          await page.waitForSelector('.top .chip:has-text("Live")');
+          assert.equal(await page.$('main [role=note]:has-text("are of now")'), null);
+        }
+      }),
+      'mock',
+    ],
+    [
+      'url: a page that reads no range shows no range, and keys of time rest there',
+      on(async (page) => {
+        await page.goto(`${base}/pipelines?from=now-6h`);
+        await page.waitForSelector('.top .chip:has-text("Times in CET"), .top .chip:has-text("Times in CEST")');
+        assert.equal(await page.$('.top [aria-haspopup=dialog]'), null);
+        await page.keyboard.press('[');
+        await page.keyboard.press('-');
+        await page.waitForTimeout(150);
+        assert.equal(at(page).searchParams.get('from'), 'now-6h', 'it is kept for the next page');
+        await page.click('.top .chip:has-text("Times in")');
+        await page.waitForURL((u) => u.searchParams.get('tz') === 'UTC');
+      }),
+    ],
   ];
 }

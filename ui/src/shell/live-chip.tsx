@@ -20,17 +20,26 @@ export function useStale(on: boolean): boolean {
 }
 
 /** Is what I see current? Says how far the answer is behind the server's clock; never a frozen green. */
-export function LiveChip({ on, toggle }: { on: boolean; toggle: () => void }) {
+export function LiveChip({ on, past, toggle }: { on: boolean; past: boolean; toggle: () => void }) {
   const status = useLiveStatus();
   const behind = useBehind(on);
-  const { tone, word, detail } = describe(on, status.phase, behind);
+  const { tone, word, detail } = past ? PAST : describe(on, status.phase, behind);
   return (
-    <button type="button" className="chip" aria-pressed={on} onClick={toggle} title="Live updates (l)">
+    <button
+      type="button"
+      className="chip"
+      aria-pressed={on && !past}
+      onClick={toggle}
+      title={past ? 'The charts are of the past. Back to now (l)' : 'Live updates (l)'}
+    >
       <Shape tone={tone} />
       {word} {detail ? <span className="mut">{detail}</span> : null}
     </button>
   );
 }
+
+// However live the head of the page is, its charts and tables of a past range stand still.
+const PAST = { tone: 'unk', word: 'Past range', detail: '' } as const;
 
 // Whole seconds: `1 s`, not `1.0 s`.
 const age = (seconds: number) => duration(seconds).replace('.0', '');

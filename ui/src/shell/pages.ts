@@ -21,6 +21,10 @@ export const PAGES: readonly Page[] = [
 /** The range a page shows when the URL names none. */
 export const defaultRange = (path: string): string => (path === '/loss' ? 'now-24h' : 'now-1h');
 
+/** Does the page read the range? The others show now, or one thing whose times are its own. */
+export const readsRange = (path: string): boolean =>
+  path === '/loss' || path === '/explore' || path === '/traces' || path.startsWith('/p/');
+
 export const isUnder = (path: string, page: string): boolean =>
   page === '/'
     ? path === '/'

@@ -9,9 +9,9 @@ import { Skeleton } from '../components/screen';
 import { resolve } from '../lib/time';
 import { toggleTheme } from '../state/theme';
 import { useGo, useView } from '../state/use-view';
-import { absolute, encode, stringify } from '../state/view';
+import { absolute, encode, isPast, stringify, toggleLive } from '../state/view';
 import { Help } from './help';
-import { defaultRange, PAGES, parentOf } from './pages';
+import { defaultRange, PAGES, parentOf, readsRange } from './pages';
 import { Palette } from './palette';
 import { Rail } from './rail';
 import './shell.css';
@@ -27,6 +27,7 @@ export function Shell() {
   const [toast, setToast] = useState('');
   const main = useRef<HTMLElement>(null);
   const fallback = defaultRange(path);
+  const reads = readsRange(path);
   useLiveLine(view.live);
 
   useEffect(() => {
@@ -42,20 +43,24 @@ export function Shell() {
   }, [path]);
 
   const copyLink = () => {
-    const link = `${location.origin}${path}${stringify(encode(absolute(view, fallback, Date.now())))}`;
+    // A page that reads no range cannot be frozen; its link says nothing of one.
+    const shown = reads ? absolute(view, fallback, Date.now()) : { ...view, from: '', to: '' };
+    const link = `${location.origin}${path}${stringify(encode(shown))}`;
     void copyText(link).then((ok) => setToast(ok ? 'Link copied' : link));
   };
   const shift = (share: number, zoom = 1) => {
+    if (!reads) return false;
     const r = resolve(view.from || fallback, view.to || 'now', Date.now());
     const width = r.to - r.from;
     const middle = (r.from + r.to) / 2 + share * width;
     const half = (width * zoom) / 2;
     const end = Math.min(middle + half, Date.now());
     set({ from: String(Math.round(end - 2 * half)), to: String(Math.round(end)), live: false });
+    return true;
   };
   const utc = () => set({ tz: view.tz === 'UTC' ? 'local' : 'UTC' });
-  const liveToggle = () =>
-    set(view.live ? { live: false } : { live: true, ...(view.to && view.to !== 'now' ? { from: '', to: '' } : {}) });
+  const liveToggle = () => set(toggleLive(view, reads));
+  const past = reads && isPast(view);
 
   useKeys(
     {
@@ -100,7 +105,16 @@ export function Shell() {
         </svg>
         weir
       </Go>
-      <TopBar view={view} set={set} fallback={fallback} palette={() => setOverlay('palette')} />
+      <TopBar
+        view={view}
+        set={set}
+        fallback={fallback}
+        reads={reads}
+        past={past}
+        utc={utc}
+        liveToggle={liveToggle}
+        palette={() => setOverlay('palette')}
+      />
       <button
         type="button"
         className="chip menu-toggle"
@@ -121,10 +135,14 @@ export function Shell() {
         <Palette
           close={() => setOverlay('')}
           actions={[
-            { text: 'Copy a link to exactly this', hint: 'y', run: copyLink },
+            { text: reads ? 'Copy a link to exactly this' : 'Copy a link to this page', hint: 'y', run: copyLink },
             { text: 'Dark or light', hint: 'd', run: toggleTheme },
             { text: 'UTC or local time', hint: 'u', run: utc },
-            { text: view.live ? 'Pause live updates' : 'Resume live updates', hint: 'l', run: liveToggle },
+            {
+              text: past ? 'Back to now' : view.live ? 'Pause live updates' : 'Resume live updates',
+              hint: 'l',
+              run: liveToggle,
+            },
             { text: 'Keys', hint: '?', run: () => setOverlay('help') },
           ]}
         />
