@@ -1,5 +1,9 @@
 // The pages as the tests know them: where, and what shows that the content is there.
 
+const HOUR = 3600e3;
+// A day and two hours that end before today does: axes with a day, and a line that tells what is of when.
+const END = Date.now() - 20 * HOUR;
+
 const MOCK = [
   { name: 'now', path: '/', ready: 'section[aria-label="Worst pipelines"] tbody tr' },
   { name: 'pipelines', path: '/pipelines', ready: 'table[aria-label="Pipelines"] tbody tr' },
@@ -10,6 +14,8 @@ const MOCK = [
     path: '/p/orders?wi=consumers:6,inflow:1.2&cmp=1d',
     ready: 'section[aria-label="What if"] .plot canvas',
   },
+  { name: 'pipeline-past', path: `/p/orders?from=${END - 26 * HOUR}&to=${END}&live=0`, ready: '.plot canvas' },
+  { name: 'pipeline-week', path: '/p/orders?from=now-7d&tab=partitions', ready: '.heat-plot[data-cells]' },
   { name: 'pipeline-partitions', path: '/p/orders?tab=partitions', ready: '.heat-plot[data-cells]' },
   { name: 'pipeline-stages', path: '/p/orders?tab=stages', ready: 'section[aria-label="Latency from the origin"]' },
   { name: 'pipeline-traces', path: '/p/orders?tab=traces', ready: 'table[aria-label="Traces"] tbody tr' },

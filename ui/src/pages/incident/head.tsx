@@ -39,7 +39,7 @@ export function Head({ data }: { data: IncidentDetail }) {
           </Go>
         ) : null}
         <Go to={pipeline} view={around} className="btn">
-          Pipeline at that time
+          Charts of that time
         </Go>
       </div>
       <section className={`card banner headline ${toneOf(data.verdict)}`} aria-label="In short">

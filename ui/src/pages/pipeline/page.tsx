@@ -7,6 +7,7 @@ import { type Edge, list, type Pipeline } from '../../api/types';
 import { CauseCard } from '../../components/cause';
 import { useClock } from '../../components/clock';
 import { Go } from '../../components/link';
+import { PastRange } from '../../components/past-range';
 import { Origin } from '../../components/pipelines-table';
 import { NothingMatches, Partial, Screen, Skeleton } from '../../components/screen';
 import { State } from '../../components/state';
@@ -82,6 +83,7 @@ function Content({ data, id }: { data: Pipeline; id: string }) {
   return (
     <>
       <Head data={data} id={id} />
+      <PastRange at={data.at} now="Map, stages, partitions and forecast" past="charts, heat strip and traces" />
       <CauseCard
         cause={data.cause}
         sentence={data.sentence}

@@ -10,6 +10,7 @@ import { Latency } from '../../components/latency';
 import { Go } from '../../components/link';
 import { LossTable } from '../../components/loss-table';
 import { PartitionView } from '../../components/partition-view';
+import { PastRange } from '../../components/past-range';
 import { NothingMatches, Partial, Screen } from '../../components/screen';
 import { State, toneOf } from '../../components/state';
 import { useTitle } from '../../components/title';
@@ -62,6 +63,7 @@ function Content({ data }: { data: Stage }) {
   return (
     <>
       <Head data={data} />
+      <PastRange at={data.at} now="Figures, partitions and forecast" past="the heat strip" />
       <CauseCard cause={data.cause} sentence={lossSentence(losses, data.at, view.tz)} state={node.state} />
       <Partial completeness={data.completeness} />
       <Figures data={data} />
