@@ -4,7 +4,7 @@ import type { Pipeline, Series } from '../../api/types';
 import { Chart, look } from '../../charts/chart';
 import type { Mark } from '../../charts/marks';
 import { bound, duration, rate } from '../../lib/format';
-import { clock } from '../../lib/time';
+import { when } from '../../lib/time';
 import { align, beginAtData, type Drawn, isAge, isBound, isLag, isRate, nameOf, overlay } from './series';
 
 export interface Past {
@@ -45,14 +45,14 @@ export function Charts({ series, data, past, marks, zone, zoom }: Props) {
     const both = (k: 'lags' | 'rates' | 'fresh') => overlay(now[k], before[k], past.shift, past.word);
     return { lags: both('lags'), rates: both('rates'), fresh: both('fresh'), since: now.since };
   }, [series, slowest, state, past]);
-  const since = drawn.since ? `data since ${clock(drawn.since, zone)}` : '';
+  const since = drawn.since ? `data since ${when(drawn.since, zone, Date.now())}` : '';
   const said = (...notes: string[]) => notes.filter(Boolean).join(', ');
   const common = { zone, marks, onRange: zoom };
   return (
     <div className="charts">
       {drawn.lags.lines.length > 0 ? (
         <Chart
-          title={slowest ? `Lag of ${slowest}` : 'Lag'}
+          title="Lag by reader"
           sub={said('worst partition', bound(data.lag?.bound), since)}
           {...drawn.lags}
           format={duration}

@@ -2,14 +2,15 @@
 import { useMemo } from 'react';
 import { useHistory } from '../../api/hooks';
 import { list, type Pipeline, type Series } from '../../api/types';
+import { useClock } from '../../components/clock';
 import { useKeys } from '../../components/keys';
 import { NoteButton } from '../../components/note-button';
 import { Screen } from '../../components/screen';
 import { Segmented } from '../../components/segmented';
-import { clock } from '../../lib/time';
+import { when } from '../../lib/time';
 import { useRange, useView } from '../../state/use-view';
 import { Charts } from './charts';
-import { CHOICES, next, shiftOf, wordOf } from './compare';
+import { CHOICES, earlier, next, shiftOf, turn, wordOf } from './compare';
 import { Next } from './next';
 import { Happened, useHappened } from './notes';
 
@@ -18,10 +19,10 @@ export function History({ data, id }: { data: Pipeline; id: string }) {
   const range = useRange(view, 'now-1h');
   const live = view.live && range.relative;
   const answer = useHistory(id, range.key, range.now, live);
-  const past = usePast(id, view.cmp);
+  const past = usePast(id, view.cmp, live);
   const happened = useHappened(id, data, range, live);
   const marks = useMemo(
-    () => happened.map((c) => ({ at: c.at, until: c.until, text: `${clock(c.at, view.tz)} ${c.text}` })),
+    () => happened.map((c) => ({ at: c.at, until: c.until, text: `${when(c.at, view.tz, Date.now())} ${c.text}` })),
     [happened, view.tz],
   );
   useKeys({ c: () => set({ cmp: next(view.cmp) }) });
@@ -47,15 +48,14 @@ export function History({ data, id }: { data: Pipeline; id: string }) {
 const isEmpty = (series: readonly Series[]) => series.every((s) => list(s.points).every((p) => p.v == null));
 
 /** The same range some days ago; undefined while nothing is compared, or nothing has come. */
-function usePast(id: string, cmp: string) {
+function usePast(id: string, cmp: string, live: boolean) {
   const [view] = useView();
   const range = useRange(view, 'now-1h');
   const shift = shiftOf(cmp);
-  const before = () => {
-    const { from, to } = range.now();
-    return { from: from - shift, to: to - shift };
-  };
-  const answer = useHistory(id, `${range.key} -${cmp}`, before, false, shift > 0);
+  const now = useClock(5000);
+  const before = () => earlier(range.now(), shift, live);
+  // The range goes on, so its past is asked for anew each minute, under a key of that minute.
+  const answer = useHistory(id, `${range.key} -${cmp}${turn(now, live)}`, before, false, shift > 0);
   const series = shift > 0 && answer.data ? list(answer.data.series) : undefined;
   return useMemo(() => (series ? { series, shift, word: wordOf(cmp) } : undefined), [series, shift, cmp]);
 }

@@ -1,5 +1,6 @@
 import { expect, it } from 'vitest';
 import type { Series } from '../../api/types';
+import { earlier, turn } from './compare';
 import { align, beginAtData, overlay } from './series';
 
 const HOUR = 240;
@@ -29,6 +30,23 @@ it('keeps the range when data covers half of it, and when there is none', () => 
   expect(beginAtData(whole)).toBe(whole);
   const none = { a: align([series('in', 999)], look), b: align([], look) };
   expect(beginAtData(none)).toBe(none);
+});
+
+it('keeps the right end of yesterday on a page that goes on', () => {
+  const [day, minute, begin] = [86_400_000, 60_000, 100 * 86_400_000];
+  const drawn = ({ from, to }: { from: number; to: number }) => {
+    const times = Array.from({ length: Math.floor((to - from) / 15_000) + 1 }, (_, i) => from + i * 15_000);
+    return { times, lines: [{ name: 'enrich', colour: '--s1', values: times.map(() => 1) }] };
+  };
+  const range = (now: number) => ({ from: now - 5 * minute, to: now });
+  const past = drawn(earlier(range(begin), day, true));
+  const end = (now: number) => overlay(drawn(range(now)), past, day, 'yesterday').lines[1]?.values.at(-1);
+  for (let now = begin; now < begin + 2 * minute; now += 15_000) expect(end(now)).toBe(1);
+  // The next question comes before that runs out; a range that stands still asks once.
+  expect(end(begin + 3 * minute)).toBeNull();
+  expect(turn(begin + minute, true)).not.toBe(turn(begin, true));
+  expect(turn(begin + minute, false)).toBe(turn(begin, false));
+  expect(earlier(range(begin), day, false).to).toBe(begin - day);
 });
 
 it('lays yesterday over today, keeps holes, and marks it as another day', () => {
