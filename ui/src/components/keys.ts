@@ -68,6 +68,8 @@ export function useKeys(bindings: Record<string, Handler>, options: { always?: b
         // Plain letters must not also match with Ctrl held: Ctrl+D belongs to the browser.
         if (modified && !name.includes('+')) return;
         if (!name.includes(' ') && Date.now() < sequenceUntil) return;
+        // An open menu closes first, by what it hears itself.
+        if (name === 'Escape' && (event.target as Element).closest?.('.anchor')?.querySelector('.menu')) return;
         const handler = latest.current[name];
         if (!handler) return;
         if (handler(event) !== false) event.preventDefault();

@@ -46,7 +46,17 @@ export function PipelinesTable({ rows, cursor, open, sort, onSort }: Props) {
     return <Row key={r.id} row={r} index={i} on={i === cursor} open={open} />;
   };
   if (rows.length > MANY)
-    return <VirtualTable label="Pipelines" className="wide" count={rows.length} height={ROW} head={head} row={row} />;
+    return (
+      <VirtualTable
+        label="Pipelines"
+        className="wide"
+        count={rows.length}
+        height={ROW}
+        cursor={cursor}
+        head={head}
+        row={row}
+      />
+    );
   return (
     <Scroll label="Pipelines">
       <table aria-label="Pipelines" className="wide">

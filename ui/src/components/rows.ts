@@ -1,10 +1,23 @@
 // j, k and Enter over the rows of a table. The cursor is page state, not focus: Tab still walks links.
-import { useCallback, useEffect, useState } from 'react';
+import { useCallback, useEffect, useRef, useState } from 'react';
 import { useKeys } from './keys';
 
+interface Choice {
+  /** Row the page itself has chosen; the cursor goes along when that changes. */
+  at?: number;
+  /** Hears where the keys moved to, for pages on which the cursor is the choice. */
+  onMove?: (index: number) => void;
+}
+
 /** Index of the row under the cursor (-1 before the first j), and keys to move it. */
-export function useRows(length: number, open: (index: number) => void, start = -1): [number, (i: number) => void] {
-  const [cursor, setCursor] = useState(start);
+export function useRows(
+  length: number,
+  open: (index: number) => void,
+  { at = -1, onMove }: Choice = {},
+): [number, (i: number) => void] {
+  const [cursor, setCursor] = useState(at);
+  const moved = useRef(onMove);
+  moved.current = onMove;
   const move = useCallback(
     (to: number) => {
       if (length === 0) return;
@@ -13,13 +26,17 @@ export function useRows(length: number, open: (index: number) => void, start = -
       const focused = document.activeElement;
       if (focused instanceof HTMLElement && focused.matches('button, a')) focused.blur();
       setCursor(next);
+      moved.current?.(next);
+      // Rows of a long list that are not drawn have no element: their table scrolls to the cursor itself.
       requestAnimationFrame(() => document.querySelector(`[data-row="${next}"]`)?.scrollIntoView({ block: 'nearest' }));
     },
     [length],
   );
+  // biome-ignore lint/correctness/useExhaustiveDependencies: rows that come back after none have their choice again
   useEffect(() => {
-    if (cursor >= length) setCursor(length - 1);
-  }, [cursor, length]);
+    if (at >= 0) setCursor(at);
+  }, [at, length]);
+  useEffect(() => setCursor((c) => Math.min(c, length - 1)), [length]);
   useKeys({
     j: () => move(cursor + 1),
     k: () => move(cursor - 1),

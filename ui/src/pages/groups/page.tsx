@@ -106,6 +106,7 @@ function Content({
             label="Consumer groups"
             count={head.total}
             height={42}
+            cursor={cursor}
             onSight={onSight}
             head={<SortHead columns={COLUMNS} sort={sort} onSort={(s) => set({ sort: s === 'lag' ? '' : s })} />}
             row={(i) => {
@@ -113,7 +114,7 @@ function Content({
               return g ? (
                 <Row key={g.id} row={g} index={i} on={i === cursor} open={open} />
               ) : (
-                <EmptyRow key={i} index={i} />
+                <EmptyRow key={i} index={i} on={i === cursor} />
               );
             }}
           />

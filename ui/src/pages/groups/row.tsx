@@ -24,9 +24,9 @@ export const COLUMNS: readonly Column<Sort>[] = [
 ];
 
 /** A row whose page is on its way: its place is kept. */
-export function EmptyRow({ index }: { index: number }) {
+export function EmptyRow({ index, on }: { index: number; on: boolean }) {
   return (
-    <tr data-row={index} aria-busy>
+    <tr className={on ? 'sel' : undefined} data-row={index} aria-busy>
       <td className="l" colSpan={COLUMNS.length}>
         <span className="mut">…</span>
       </td>

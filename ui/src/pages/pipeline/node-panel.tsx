@@ -1,4 +1,5 @@
 import type { Edge, FlowNode } from '../../api/types';
+import { useKeys } from '../../components/keys';
 import { Go } from '../../components/link';
 import { State } from '../../components/state';
 import { count, duration, percent, rate, readAgo } from '../../lib/format';
@@ -19,6 +20,7 @@ export function NodePanel({
   pipeline: string;
   close: () => void;
 }) {
+  useKeys({ Escape: close });
   const isQueue = node.kind === 'queue';
   const name = (id: string) => nodes.find((n) => n.id === id)?.name ?? id;
   const readers = edges.filter((e) => e.from === node.id && e.lag);

@@ -4,6 +4,7 @@ import { useWhatIf } from '../../../api/hooks';
 import { type Forecast, list, type WhatIf } from '../../../api/types';
 import { Chart } from '../../../charts/chart';
 import { LossIn } from '../../../components/forecast';
+import { useKeys } from '../../../components/keys';
 import { Screen } from '../../../components/screen';
 import { useSettled } from '../../../components/settled';
 import { rate } from '../../../lib/format';
@@ -17,6 +18,7 @@ export function WhatIfPanel({ id, f }: { id: string; f: Forecast }) {
   const change = useMemo(() => decode(view.wi), [view.wi]);
   const asked = useSettled(change);
   const answer = useWhatIf(id, { destination: f.destination, group: f.group, ...query(asked) }, view.live, true);
+  useKeys({ Escape: () => set({ wi: '' }) });
   const put = (c: Change) => set({ wi: encode(c) });
   return (
     <section className="card pad whatif" aria-label="What if">
