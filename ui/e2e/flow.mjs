@@ -258,6 +258,15 @@ export function tests({ base, browser, control, print }) {
         await page.waitForSelector('.headline .big:has-text("records lost")');
         const href = page.url();
         assert.match(await page.innerText('.equation'), /in\s*=[\s\S]*LOST/);
+        await page.waitForSelector('section[aria-label="Event time"] h3:has-text("Newest")');
+        await page.waitForSelector('.ribbon-scale:has-text("now, ")');
+        const parts = await page.$$eval('section[aria-label="Event time"] .ribbon rect title', (ts) =>
+          ts.map((x) => x.textContent),
+        );
+        assert.ok(
+          parts.length > 0 && !parts.some((p) => p.includes('no data')),
+          'neither a gap nor the future is drawn',
+        );
         await page.keyboard.press('Escape');
         await page.waitForURL((u) => u.pathname === '/loss');
         const fresh = await page.context().newPage();

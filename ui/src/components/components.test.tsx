@@ -2,7 +2,7 @@ import { cleanup, fireEvent, render, screen } from '@testing-library/react';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { ApiError } from '../api/client';
 import type { RibbonCell } from '../api/types';
-import { buckets, Ribbon } from './ribbon';
+import { buckets, Ribbon, RibbonScale } from './ribbon';
 import { Screen } from './screen';
 import { Sparkline } from './sparkline';
 import { State, toneOf } from './state';
@@ -68,6 +68,26 @@ describe('ribbon', () => {
     expect(parts).toHaveLength(60);
     expect(parts.map((p) => p.state).filter(Boolean)).toEqual(['OK']);
     expect(parts[59]?.state).toBe('OK');
+  });
+  it('draws no gap where a cell stands for several windows', () => {
+    const coarse = [0, 300, 600, 1200].map((window) => ({
+      window,
+      state: window === 300 ? 'LOSS' : 'OK',
+      lost: window === 300 ? 7 : 0,
+    }));
+    const parts = buckets(coarse, 0, 1800e3);
+    expect(parts).toHaveLength(30);
+    expect(parts.slice(0, 15).every((p) => p.state)).toBe(true);
+    expect(parts.slice(15, 20).some((p) => p.state)).toBe(false);
+    expect(parts.filter((p) => p.state === 'LOSS')).toHaveLength(5);
+    expect(parts.reduce((n, p) => n + p.lost, 0)).toBe(7);
+  });
+  it('has a scale with the zone, and ends now where it goes on', () => {
+    const day = Date.UTC(2026, 0, 2);
+    const { container, rerender } = render(<RibbonScale from={day} to={day + 2 * 3600e3} zone="UTC" />);
+    expect(container.textContent).toBe('2 Jan 00:002 Jan 01:002 Jan 02:00 UTC');
+    rerender(<RibbonScale from={day} to={day + 2 * 3600e3} zone="UTC" now={day + 7199e3} />);
+    expect(container.textContent).toContain('now, 2 Jan 01:59 UTC');
   });
   it('hatches loss and says it in words', () => {
     const { container } = render(<Ribbon cells={cells} from={0} to={end} zone="UTC" />);

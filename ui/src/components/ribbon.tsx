@@ -3,7 +3,7 @@
 import { useId } from 'react';
 import type { RibbonCell } from '../api/types';
 import { count, plural } from '../lib/format';
-import { when } from '../lib/time';
+import { when, zoneName } from '../lib/time';
 import { isQuiet, toneOf } from './state';
 
 const MOST = 96;
@@ -22,6 +22,7 @@ const rank = (state: string) => (isQuiet(state) ? 2 : (RANK[toneOf(state)] ?? 0)
 /**
  * The range in at most 96 equal parts, none shorter than a minute. A part of many windows shows the
  * worst of them and the sum of the lost; a part without any has no state. Times in Unix ms.
+ * Cells that stand for several windows are further apart than parts may be: each lasts until the next could begin.
  */
 export function buckets(cells: readonly RibbonCell[], from: number, to: number): Bucket[] {
   const n = Math.max(1, Math.min(MOST, Math.ceil((to - from) / MINUTE)));
@@ -37,7 +38,38 @@ export function buckets(cells: readonly RibbonCell[], from: number, to: number):
     part.lost += c.lost;
     if (c.state && (!part.state || rank(c.state) > rank(part.state))) part.state = c.state;
   }
+  const lasts = spacing(cells) * 1000;
+  for (const part of lasts > width ? out : []) {
+    const middle = part.from * 1000 + width / 2;
+    if (!part.state)
+      part.state = cells.find((c) => c.window * 1000 <= middle && middle < c.window * 1000 + lasts)?.state ?? '';
+  }
   return out;
+}
+
+/** Seconds from a cell to the next, where they follow each other; 0 for a single one. */
+function spacing(cells: readonly RibbonCell[]): number {
+  let least = Number.POSITIVE_INFINITY;
+  for (let i = 1; i < cells.length; i++) {
+    const apart = Math.abs((cells[i] as RibbonCell).window - (cells[i - 1] as RibbonCell).window);
+    if (apart > 0 && apart < least) least = apart;
+  }
+  return Number.isFinite(least) ? least : 0;
+}
+
+/** Begin, middle and end of a ribbon, below it. `now` is the time at which it ends, where it goes on. */
+export function RibbonScale({ from, to, zone, now }: { from: number; to: number; zone: string; now?: number }) {
+  const today = Date.now();
+  const at = (ms: number) => when(ms, zone, today);
+  return (
+    <div className="ribbon-scale mut">
+      <span>{at(from)}</span>
+      <span>{at((from + to) / 2)}</span>
+      <span>
+        {now === undefined ? at(to) : `now, ${at(now)}`} {zoneName(zone)}
+      </span>
+    </div>
+  );
 }
 
 export function Ribbon({

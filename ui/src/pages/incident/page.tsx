@@ -8,14 +8,15 @@ import { ChangeList } from '../../components/changes';
 import { Equation, sum } from '../../components/equation';
 import { Go } from '../../components/link';
 import { LossTable } from '../../components/loss-table';
-import { Ribbon } from '../../components/ribbon';
+import { Ribbon, RibbonScale } from '../../components/ribbon';
 import { NothingMatches, Partial, Screen } from '../../components/screen';
 import { useTitle } from '../../components/title';
 import { TraceTable } from '../../components/trace-table';
-import { count, plural } from '../../lib/format';
+import { count } from '../../lib/format';
 import { useGo, useView } from '../../state/use-view';
 import { Head } from './head';
 import './incident.css';
+import { summed } from './summed';
 import { Why } from './why';
 
 export function IncidentPage() {
@@ -36,14 +37,16 @@ export function IncidentPage() {
     );
   return (
     <Screen answer={answer} what="the incident" bones={[30, 150, 120, 300]}>
-      {(data) => <Content data={data} />}
+      {(data) => <Content data={data} at={answer.dataUpdatedAt} />}
     </Screen>
   );
 }
 
-const HOUR = 3600_000;
+const MINUTE = 60_000;
+const HOUR = 60 * MINUTE;
 
-function Content({ data }: { data: IncidentDetail }) {
+/** `at` is when the answer came, Unix ms. */
+function Content({ data, at }: { data: IncidentDetail; at: number }) {
   const [view] = useView();
   const go = useGo();
   const balances = list(data.balances);
@@ -52,10 +55,12 @@ function Content({ data }: { data: IncidentDetail }) {
   const changes = list(data.changes);
   const around = list(data.around);
   // An hour at least, so that a short loss has surroundings.
-  const from = Math.min(data.from * 1000 - 10 * 60_000, data.to * 1000 - HOUR);
-  const to = Math.ceil(data.to / 60) * 60_000 + 5 * 60_000;
+  const from = Math.min(data.from * 1000 - 10 * MINUTE, data.to * 1000 - HOUR);
+  // What goes on ends now: the future has no windows, and it is not that they were missing.
+  const now = Math.ceil(at / MINUTE) * MINUTE;
+  const to = data.still ? now : Math.min(now, Math.ceil(data.to / 60) * MINUTE + 5 * MINUTE);
   // The incident's own windows at once, those around it as soon as they come: what was well is shown as well.
-  const range = `incident ${from} ${to}`;
+  const range = `incident ${data.from} ${data.still ? 'still' : to}`;
   const surroundings = useLossDetail(data.row.id, range, () => ({ from, to }), view.live && data.still);
   const ribbon = list((surroundings.data?.row ?? data.row).ribbon);
   return (
@@ -68,11 +73,14 @@ function Content({ data }: { data: IncidentDetail }) {
           <span className="mut">hatched: lost; dashed: not known; thin line: no window</span>
         </div>
         <Ribbon cells={ribbon} from={from} to={to} zone={view.tz} width={1100} height={26} fill />
+        <RibbonScale from={from} to={to} zone={view.tz} now={data.still && view.live ? at : undefined} />
+        <div className="row base">
+          <h3>{summed(data.windows, inside.length, balances.length)}</h3>
+          {inside.length < data.windows && data.lost > 0 ? (
+            <span className="mut">{count(data.lost)} lost in all of them</span>
+          ) : null}
+        </div>
         <Equation b={sum(inside.length > 0 ? inside : balances)} known={data.lost > 0 || !isUnknown(data.verdict)} />
-        <p className="mut">
-          Summed over {plural(inside.length > 0 ? inside.length : balances.length, 'window')} of the incident
-          {data.windows > inside.length ? ` that are at hand, of ${count(data.windows)}` : ''}.
-        </p>
       </section>
       <Why data={data} />
       {balances.length > 0 ? (
