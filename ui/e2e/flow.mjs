@@ -290,6 +290,9 @@ export function tests({ base, browser, control, print }) {
         const chosen = (i) => page.waitForSelector(`table[aria-label="Loss ledger"] tr[data-row="${i}"].sel`);
         await chosen(0);
         await page.waitForSelector('.loss-detail h2:has-text("clicks, ")');
+        const cell = (row) => page.innerText(`table[aria-label="Loss ledger"] tr:has-text("${row}") td:nth-child(5)`);
+        assert.equal(await cell('LATE'), '1,200 outstanding');
+        assert.equal(await cell('FILTERED'), '60 fewer out');
         await page.keyboard.press('j');
         await chosen(1);
         await page.waitForURL((u) => u.searchParams.get('sel')?.includes('iot-west'));

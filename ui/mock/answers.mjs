@@ -369,7 +369,8 @@ function lossRow(e, from, to, t) {
     bound: e.unknown ? 10_000 : 0,
     surplus: 0,
     up,
-    down: up - lost,
+    // Late ones are on their way, dead letters left on purpose: they came in and did not come out.
+    down: up - lost - (e.late ? 1200 : e.dlq ? 60 : 0),
     share: lost > 0 ? e.p.lossShare : null,
     class:
       e.p.lossClass && lost > 0

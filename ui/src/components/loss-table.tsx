@@ -97,25 +97,51 @@ export function LossTable({ rows, from, to, zone, cursor, open, span, short }: P
 
 /** What a narrow screen shows without scrolling: how many, since when. */
 function Brief({ row, zone, now }: { row: LossRow; zone: string; now: number }) {
-  if (row.lost === 0 && row.bound === 0 && row.surplus === 0) return null;
+  if (row.lost === 0 && row.bound === 0 && row.surplus === 0 && !missing(row)) return null;
   return (
     <>
-      <Lost row={row} />
+      <Lost row={row} word=" lost" />
       {row.since == null ? null : ` since ${when(row.since * 1000, zone, now)}`}
       {row.still ? ', still' : ''}
     </>
   );
 }
 
-function Lost({ row }: { row: LossRow }) {
+/**
+ * Records that came in and did not come out, of a row that lost none. What a stage left out on purpose and what is still
+ * in it are one figure in the row, so it says no more than that.
+ */
+export function missing(row: Pick<LossRow, 'verdict' | 'kind' | 'up' | 'down'>): string {
+  const n = row.up - row.down;
+  if (n <= 0 || !['LATE', 'IN_FLIGHT', 'FILTERED'].includes(row.verdict)) return '';
+  return row.kind === 'transport' ? `${count(n)} outstanding` : `${count(n)} fewer out`;
+}
+
+/** `word` stands behind the count where no heading does. */
+function Lost({ row, word = '' }: { row: LossRow; word?: string }) {
   if (row.lost > 0)
     return (
       <>
         <span className="bad">{count(row.lost)}</span>
+        {word}
         {row.bound > 0 ? <div className="mut">≤ {count(row.bound)} unknown</div> : null}
       </>
     );
   if (row.bound > 0) return <span className="mut">≤ {count(row.bound)}</span>;
   if (row.surplus > 0) return <span className="mut">{count(row.surplus)} twice</span>;
+  const out = missing(row);
+  if (out)
+    return (
+      <span className="mut" title={WHY_MISSING[row.kind]}>
+        {out}
+      </span>
+    );
+  // Not settled: that none is lost is not known yet.
+  if (row.verdict === 'IN_FLIGHT' || row.verdict === 'LATE') return <>{DASH}</>;
   return row.verdict.startsWith('UNKNOWN') || row.verdict === '' ? <span className="mut">?</span> : <>0</>;
 }
+
+const WHY_MISSING: Record<LossRow['kind'], string> = {
+  transport: 'None lost: in minus out of this range, still on their way',
+  balance: 'None lost: in minus out of this range, filtered, dead letters, or still in the stage',
+};
