@@ -91,7 +91,7 @@ export function tests({ base, browser, control, print }) {
         await page.waitForSelector('tbody tr');
         const ready = 'main table[aria-label="Pipelines"][aria-rowcount="1001"] a.name';
         judge('1,000 pipelines', await clickToPaint(page, 'nav.rail a[href^="/pipelines"]', ready), 1000);
-        await page.click('th button:has-text("Loss in")');
+        await page.click('th button:has-text("Deletes unread in")');
         await page.waitForSelector('tbody .warn:has-text("h")');
       }),
       'mock',
@@ -280,85 +280,6 @@ export function tests({ base, browser, control, print }) {
         await page.keyboard.press('j');
         await page.keyboard.press('Enter');
         await page.waitForSelector('.headline .big:has-text("fate is not known")');
-      }),
-      'mock',
-    ],
-    [
-      'flow: j and k choose the next row of the ledger, Enter opens its incident',
-      on(async (page) => {
-        await page.goto(`${base}/loss?live=0`);
-        const chosen = (i) => page.waitForSelector(`table[aria-label="Loss ledger"] tr[data-row="${i}"].sel`);
-        await chosen(0);
-        await page.waitForSelector('.loss-detail h2:has-text("clicks, ")');
-        const cell = (row) => page.innerText(`table[aria-label="Loss ledger"] tr:has-text("${row}") td:nth-child(5)`);
-        assert.equal(await cell('LATE'), '1,200 outstanding');
-        assert.equal(await cell('FILTERED'), '60 fewer out');
-        await page.keyboard.press('j');
-        await chosen(1);
-        await page.waitForURL((u) => u.searchParams.get('sel')?.includes('iot-west'));
-        await page.waitForSelector('.loss-detail h2:has-text("iot-west, ")');
-        await page.keyboard.press('j');
-        await chosen(2);
-        assert.equal((await page.$$('table[aria-label="Loss ledger"] tr.sel')).length, 1);
-        await page.keyboard.press('k');
-        await chosen(1);
-        await page.waitForSelector('.loss-detail a:text-is("Open the incident")');
-        await page.keyboard.press('Enter');
-        await page.waitForSelector('.headline .big:has-text("records lost")');
-        await page.waitForSelector('main h1:text-is("iot-west")');
-        await page.keyboard.press('Escape');
-        await chosen(1);
-      }),
-      'mock',
-    ],
-    [
-      'flow: the row under the cursor stays in sight in a long list',
-      on(async (page) => {
-        await page.goto(`${base}/groups?live=0`);
-        const row = (i) => `table[aria-label="Consumer groups"] tr[data-row="${i}"]`;
-        const inSight = (i) =>
-          page.waitForFunction((s) => {
-            const tr = document.querySelector(`${s}.sel`);
-            if (!tr) return false;
-            const r = tr.getBoundingClientRect();
-            const head = tr.closest('table').querySelector('th').getBoundingClientRect();
-            return r.top >= head.bottom - 1 && r.bottom <= tr.closest('.tall-list').getBoundingClientRect().bottom + 1;
-          }, row(i));
-        const times = async (key, n) => {
-          for (let i = 0; i < n; i++) await page.keyboard.press(key);
-        };
-        await page.waitForSelector(row(0));
-        await page.keyboard.press('j');
-        await inSight(0);
-        await page.evaluate(() => {
-          const box = document.querySelector('.tall-list');
-          box.scrollTop = box.scrollHeight / 2;
-        });
-        await page.waitForSelector(row(0), { state: 'detached' });
-        await page.keyboard.press('j');
-        await inSight(1);
-        await times('j', 30);
-        await inSight(31);
-        await times('k', 30);
-        await inSight(1);
-      }),
-      'mock',
-    ],
-    [
-      'flow: Escape closes what is open on a pipeline before it leaves the page',
-      on(async (page) => {
-        await page.goto(`${base}/p/orders?sel=enrich&wi=open&live=0`);
-        await page.waitForSelector('.node-panel');
-        await page.waitForSelector('.whatif .says');
-        const left = (n) =>
-          page.waitForFunction((want) => document.querySelectorAll('.node-panel, .whatif').length === want, n);
-        await page.keyboard.press('Escape');
-        await left(1);
-        await page.keyboard.press('Escape');
-        await left(0);
-        assert.equal(new URL(page.url()).pathname, '/p/orders');
-        await page.keyboard.press('Escape');
-        await page.waitForURL((u) => u.pathname === '/pipelines');
       }),
       'mock',
     ],

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { openPage } from './browser.mjs';
 
-const CELL = 'tr:has(a.name:text-is("orders")) td:nth-child(8)';
+const CELL = 'tr:has(a.name:text-is("orders")) td:nth-child(3)';
 
 export function tests({ base, browser, control }) {
   const chip = (page, text) => page.waitForSelector(`.top .chip:has-text("${text}")`, { timeout: 15_000 });

@@ -7,6 +7,7 @@ import { EXECUTABLE, hasBrowser, SHOTS, startBrowser } from './browser.mjs';
 import * as explore from './explore.mjs';
 import * as flow from './flow.mjs';
 import * as keys from './keys.mjs';
+import * as lists from './lists.mjs';
 import * as live from './live.mjs';
 import { pagesOf } from './pages.mjs';
 import * as reals from './real.mjs';
@@ -42,7 +43,7 @@ let failed = 0;
 let passed = 0;
 let left = 0;
 const begin = Date.now();
-for (const { tests } of [sight, keys, live, screens, flow, explore, trace, reals]) {
+for (const { tests } of [sight, keys, live, screens, flow, lists, explore, trace, reals]) {
   for (const [name, run, where] of tests(context)) {
     if (only.length && !only.some((o) => name.includes(o))) continue;
     if (where === 'real' && !real) continue;

@@ -1,7 +1,7 @@
 // Runs of windows with loss: what, where, since when, until when, how many, how sure.
 import type { Incident } from '../api/types';
 import { count, DASH, duration, percent } from '../lib/format';
-import { when } from '../lib/time';
+import { clock, day, when } from '../lib/time';
 import { evidence, howSure } from '../lib/words';
 import { Revised } from './balances';
 import { Go } from './link';
@@ -75,11 +75,14 @@ function Row({
           {i.pipeline}
         </Go>
         <div className="mut">{i.row.where}</div>
+        <div className="narrow told mut">
+          <LostOf i={i} word=" lost" />, {i.still ? 'since' : 'from'} {span(i, zone, now)}
+        </div>
       </td>
       <td className="l">{when(i.from * 1000, zone, now)}</td>
       <td className="l">
         {i.still ? <b>still</b> : when(i.to * 1000, zone, now)}
-        <div className="mut">{duration((i.still ? now / 1000 : i.to) - i.from)}</div>
+        <div className="mut">{duration(seconds(i, now))}</div>
       </td>
       <td>
         <LostOf i={i} />
@@ -97,16 +100,31 @@ function Row({
   );
 }
 
-/** Lost, or at most how many where their fate is not known. */
-export function LostOf({ i }: { i: Incident }) {
+/** `28 Nov 20:11 to 20:14`; of one that goes on its begin. */
+function span(i: Incident, zone: string, now: number): string {
+  const [from, to] = [i.from * 1000, i.to * 1000];
+  if (i.still) return `${when(from, zone, now)}, still`;
+  return `${when(from, zone, now)} to ${day(from, zone) === day(to, zone) ? clock(to, zone) : when(to, zone, now)}`;
+}
+
+const seconds = (i: Incident, now: number) => (i.still ? now / 1000 : i.to) - i.from;
+
+/** Lost, or at most how many where their fate is not known. `word` stands behind the count where no heading does. */
+export function LostOf({ i, word = '' }: { i: Incident; word?: string }) {
   if (i.lost > 0)
     return (
       <>
         <span className="bad">{count(i.lost)}</span>
+        {word}
         {i.bound > 0 ? <span className="mut"> + ≤ {count(i.bound)} unknown</span> : null}
       </>
     );
-  return <span className="mut">≤ {count(i.bound)}</span>;
+  return (
+    <span className="mut">
+      ≤ {count(i.bound)}
+      {word ? ' unknown' : ''}
+    </span>
+  );
 }
 
 /** Incidents as lines of a card. */
@@ -127,16 +145,14 @@ export function IncidentLines({ rows, zone }: { rows: readonly Incident[]; zone:
                   since {when(i.from * 1000, zone, now)}, <b>still</b>
                 </>
               ) : (
-                <>
-                  {when(i.from * 1000, zone, now)} to {when(i.to * 1000, zone, now)}
-                </>
+                span(i, zone, now)
               )}
               {i.class ? ` · ${i.class}` : ''}
             </span>
           </span>
           <span className="line-num">
             <LostOf i={i} />
-            <span className="mut">{i.share == null ? duration(i.to - i.from) : percent(i.share)}</span>
+            <span className="mut">{i.share == null ? `for ${duration(seconds(i, now))}` : percent(i.share)}</span>
           </span>
         </li>
       ))}

@@ -3,6 +3,7 @@ import { list, type PipelineRow } from '../api/types';
 import { bound, count, DASH, duration, rate } from '../lib/format';
 import { DrainCell, LossInCell } from './drain';
 import { Go } from './link';
+import { useNarrow } from './narrow';
 import { Scroll } from './scroll';
 import { type Column, SortHead } from './sort-head';
 import { Sparkline } from './sparkline';
@@ -22,16 +23,18 @@ interface Props {
 
 const MANY = 200;
 const ROW = 42;
+/** With the line that a narrow screen has below the name; as in `tr.brief`. */
+const BRIEF = 68;
 
 const COLUMNS: readonly Column<SortKey>[] = [
   { name: 'State', key: '', left: true, says: 'worst first' },
   { name: 'Pipeline', key: 'name', left: true, says: 'by name' },
-  { name: 'Lag', key: 'lag' },
+  { name: 'At sink', key: 'freshness', title: 'Age of the newest data at the sink' },
+  { name: 'Lag', key: 'lag', bounded: true },
   { name: 'Last hour', left: true },
   { name: 'Drains in', key: 'drain', says: 'never first' },
   { name: 'Unread', key: 'messages', title: 'Records that wait, of the slowest stage' },
-  { name: 'Loss in', key: 'lossin', says: 'soonest first', title: 'Until retention deletes unread data' },
-  { name: 'At sink', key: 'freshness', title: 'Age of the newest data at the sink' },
+  { name: 'Deletes unread in', key: 'lossin', says: 'soonest first', title: 'Until retention deletes unread data' },
   { name: 'Slowest stage', left: true },
   { name: 'In /s', key: 'in' },
   { name: 'Out /s', key: 'out' },
@@ -40,6 +43,7 @@ const COLUMNS: readonly Column<SortKey>[] = [
 
 /** The table of pipelines; past 200 rows only what is in sight is drawn. */
 export function PipelinesTable({ rows, cursor, open, sort, onSort }: Props) {
+  const height = useNarrow() ? BRIEF : ROW;
   const head = <SortHead columns={COLUMNS} sort={sort} onSort={onSort} />;
   const row = (i: number) => {
     const r = rows[i] as PipelineRow;
@@ -48,10 +52,12 @@ export function PipelinesTable({ rows, cursor, open, sort, onSort }: Props) {
   if (rows.length > MANY)
     return (
       <VirtualTable
+        // Heights are remembered: other heights, another list.
+        key={height}
         label="Pipelines"
         className="wide"
         count={rows.length}
-        height={ROW}
+        height={height}
         cursor={cursor}
         head={head}
         row={row}
@@ -81,7 +87,7 @@ const Row = memo(function Row({
   const lag = row.lag;
   return (
     <tr
-      className={on ? 'go sel' : 'go'}
+      className={on ? 'go sel brief' : 'go brief'}
       data-row={index}
       aria-selected={on}
       onClick={(e) => {
@@ -96,7 +102,9 @@ const Row = memo(function Row({
           {row.id}
         </Go>
         <Origin declared={row.declared} />
+        <Brief row={row} />
       </td>
+      <td>{row.freshness == null ? DASH : duration(row.freshness)}</td>
       <td>
         {/* What was last seen is not what is. */}
         <b className={row.state === 'UNKNOWN' ? 'mut' : undefined}>{duration(lag?.seconds)}</b>
@@ -112,7 +120,6 @@ const Row = memo(function Row({
       <td>
         <LossInCell seconds={row.loss_in} />
       </td>
-      <td>{row.freshness == null ? DASH : duration(row.freshness)}</td>
       <td className="l">{row.slowest || DASH}</td>
       <td>{row.in == null ? '?' : rate(row.in)}</td>
       <td>{row.out == null ? '?' : rate(row.out)}</td>
@@ -122,6 +129,26 @@ const Row = memo(function Row({
     </tr>
   );
 });
+
+/** What matters most of a row, for screens on which its columns are out of sight. */
+export function briefOf(row: Pick<PipelineRow, 'lost_24h' | 'lost_bound' | 'freshness' | 'slowest'>): string[] {
+  return [
+    row.lost_24h > 0 ? `${count(row.lost_24h)} lost` : row.lost_bound > 0 ? `≤ ${count(row.lost_bound)} unknown` : '',
+    row.freshness == null ? '' : `${duration(row.freshness)} old at the sink`,
+    row.slowest,
+  ].filter(Boolean);
+}
+
+function Brief({ row }: { row: PipelineRow }) {
+  const [first, ...rest] = briefOf(row);
+  if (first === undefined) return null;
+  return (
+    <div className="narrow told mut">
+      <span className={row.lost_24h > 0 ? 'bad' : undefined}>{first}</span>
+      {rest.map((x) => ` · ${x}`).join('')}
+    </div>
+  );
+}
 
 /** Who says that this is a pipeline: people (a filled square) or weir alone (a hollow one). */
 export function Origin({ declared, word }: { declared: boolean; word?: boolean }) {

@@ -6,6 +6,8 @@ export interface Column<K extends string> {
   /** What the order is, `worst first`. */
   says?: string;
   title?: string;
+  /** Each figure is followed by its stated error, `.bound`: the heading stands above the figures. */
+  bounded?: boolean;
 }
 
 /** The head of a table whose columns sort. Names go up, everything else has the largest first. */
@@ -27,7 +29,7 @@ export function SortHead<K extends string>({
             <th
               key={c.name}
               scope="col"
-              className={c.left ? 'l' : undefined}
+              className={c.left ? 'l' : c.bounded ? 'bounded' : undefined}
               title={c.title}
               aria-sort={on ? (c.key === 'name' ? 'ascending' : 'descending') : undefined}
             >

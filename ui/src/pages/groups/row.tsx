@@ -13,7 +13,7 @@ export type Sort = 'lag' | 'messages' | 'name';
 export const COLUMNS: readonly Column<Sort>[] = [
   { name: 'State', left: true },
   { name: 'Group', key: 'name', left: true, says: 'by name' },
-  { name: 'Lag', key: 'lag', says: 'worst first' },
+  { name: 'Lag', key: 'lag', says: 'worst first', bounded: true },
   { name: 'Last hour', left: true },
   { name: 'Drains in' },
   { name: 'Unread', key: 'messages' },
