@@ -98,6 +98,28 @@ export function tests({ base, browser, control }) {
       'mock',
     ],
     [
+      'lists: Now says what its cards leave out, with the way to it',
+      on(async (page) => {
+        const times = (path, name, n) =>
+          page.route(`**${path}*`, async (route) => {
+            const response = await route.fetch();
+            const json = await response.json();
+            json[name] = Array.from({ length: n }, (_, i) => ({ ...json[name][0], id: `${json[name][0].id}${i}` }));
+            await route.fulfill({ response, json });
+          });
+        await times('/api/v1/alerts-list', 'alerts', 7);
+        await times('/api/v1/incidents', 'incidents', 6);
+        await page.goto(`${base}/?live=0`);
+        await page.waitForSelector('section[aria-label="Alerts"] a:text-is("2 more alerts")');
+        assert.equal((await page.$$('section[aria-label="Alerts"] li')).length, 5);
+        assert.deepEqual(await axe(page), []);
+        await page.unrouteAll({ behavior: 'ignoreErrors' });
+        await page.click('section[aria-label="Losses"] a:text-is("1 more incident")');
+        await page.waitForURL((u) => u.pathname === '/loss' && u.searchParams.get('tab') === 'incidents');
+      }),
+      'mock',
+    ],
+    [
       'lists: the heading of a lag stands above its figures',
       on(async (page) => {
         await page.goto(`${base}/groups?live=0`);

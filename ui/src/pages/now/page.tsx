@@ -13,10 +13,15 @@ import { useRows } from '../../components/rows';
 import { Partial, Screen } from '../../components/screen';
 import { State, toneOf } from '../../components/state';
 import { useTitle } from '../../components/title';
-import { duration } from '../../lib/format';
+import { duration, plural } from '../../lib/format';
 import { resolve, when } from '../../lib/time';
 import { told } from '../../lib/told';
 import { useGo, useView } from '../../state/use-view';
+import type { View } from '../../state/view';
+
+/** Lines of a card. */
+const MOST = 5;
+const CHANGES = 6;
 
 export function NowPage() {
   const [view] = useView();
@@ -83,7 +88,7 @@ function Alerts({ alerts, zone }: { alerts: readonly Alert[]; zone: string }) {
       </div>
       {alerts.length === 0 ? <p className="pad mut">None fires.</p> : null}
       <ul className="lines">
-        {alerts.slice(0, 5).map((a) => (
+        {alerts.slice(0, MOST).map((a) => (
           <li key={a.id}>
             <State state={a.state === 'pending' ? 'PENDING' : a.severity === 'critical' ? 'CRITICAL' : 'WARNING'} />
             <span className="line-text">
@@ -95,7 +100,21 @@ function Alerts({ alerts, zone }: { alerts: readonly Alert[]; zone: string }) {
           </li>
         ))}
       </ul>
+      <More n={alerts.length - MOST} what="alert" to="/alerts" />
     </section>
+  );
+}
+
+/** What a card leaves out is said, with the way to it. */
+function More({ n, what, to, view }: { n: number; what: string; to: string; view?: Partial<View> }) {
+  if (n <= 0) return null;
+  return (
+    <p className="pad mut in-text">
+      and{' '}
+      <Go to={to} view={view}>
+        {plural(n, `more ${what}`)}
+      </Go>
+    </p>
   );
 }
 
@@ -105,7 +124,7 @@ function Losses({ losses, zone, live }: { losses: readonly LossRow[]; zone: stri
   const answer = useIncidents('now-24h..now', range, {}, live, true);
   const all = list(answer.data?.incidents);
   const rank = (i: Incident) => (i.still ? 0 : 2) + (i.lost > 0 ? 0 : 1);
-  const incidents = [...all].sort((a, b) => rank(a) - rank(b)).slice(0, 5);
+  const incidents = [...all].sort((a, b) => rank(a) - rank(b)).slice(0, MOST);
   const still = all.filter((i) => i.still && i.lost > 0).length;
   const none = incidents.length === 0 && losses.length === 0;
   return (
@@ -117,7 +136,22 @@ function Losses({ losses, zone, live }: { losses: readonly LossRow[]; zone: stri
         <Go to="/loss">The ledger</Go>
       </div>
       {none ? <p className="pad mut">None found. What weir cannot know is in the ledger as unknown.</p> : null}
-      {incidents.length > 0 ? <IncidentLines rows={incidents} zone={zone} /> : <LossLines rows={losses} zone={zone} />}
+      {incidents.length > 0 ? (
+        <>
+          <IncidentLines rows={incidents} zone={zone} />
+          <More
+            n={all.length + (answer.data?.left ?? 0) - MOST}
+            what="incident"
+            to="/loss"
+            view={{ tab: 'incidents' }}
+          />
+        </>
+      ) : (
+        <>
+          <LossLines rows={losses} zone={zone} />
+          <More n={losses.length - MOST} what="row" to="/loss" />
+        </>
+      )}
     </section>
   );
 }
@@ -133,7 +167,10 @@ function Changes({ changes, zone }: { changes: readonly Change[]; zone: string }
       {changes.length === 0 ? (
         <p className="pad mut">None seen: no deploy, restart or note in the last hours.</p>
       ) : null}
-      <ChangeList changes={changes.slice(0, 6)} zone={zone} />
+      <ChangeList changes={changes.slice(0, CHANGES)} zone={zone} />
+      {changes.length > CHANGES ? (
+        <p className="pad mut">and {plural(changes.length - CHANGES, 'earlier one')}</p>
+      ) : null}
     </section>
   );
 }
