@@ -94,6 +94,10 @@ export function tests({ base, browser, control }) {
         await page.goto(`${base}/loss?tab=incidents&live=0`);
         await page.waitForSelector('tr:has(a.name:text-is("clicks")) .told:has-text("lost, since")');
         assert.deepEqual(await axe(page), []);
+        await page.goto(`${base}/self?live=0`);
+        await page.waitForSelector('table[aria-label="Doors of the collectors"] .told:has-text("/s, 430 dropped")');
+        await page.waitForSelector('table[aria-label="Spools"] .told:has-text("waiting")');
+        assert.deepEqual(await axe(page), []);
       }),
       'mock',
     ],

@@ -146,6 +146,14 @@ function Doors({
                   <td className="l">{d.node}</td>
                   <td className="l">
                     <b>{d.door}</b> <span className="mut">{d.unit === d.door ? '' : d.unit}</span>
+                    <div className="narrow told mut">
+                      {silent ? '?' : rate(d.rate)}/s{d.spooled > 0 ? `, ${count(d.spooled)} waiting` : ''}
+                      {sum > 0 ? (
+                        <>
+                          , <span className="bad">{count(sum)} dropped</span>
+                        </>
+                      ) : null}
+                    </div>
                   </td>
                   <td>{silent ? '?' : rate(d.rate)}</td>
                   <td>{count(d.received)}</td>
