@@ -134,8 +134,7 @@ const Row = memo(function Row({
 export function briefOf(row: Pick<PipelineRow, 'lost_24h' | 'lost_bound' | 'freshness' | 'slowest'>): string[] {
   return [
     row.lost_24h > 0 ? `${count(row.lost_24h)} lost` : row.lost_bound > 0 ? `≤ ${count(row.lost_bound)} unknown` : '',
-    // It wraps after the age, not within.
-    row.freshness == null ? '' : `${duration(row.freshness).replaceAll(' ', '\u00a0')} old at the sink`,
+    row.freshness == null ? '' : `${duration(row.freshness)} old at the sink`,
     row.slowest,
   ].filter(Boolean);
 }

@@ -22,7 +22,7 @@ export function RetentionWarning({ rows }: { rows: readonly PipelineRow[] }) {
       {found.slice(0, MOST).map((r, i) => (
         <span key={r.id}>
           {i > 0 ? ', ' : ''}
-          of <Go to={`/p/${encodeURIComponent(r.id)}`}>{r.id}</Go> in <b className="nowrap">{duration(r.loss_in)}</b>
+          of <Go to={`/p/${encodeURIComponent(r.id)}`}>{r.id}</Go> in <b>{duration(r.loss_in)}</b>
         </span>
       ))}
       {found.length > MOST ? ` and of ${found.length - MOST} more` : ''}, at the present rates.

@@ -13,7 +13,7 @@ import {
   value,
 } from './format';
 
-const plain = (s: string) => s.replace(/ /g, ' ');
+const plain = (s: string) => s.replace(/\u00a0/g, ' ');
 
 describe('duration', () => {
   it.each([

@@ -1,7 +1,7 @@
 // Pure formatting of numbers for people. Null and undefined mean "not known" and are drawn as a
 // dash, never as zero. Spaces between number and unit are no-break spaces so that cells do not wrap.
 
-const NB = ' ';
+const NB = '\u00a0';
 export const DASH = '–';
 
 type Num = number | null | undefined;
