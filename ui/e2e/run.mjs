@@ -10,6 +10,7 @@ import * as keys from './keys.mjs';
 import * as lists from './lists.mjs';
 import * as live from './live.mjs';
 import { pagesOf } from './pages.mjs';
+import * as pipeline from './pipeline.mjs';
 import * as reals from './real.mjs';
 import * as screens from './screens.mjs';
 import * as sight from './sight.mjs';
@@ -43,7 +44,7 @@ let failed = 0;
 let passed = 0;
 let left = 0;
 const begin = Date.now();
-for (const { tests } of [sight, keys, live, screens, flow, lists, explore, trace, reals]) {
+for (const { tests } of [sight, keys, live, screens, flow, lists, pipeline, explore, trace, reals]) {
   for (const [name, run, where] of tests(context)) {
     if (only.length && !only.some((o) => name.includes(o))) continue;
     if (where === 'real' && !real) continue;

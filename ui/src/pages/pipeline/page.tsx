@@ -20,6 +20,7 @@ import { nearest } from '../pipelines/rows';
 import { History } from './history';
 import { FlowMap } from './map';
 import { NodePanel } from './node-panel';
+import { OutlookLine } from './outlook-line';
 import { Partitions } from './partitions';
 import './pipeline.css';
 import { Stages } from './stages';
@@ -91,6 +92,7 @@ function Content({ data, id }: { data: Pipeline; id: string }) {
         since={data.since}
         more={data.evidence ? `Evidence: ${data.evidence}.` : null}
       />
+      <OutlookLine data={data} />
       <Partial completeness={data.completeness} />
       {nodes.length > 0 ? (
         <section className="card pad" aria-label="Map">

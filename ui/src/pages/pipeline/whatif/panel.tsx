@@ -1,5 +1,5 @@
 // What if there were more consumers, less inflow, longer retention? Two curves and one sentence.
-import { useMemo } from 'react';
+import { useEffect, useMemo, useRef } from 'react';
 import { useWhatIf } from '../../../api/hooks';
 import { type Forecast, list, type WhatIf } from '../../../api/types';
 import { Chart } from '../../../charts/chart';
@@ -13,15 +13,24 @@ import { Inputs } from './inputs';
 import { Options, Partials } from './options';
 import { type Change, decode, encode, query } from './state';
 
+/** Where the links to it lead. */
+export const WHAT_IF = 'what-if';
+
 export function WhatIfPanel({ id, f }: { id: string; f: Forecast }) {
   const [view, set] = useView();
+  const panel = useRef<HTMLElement>(null);
+  // It stands below the charts: who has just opened it is led there. A link with changes shows the page from its top.
+  const fresh = useRef(view.wi === encode({}));
+  useEffect(() => {
+    if (fresh.current) panel.current?.focus();
+  }, []);
   const change = useMemo(() => decode(view.wi), [view.wi]);
   const asked = useSettled(change);
   const answer = useWhatIf(id, { destination: f.destination, group: f.group, ...query(asked) }, view.live, true);
   useKeys({ Escape: () => set({ wi: '' }) });
   const put = (c: Change) => set({ wi: encode(c) });
   return (
-    <section className="card pad whatif" aria-label="What if">
+    <section className="card pad whatif" aria-label="What if" id={WHAT_IF} ref={panel} tabIndex={-1}>
       <div className="row base">
         <h2>What if</h2>
         <span className="mut">
