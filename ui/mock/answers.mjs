@@ -156,7 +156,8 @@ export function pipeline(id, t, wide = 0) {
           from: from.id,
           to: to.id,
           state: unknown ? 'UNKNOWN' : losing ? 'LOSING' : base.state === 'LATE' && to.slow ? 'LATE' : 'OK',
-          rate: unknown ? null : behind ? r.out : r.in,
+          // As the server: counted per stage, not per branch.
+          rate: unknown || (from.kind !== 'queue' && targets.length > 1) ? null : behind ? r.out : r.in,
           lag:
             from.kind === 'queue'
               ? queueBeforeSlow
@@ -385,8 +386,13 @@ function lossRow(e, from, to, t) {
     level: e.unknown ? 'L0' : e.p.id === 'iot-west' ? 'L2' : 'L3',
     confidence: e.unknown ? 0 : e.p.id === 'iot-west' ? 0.99 : 0.999,
     ribbon,
+    incident: lost > 0 ? incidentId(e.id, e.p.lossFrom) : e.unknown ? incidentId(e.id, e.p.unknownFrom) : '',
   };
 }
+
+/** As the server writes them: the edge, escaped, and the first window, Unix s. */
+export const incidentId = (row, from) =>
+  `${row.split('/').map(encodeURIComponent).join('~')}~${Math.floor(from / 60e3) * 60}`;
 
 /** The ledger of one pipeline over the last 24 h. */
 export const lossRowsOf = (id, t) => loss(t - 24 * HOUR, t, id, t).rows;

@@ -1,14 +1,10 @@
 // Incidents and annotations of the simulated world.
-import { changes, incidentHas, loss, lossDetail } from './answers.mjs';
+import { changes, incidentHas, incidentId, loss, lossDetail } from './answers.mjs';
 import { search } from './traces.mjs';
 import { find, START } from './world.mjs';
 
 const HOUR = 3600e3;
 const MINUTE = 60e3;
-
-/** As the server writes them: the edge, escaped, and the first window. */
-const incidentId = (row, from) =>
-  `${row.id.split('/').map(encodeURIComponent).join('~')}~${Math.floor(from / MINUTE) * 60}`;
 
 const SAYS = {
   clicks:
@@ -36,7 +32,7 @@ function ribbon(row, from, to, verdict) {
 function incident(edge, from, to, still, extra = {}) {
   const row = { ...edge, ribbon: ribbon(edge, from, to, edge.verdict) };
   return {
-    id: incidentId(row, from),
+    id: incidentId(row.id, from),
     row,
     pipeline: row.pipeline,
     stage: row.where.split(' → ')[0],

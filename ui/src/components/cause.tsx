@@ -36,6 +36,7 @@ export function CauseCard({
   state,
   since,
   more,
+  action,
 }: {
   cause: Cause | null | undefined;
   sentence: string;
@@ -43,6 +44,8 @@ export function CauseCard({
   /** What the page says already, Unix ms. */
   since?: number;
   more?: ReactNode;
+  /** Where it leads: a link at the end of the sentence. */
+  action?: ReactNode;
 }) {
   const [view] = useView();
   const [first, rest] = split(told(cause?.sentence || sentence, view.tz, Date.now()));
@@ -52,7 +55,8 @@ export function CauseCard({
     <section className={`card pad banner cause ${toneOf(state)}`} aria-label="Cause">
       <p>
         {cause ? <CauseChip kind={cause.class} /> : null}
-        <b>{first}</b> {rest} {more ? <span className="mut">{more}</span> : null}
+        <b>{first}</b> {rest} {more ? <span className="mut">{more}</span> : null}{' '}
+        {action ? <span className="in-text">{action}</span> : null}
       </p>
       {cause ? <Before cause={cause} said={since ?? 0} /> : null}
       {facts.length > 0 ? (

@@ -1,6 +1,7 @@
-import type { Edge, FlowNode } from '../../api/types';
+import type { Edge, FlowNode, LossRow } from '../../api/types';
 import { useKeys } from '../../components/keys';
 import { Go } from '../../components/link';
+import { OpenIncident } from '../../components/open-incident';
 import { State } from '../../components/state';
 import { count, duration, percent, rate, readAgo } from '../../lib/format';
 
@@ -11,6 +12,8 @@ export function NodePanel({
   edges,
   nodes,
   pipeline,
+  service,
+  losses,
   close,
 }: {
   at: number;
@@ -18,12 +21,19 @@ export function NodePanel({
   edges: readonly Edge[];
   nodes: readonly FlowNode[];
   pipeline: string;
+  /** Its first service, by which its traces are found. */
+  service: string;
+  /** Of the pipeline. */
+  losses: readonly LossRow[];
   close: () => void;
 }) {
   useKeys({ Escape: close });
   const isQueue = node.kind === 'queue';
   const name = (id: string) => nodes.find((n) => n.id === id)?.name ?? id;
   const readers = edges.filter((e) => e.from === node.id && e.lag);
+  const losing = edges.filter((e) => e.lost > 0 && (e.from === node.id || e.to === node.id));
+  const incidents =
+    node.lost > 0 || losing.length > 0 ? losses.filter((l) => l.where.split(' → ').includes(node.name)) : [];
   const facts: [string, string][] = [
     ['Age of the data', duration(node.age)],
     ['In', node.in == null ? '?' : `${rate(node.in)}/s`],
@@ -38,6 +48,13 @@ export function NodePanel({
         ] as [string, string][])),
     ...(isQueue && node.system ? [['System', node.system] as [string, string]] : []),
     ['Lost, 24 h', count(node.lost)],
+    ...losing.map(
+      (e) =>
+        [
+          e.from === node.id ? `Lost on the way to ${name(e.to)}, 24 h` : `Lost on the way from ${name(e.from)}, 24 h`,
+          count(e.lost),
+        ] as [string, string],
+    ),
     ...readers.map(
       (e) =>
         [
@@ -59,6 +76,7 @@ export function NodePanel({
         <span className="mut">{node.kind}</span>
         <State state={node.state} />
         <span className="grow" />
+        <OpenIncident rows={incidents} className="btn" />
         {isQueue ? (
           readers[0] ? (
             <Go
@@ -74,7 +92,11 @@ export function NodePanel({
             <Go to={`/p/${encodeURIComponent(pipeline)}/stage/${encodeURIComponent(node.name)}`} className="btn">
               Open the stage
             </Go>
-            <Go to="/traces" view={{ service: node.name }} className="btn">
+            <Go
+              to={`/p/${encodeURIComponent(pipeline)}`}
+              view={{ tab: 'traces', service, sel: node.id }}
+              className="btn"
+            >
               Traces
             </Go>
           </>

@@ -7,6 +7,7 @@ import { type Edge, list, type Pipeline } from '../../api/types';
 import { CauseCard } from '../../components/cause';
 import { useClock } from '../../components/clock';
 import { Go } from '../../components/link';
+import { OpenIncident } from '../../components/open-incident';
 import { PastRange } from '../../components/past-range';
 import { Origin } from '../../components/pipelines-table';
 import { NothingMatches, Partial, Screen, Skeleton } from '../../components/screen';
@@ -24,7 +25,7 @@ import { OutlookLine } from './outlook-line';
 import { Partitions } from './partitions';
 import './pipeline.css';
 import { Stages } from './stages';
-import { AlertsTab, LossTab } from './tabs';
+import { AlertsTab, LossTab, NothingHere } from './tabs';
 import { TracesTab } from './traces';
 
 // The editor is heavy; it comes with its tab.
@@ -59,6 +60,8 @@ function NoSuchPipeline({ id }: { id: string }) {
 }
 
 const DAY = 86_400_000;
+/** States that an incident proves: records are lost, or nobody knows. */
+const BROKEN = new Set(['LOSING', 'UNKNOWN']);
 const TABS = ['Map', 'Stages', 'Partitions', 'Traces', 'Loss', 'Alerts', 'Config'] as const;
 
 function Content({ data, id }: { data: Pipeline; id: string }) {
@@ -69,17 +72,9 @@ function Content({ data, id }: { data: Pipeline; id: string }) {
   const partitions = list(data.partitions);
   const dayRange = () => resolve('now-24h', 'now', Date.now());
   const loss = useLoss('now-24h..now', dayRange, { pipeline: id }, view.live, true);
-  const alerts = list(useAlerts(view.live).data?.alerts).filter((a) => a.pipeline === id);
+  const alerts = useAlerts(view.live);
   const lossRows = list(loss.data?.rows);
-  const empty: Partial<Record<(typeof TABS)[number], boolean>> = {
-    Stages: stages.length === 0,
-    Partitions: partitions.length === 0,
-    Traces: stages.length === 0,
-    Loss: lossRows.length === 0,
-    Alerts: alerts.length === 0,
-  };
-  const tabs = TABS.filter((t) => !empty[t]);
-  const tab = tabs.find((t) => t.toLowerCase() === view.tab) ?? 'Map';
+  const tab = TABS.find((t) => t.toLowerCase() === view.tab) ?? 'Map';
   const node = nodes.find((n) => n.id === view.sel);
   return (
     <>
@@ -91,6 +86,7 @@ function Content({ data, id }: { data: Pipeline; id: string }) {
         state={data.state}
         since={data.since}
         more={data.evidence ? `Evidence: ${data.evidence}.` : null}
+        action={BROKEN.has(data.state) ? <OpenIncident rows={lossRows} /> : null}
       />
       <OutlookLine data={data} />
       <Partial completeness={data.completeness} />
@@ -104,6 +100,8 @@ function Content({ data, id }: { data: Pipeline; id: string }) {
               edges={edges}
               nodes={nodes}
               pipeline={id}
+              service={list(stages.find((s) => s.stage === node.name)?.services)[0] ?? node.name}
+              losses={lossRows}
               close={() => set({ sel: '' })}
             />
           ) : null}
@@ -111,16 +109,49 @@ function Content({ data, id }: { data: Pipeline; id: string }) {
       ) : null}
       <Tabs
         label="Views of the pipeline"
-        tabs={tabs}
+        tabs={TABS}
         value={tab}
         onChange={(t) => set({ tab: t === 'Map' ? '' : t.toLowerCase(), sort: '', state: '' })}
       >
         {tab === 'Map' ? <History data={data} id={id} /> : null}
-        {tab === 'Stages' ? <Stages rows={stages} latency={list(data.latency)} id={id} /> : null}
-        {tab === 'Partitions' ? <Partitions rows={partitions} id={id} /> : null}
-        {tab === 'Traces' ? <TracesTab data={data} /> : null}
-        {tab === 'Loss' ? <LossTab rows={lossRows} from={loss.data?.from ?? 0} to={loss.data?.to ?? 0} /> : null}
-        {tab === 'Alerts' ? <AlertsTab rows={alerts} /> : null}
+        {tab === 'Stages' ? (
+          stages.length > 0 ? (
+            <Stages rows={stages} latency={list(data.latency)} id={id} />
+          ) : (
+            <NothingHere title="No stage is known.">
+              Each program that reads or writes the queues of {id} stands here once its counters or spans arrive: what
+              went in and out, how busy it is, how long it takes.
+            </NothingHere>
+          )
+        ) : null}
+        {tab === 'Partitions' ? (
+          partitions.length > 0 ? (
+            <Partitions rows={partitions} id={id} />
+          ) : (
+            <NothingHere title="No partition is known.">
+              What is unread in each partition of its queues stands here once a collector reads their offsets.
+            </NothingHere>
+          )
+        ) : null}
+        {tab === 'Traces' ? (
+          stages.length > 0 ? (
+            <TracesTab data={data} />
+          ) : (
+            <NothingHere title="No stage is known, so there is no service to search.">
+              Traces through the services of {id} stand here: all, the slow ones, the failed ones.
+            </NothingHere>
+          )
+        ) : null}
+        {tab === 'Loss' ? (
+          <Screen answer={loss} what={`the losses of ${id}`} bones={[160]}>
+            {(l) => <LossTab rows={list(l.rows)} from={l.from} to={l.to} />}
+          </Screen>
+        ) : null}
+        {tab === 'Alerts' ? (
+          <Screen answer={alerts} what={`the alerts of ${id}`} bones={[120]}>
+            {(a) => <AlertsTab rows={list(a.alerts).filter((x) => x.pipeline === id)} />}
+          </Screen>
+        ) : null}
         {tab === 'Config' ? (
           <Suspense fallback={<Skeleton heights={[360]} label="Loading the declaration" />}>
             <ConfigTab id={id} />

@@ -1,4 +1,5 @@
 // The tabs whose content lives on another page: a short form, and the way there.
+import type { ReactNode } from 'react';
 import type { Alert, LossRow } from '../../api/types';
 import { LossTable } from '../../components/loss-table';
 import { State } from '../../components/state';
@@ -7,9 +8,26 @@ import { when } from '../../lib/time';
 import { told } from '../../lib/told';
 import { useGo, useView } from '../../state/use-view';
 
+/** A tab without content: it stays where it is, and says what it would show. */
+export function NothingHere({ title, children }: { title: string; children: ReactNode }) {
+  return (
+    <div className="card state-box" role="status">
+      <b>{title}</b>
+      <p className="mut">{children}</p>
+    </div>
+  );
+}
+
 export function LossTab({ rows, from, to }: { rows: readonly LossRow[]; from: number; to: number }) {
   const [view] = useView();
   const go = useGo();
+  if (rows.length === 0)
+    return (
+      <NothingHere title="Nothing of this pipeline was balanced in the last 24 hours.">
+        Each stage and each way between two stages stands here once both its sides are counted: what was lost, since
+        when, and whether it goes on.
+      </NothingHere>
+    );
   return (
     <div className="card">
       <LossTable
@@ -29,6 +47,12 @@ export function LossTab({ rows, from, to }: { rows: readonly LossRow[]; from: nu
 export function AlertsTab({ rows }: { rows: readonly Alert[] }) {
   const [view] = useView();
   const now = Date.now();
+  if (rows.length === 0)
+    return (
+      <NothingHere title="No alert of this pipeline.">
+        Alerts that fire, are about to, or have just ended stand here with the time since when and who was told.
+      </NothingHere>
+    );
   return (
     <ul className="card lines">
       {rows.map((a) => (

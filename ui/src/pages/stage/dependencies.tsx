@@ -4,14 +4,14 @@ import { Meter } from '../../components/meter';
 import { count, spanDuration } from '../../lib/format';
 
 /** What the stage waits for while it works, by its spans. */
-export function Dependencies({ rows, stage }: { rows: readonly Dependency[]; stage: string }) {
+export function Dependencies({ rows, service }: { rows: readonly Dependency[]; service: string }) {
   return (
     <section className="card" aria-label="What it waits for">
       <div className="row card-head">
         <h2>What it waits for</h2>
         <span className="mut">share of its working time</span>
         <span className="grow" />
-        <Go to="/traces" view={{ service: stage }}>
+        <Go to="/traces" view={{ service }}>
           Traces
         </Go>
       </div>

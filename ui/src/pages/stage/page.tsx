@@ -9,6 +9,7 @@ import { ForecastBox } from '../../components/forecast';
 import { Latency } from '../../components/latency';
 import { Go } from '../../components/link';
 import { LossTable } from '../../components/loss-table';
+import { OpenIncident } from '../../components/open-incident';
 import { PartitionView } from '../../components/partition-view';
 import { PastRange } from '../../components/past-range';
 import { NothingMatches, Partial, Screen } from '../../components/screen';
@@ -64,7 +65,12 @@ function Content({ data }: { data: Stage }) {
     <>
       <Head data={data} />
       <PastRange at={data.at} now="Figures, partitions and forecast" past="the heat strip" />
-      <CauseCard cause={data.cause} sentence={lossSentence(losses, data.at, view.tz)} state={node.state} />
+      <CauseCard
+        cause={data.cause}
+        sentence={lossSentence(losses, data.at, view.tz)}
+        state={node.state}
+        action={<OpenIncident rows={losses.filter((l) => l.still)} />}
+      />
       <Partial completeness={data.completeness} />
       <Figures data={data} />
       <Inputs inputs={inputs} at={data.at} />
@@ -96,7 +102,7 @@ function Content({ data }: { data: Stage }) {
       })}
       <Containers rows={list(data.containers)} />
       <div className="cols">
-        <Dependencies rows={list(data.slow)} stage={node.name} />
+        <Dependencies rows={list(data.slow)} service={list(data.row?.services)[0] ?? node.name} />
         <Versions rows={list(data.versions)} zone={view.tz} />
         {changes.length > 0 ? (
           <section className="card" aria-label="Changes">
