@@ -1,6 +1,7 @@
 // One pipeline: what its first screen tells, where it leads, and what typing must not lose.
 import assert from 'node:assert/strict';
 import { openPage } from './browser.mjs';
+import { axe } from './sight.mjs';
 
 export function tests({ base, browser, control }) {
   const on =
@@ -33,6 +34,114 @@ export function tests({ base, browser, control }) {
         await page.waitForSelector('.map .node');
         assert.equal(await page.$(line), null, 'a pipeline that keeps up has no such line');
       }),
+      'mock',
+    ],
+    [
+      'pipeline: a pipeline that loses leads to its incident, from the cause and from the hatched edge, by keyboard',
+      on(async (page) => {
+        const link = 'section[aria-label="Cause"] a:text-is("Open the incident")';
+        await page.goto(`${base}/p/clicks?live=0`);
+        await page.waitForSelector(link);
+        await page.focus('.map .edge[aria-label*="lost in 24 h"]');
+        assert.match(
+          await page.getAttribute('.map .edge:focus', 'aria-label'),
+          /^sink-es → clicks-2026: .+ per second, [\d,]{7,} lost in 24 h/,
+        );
+        await page.keyboard.press('Enter');
+        await page.waitForSelector('.node-panel dt:has-text("Lost on the way to clicks-2026, 24 h")');
+        await page.waitForSelector('.node-panel a:text-is("Open the incident")');
+        await page.focus(link);
+        await page.keyboard.press('Enter');
+        await page.waitForURL((u) => u.pathname.startsWith('/loss/transport~clicks'));
+        await page.waitForSelector('.headline .big:has-text("records lost")');
+      }),
+      'mock',
+    ],
+    [
+      'pipeline: an edge with a lag tells it and the age of its reading; traces of a node are searched by its service',
+      on(async (page) => {
+        await page.goto(`${base}/p/orders?live=0`);
+        await page.focus('.map .edge[aria-label*=", lag "]');
+        await page.keyboard.press(' ');
+        await page.waitForSelector('.node-panel[aria-label="orders in figures"] dt:has-text("Lag of enrich")');
+        await page.goto(`${base}/p/orders?sel=enrich&live=0`);
+        await page.click('.node-panel a:text-is("Traces")');
+        await page.waitForURL(
+          (u) => u.searchParams.get('tab') === 'traces' && u.searchParams.get('service') === 'enrich',
+        );
+        await page.waitForSelector('table[aria-label="Traces"] tbody tr');
+      }),
+      'mock',
+    ],
+    [
+      'pipeline: every tab stays, and an empty one says what it would show',
+      on(async (page) => {
+        await page.goto(`${base}/p/audit-log?tab=loss&live=0`);
+        await page.waitForSelector('#tab-panel :text("Nothing of this pipeline was balanced")');
+        assert.equal(await page.getAttribute('#tab-Loss', 'aria-selected'), 'true');
+        assert.equal((await page.$$('[role=tab]')).length, 7);
+        await page.click('#tab-Alerts');
+        await page.waitForSelector('#tab-panel :text("No alert of this pipeline")');
+        assert.deepEqual(await axe(page), []);
+      }),
+      'mock',
+    ],
+    [
+      'pipeline: branches of unknown shares are dashed and called a part, and no line crosses a label',
+      on(async (page) => {
+        await page.goto(`${base}/p/vehicle-positions?live=0`);
+        await page.waitForSelector('.map text:has-text("part of")');
+        const found = await page.evaluate(() => {
+          const crossed = [];
+          const lines = [...document.querySelectorAll('.map g > path[fill=none]:first-of-type')].filter(
+            (p) => !p.closest('.node'),
+          );
+          const labels = [...document.querySelectorAll('.map text.halo')].filter((t) => t.textContent);
+          for (const label of labels) {
+            const b = label.getBBox();
+            for (const line of lines)
+              for (let at = 0; at <= line.getTotalLength(); at += 2) {
+                const p = line.getPointAtLength(at);
+                if (p.x > b.x && p.x < b.x + b.width && p.y > b.y + 1 && p.y < b.y + b.height - 1) {
+                  crossed.push(label.textContent);
+                  break;
+                }
+              }
+          }
+          const parts = labels.filter((t) => t.textContent.startsWith('part of'));
+          return {
+            crossed,
+            parts: parts.length,
+            dashed: parts.filter((t) => t.parentElement.querySelector('path[stroke-dasharray]')).length,
+          };
+        });
+        assert.deepEqual(found, { crossed: [], parts: 3, dashed: 3 });
+        const bold = await page.$$eval('.map .node:has(text.strong) .name', (all) => all.map((x) => x.textContent));
+        assert.ok(bold.length > 0 && !bold.includes('geofence'), 'only the age at the sinks is bold');
+      }),
+      'mock',
+    ],
+    [
+      'pipeline: on a narrow window the chosen node is in sight, else the worst, and a cut edge fades',
+      on(
+        async (page) => {
+          const inSight = (name) =>
+            page.waitForFunction((n) => {
+              const node = [...document.querySelectorAll('.map .node')].find(
+                (x) => x.querySelector('.name').textContent === n,
+              );
+              const box = document.querySelector('.map-scroll')?.getBoundingClientRect();
+              const r = node?.getBoundingClientRect();
+              return r && box && r.left >= box.left && r.right <= box.right;
+            }, name);
+          await page.goto(`${base}/p/vehicle-positions?sel=geofence&live=0`);
+          await inSight('geofence');
+          await page.waitForSelector('.map-scroll.cut-left.cut-right');
+          await page.goto(`${base}/p/ledger-sync?live=0`);
+          await inSight('settle');
+        },
+        { width: 390, height: 844 },
+      ),
       'mock',
     ],
   ];

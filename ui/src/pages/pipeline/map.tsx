@@ -1,15 +1,15 @@
 // The map: stages, queues, what flows between them, and the one node that holds the data up.
-import { useEffect, useMemo, useRef, useState } from 'react';
+import { type RefObject, useEffect, useMemo, useRef, useState } from 'react';
 import type { Edge, FlowNode } from '../../api/types';
 import { Hatch } from '../../components/ribbon';
 import { toneOf } from '../../components/state';
-import { count, duration, rate, readAgo } from '../../lib/format';
+import { count, duration } from '../../lib/format';
+import { Arrow, roomOf, waysOf } from './edge';
 import { type Box, place } from './layout';
+import { worstOf } from './worst';
 
 const HEIGHT = 56;
 const GAP = 66;
-/** Where a lag stands under the arrow it needs more room. */
-const WIDE = 92;
 const AGE = 34;
 const SMALLEST = 0.87;
 
@@ -41,38 +41,42 @@ export function FlowMap({ at, nodes, edges, chosen, choose }: Props) {
     observer.observe(host.current);
     return () => observer.disconnect();
   }, []);
+  const ways = waysOf(nodes, edges);
   const shape =
     nodes.map((n) => `${n.id}|${widthOf(n)}|${n.stuck}`).join('\n') +
-    edges.map((e) => `${e.from}>${e.to}${lagText(e) ? ' lag' : ''}`).join('\n');
+    ways.map((w) => `${w.edge.from}>${w.edge.to} ${roomOf(w)}`).join('\n');
   // biome-ignore lint/correctness/useExhaustiveDependencies: places change with the shape, not with each number
   const placed = useMemo(
     () =>
       place(
         nodes.map((n) => ({ id: n.id, width: widthOf(n), height: n.stuck ? HEIGHT + 16 : HEIGHT })),
         edges,
-        (column, at) => (edges.some((e) => at.get(e.from) === column && lagText(e)) ? WIDE : GAP),
+        (column, at) => Math.max(GAP, ...ways.filter((w) => at.get(w.edge.from) === column).map(roomOf)),
         room - 4,
       ),
     [shape, room],
   );
-  // On a narrow window the stuck or losing node must be in sight without looking for it.
-  const worst = nodes.find((n) => n.stuck) ?? nodes.find((n) => n.state === 'LOSING');
-  const stuck = placed.boxes.get(worst?.id ?? '');
-  const stuckAt = stuck ? Math.round((stuck.x + stuck.width / 2) * SMALLEST) : -1;
+  const cut = useCut(host, `${shape} ${room}`);
+  // On a narrow window the chosen node, else the worst, must be in sight without looking for it.
+  const wanted = placed.boxes.get(chosen || worstOf(nodes) || '');
+  const wantedAt = wanted ? Math.round((wanted.x + wanted.width / 2) * SMALLEST) : -1;
+  const before = useRef(chosen);
   useEffect(() => {
+    // Who lets go of a node stays where it is.
+    const letGo = before.current !== '' && chosen === '';
+    before.current = chosen;
     const h = host.current;
-    if (h && stuckAt >= 0 && h.scrollWidth > h.clientWidth) h.scrollLeft = stuckAt - h.clientWidth / 2;
-  }, [stuckAt]);
+    if (h && wantedAt >= 0 && !letGo && h.scrollWidth > h.clientWidth) h.scrollLeft = wantedAt - h.clientWidth / 2;
+  }, [wantedAt, chosen]);
   // A little smaller is better than scrolling; much smaller could not be read.
   const scale = room > 0 ? Math.max(SMALLEST, Math.min(1, room / placed.width)) : 1;
   const fastest = Math.max(1e-9, ...edges.map((e) => e.rate ?? 0));
   const single = nodes.every(
     (a) => nodes.filter((b) => placed.boxes.get(b.id)?.column === placed.boxes.get(a.id)?.column).length === 1,
   );
-  const oldest = Math.max(0, ...nodes.map((n) => n.age ?? 0));
   return (
     <div
-      className="map-scroll"
+      className={`map-scroll ${cut}`}
       ref={host}
       tabIndex={0}
       role="region"
@@ -87,10 +91,20 @@ export function FlowMap({ at, nodes, edges, chosen, choose }: Props) {
         aria-label={`Map: ${nodes.map((n) => n.name).join(', ')}`}
       >
         <Hatch id="map-hatch" />
-        {edges.map((e) => {
-          const a = placed.boxes.get(e.from);
-          const b = placed.boxes.get(e.to);
-          return a && b ? <Arrow key={e.id} at={at} edge={e} a={a} b={b} share={(e.rate ?? 0) / fastest} /> : null;
+        {ways.map((w) => {
+          const a = placed.boxes.get(w.edge.from);
+          const b = placed.boxes.get(w.edge.to);
+          return a && b ? (
+            <Arrow
+              key={w.edge.id}
+              at={at}
+              way={w}
+              a={a}
+              b={b}
+              share={(w.edge.rate ?? 0) / fastest}
+              open={() => choose(w.edge.from)}
+            />
+          ) : null;
         })}
         {nodes.map((n) => {
           const box = placed.boxes.get(n.id);
@@ -102,7 +116,6 @@ export function FlowMap({ at, nodes, edges, chosen, choose }: Props) {
               on={n.id === chosen}
               choose={choose}
               ageBelow={single ? placed.height + 22 : box.y + box.height + 18}
-              oldest={oldest}
             />
           ) : null;
         })}
@@ -114,68 +127,23 @@ export function FlowMap({ at, nodes, edges, chosen, choose }: Props) {
   );
 }
 
-const lagText = (e: Edge) => (e.lag?.seconds != null && e.lag.seconds >= 1 ? `lag ${duration(e.lag.seconds)}` : '');
-
-function Arrow({ at, edge, a, b, share }: { at: number; edge: Edge; a: Box; b: Box; share: number }) {
-  const y1 = a.y + a.height / 2;
-  const y2 = b.y + b.height / 2;
-  const x1 = a.x + a.width;
-  const x2 = b.x;
-  const back = x2 <= x1;
-  const tone = toneOf(edge.state);
-  const late = tone === 'late';
-  const colour = late
-    ? 'var(--late)'
-    : tone === 'lose'
-      ? 'var(--lose)'
-      : tone === 'unk' && edge.state !== 'IDLE'
-        ? 'var(--unk)'
-        : 'var(--s1)';
-  const width = 2 + 5 * Math.sqrt(Math.min(1, share));
-  const bend = Math.max(30, Math.abs(x2 - x1) / 2);
-  const path = back
-    ? `M${x1} ${y1}C${x1 + 60} ${y1 + 90} ${x2 - 60} ${y2 + 90} ${x2 - 8} ${y2}`
-    : Math.abs(y1 - y2) < 1
-      ? `M${x1} ${y1}H${x2 - 8}`
-      : `M${x1} ${y1}C${x1 + bend} ${y1} ${x2 - bend} ${y2} ${x2 - 8} ${y2}`;
-  const straight = Math.abs(y1 - y2) < 1;
-  // The label of a bent edge stands at its target, where the edges of a fan-out have come apart.
-  const lx = straight ? (x1 + x2) / 2 - 3 : x2 - 34;
-  const ly = straight ? y1 - 11 : y2 - 11;
-  const lag = lagText(edge);
-  const notes = [
-    edge.rate == null ? 'rate not known' : `${rate(edge.rate)} per second`,
-    edge.lag ? `lag ${duration(edge.lag.seconds)}` : '',
-    readAgo(at, edge.lag?.at),
-    edge.lost > 0 ? `${count(edge.lost)} lost in 24 h` : '',
-  ].filter(Boolean);
-  return (
-    <g>
-      <title>{notes.join(', ')}</title>
-      <path
-        d={path}
-        fill="none"
-        stroke={tone === 'lose' ? 'url(#map-hatch)' : colour}
-        strokeWidth={tone === 'lose' ? Math.max(7, width) : width}
-        opacity={tone === 'lose' ? 1 : 0.55}
-        strokeDasharray={tone === 'unk' && edge.state !== 'IDLE' ? '4 4' : undefined}
-      />
-      <path d={`M${x2 - 9} ${y2 - 6}l9 6-9 6Z`} fill={colour} />
-      <text className="m halo" x={lx} y={ly} textAnchor="middle">
-        {edge.rate == null ? '?' : `${rate(edge.rate)}/s`}
-      </text>
-      {lag ? (
-        <text className={late ? 'late' : 'm'} x={lx} y={(straight ? y1 : y2) + 20} textAnchor="middle">
-          {lag}
-        </text>
-      ) : null}
-      {edge.lost > 0 ? (
-        <text className="lose" x={lx} y={(straight ? y1 : y2) + (lag ? 34 : 20)} textAnchor="middle">
-          {rate(edge.lost)} lost
-        </text>
-      ) : null}
-    </g>
-  );
+/** Classes of the edges at which the map is cut off: they fade, as a cue that it scrolls. */
+function useCut(host: RefObject<HTMLDivElement | null>, shape: string): string {
+  const [cut, setCut] = useState('');
+  // biome-ignore lint/correctness/useExhaustiveDependencies: measured anew when the map or its room has another size
+  useEffect(() => {
+    const h = host.current;
+    if (!h) return;
+    const measure = () => {
+      const left = h.scrollLeft > 2 ? 'cut-left' : '';
+      const right = h.scrollLeft + h.clientWidth < h.scrollWidth - 2 ? 'cut-right' : '';
+      setCut(`${left} ${right}`.trim());
+    };
+    measure();
+    h.addEventListener('scroll', measure, { passive: true });
+    return () => h.removeEventListener('scroll', measure);
+  }, [shape]);
+  return cut;
 }
 
 const KINDS: Record<string, string> = { source: 'source', stage: 'stage', queue: 'queue', sink: 'sink' };
@@ -186,14 +154,12 @@ function Place({
   on,
   choose,
   ageBelow,
-  oldest,
 }: {
   node: FlowNode;
   box: Box;
   on: boolean;
   choose: (id: string) => void;
   ageBelow: number;
-  oldest: number;
 }) {
   const { x, y, width: w, height: h } = box;
   const tone = toneOf(node.state);
@@ -280,7 +246,7 @@ function Place({
         </text>
       )}{' '}
       <text
-        className={node.stuck ? `${tone} strong` : oldest > 1 && node.age === oldest ? 'strong' : 'm'}
+        className={node.stuck ? `${tone} strong` : node.kind === 'sink' ? 'strong' : 'm'}
         x={x + w / 2}
         y={ageBelow}
         textAnchor="middle"
