@@ -114,6 +114,7 @@ export function FlowMap({ at, nodes, edges, chosen, choose }: Props) {
               node={n}
               box={box}
               on={n.id === chosen}
+              end={!edges.some((e) => e.from === n.id)}
               choose={choose}
               ageBelow={single ? placed.height + 22 : box.y + box.height + 18}
             />
@@ -152,12 +153,15 @@ function Place({
   node,
   box,
   on,
+  end,
   choose,
   ageBelow,
 }: {
   node: FlowNode;
   box: Box;
   on: boolean;
+  /** Nothing follows: the age of the data is that at the sink. */
+  end: boolean;
   choose: (id: string) => void;
   ageBelow: number;
 }) {
@@ -246,7 +250,7 @@ function Place({
         </text>
       )}{' '}
       <text
-        className={node.stuck ? `${tone} strong` : node.kind === 'sink' ? 'strong' : 'm'}
+        className={node.stuck ? `${tone} strong` : end ? 'strong' : 'm'}
         x={x + w / 2}
         y={ageBelow}
         textAnchor="middle"
