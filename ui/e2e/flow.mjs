@@ -200,7 +200,7 @@ export function tests({ base, browser, control, print }) {
         await page.goto(`${base}/p/billing?tab=config&live=0`);
         await page.waitForSelector('section[aria-label="Declared"] .yaml');
         await page.waitForSelector(':text("Nothing is declared")');
-        await page.click('button:text-is("Take over")');
+        await page.click('button:text-is("Use the proposal")');
         await page.waitForSelector(':text("nothing to complain about")');
         await page.click('button:text-is("Store")');
         await page.waitForSelector('section[aria-label="Declared"] :text("version 1 by you")');

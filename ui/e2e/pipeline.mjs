@@ -144,5 +144,54 @@ export function tests({ base, browser, control }) {
       ),
       'mock',
     ],
+    [
+      'pipeline: a draft outlives a look at another tab, is kept by pipeline, and leaving asks',
+      on(async (page) => {
+        const declared = 'section[aria-label="Declared"]';
+        const text = () => page.innerText(`${declared} .cm-content`);
+        await page.goto(`${base}/pipelines?live=0`);
+        await page.click('table[aria-label="Pipelines"] a.name:text-is("orders")');
+        await page.click('#tab-Config');
+        await page.click(`${declared} .cm-content`);
+        await page.keyboard.press('Control+End');
+        await page.keyboard.type('# half a thought');
+        await page.waitForSelector(`${declared} :text("not stored yet")`);
+        await page.click('#tab-Map');
+        await page.waitForSelector('.plot canvas');
+        await page.click('#tab-Config');
+        await page.waitForSelector(`${declared} .yaml`);
+        assert.match(await text(), /half a thought/);
+        const asks = 'dialog[open][aria-label="The declaration is not stored"]';
+        await page.click('nav[aria-label="Breadcrumb"] a:text-is("Pipelines")');
+        await page.waitForSelector(asks);
+        assert.deepEqual(await axe(page), []);
+        await page.keyboard.press('Escape');
+        await page.waitForSelector(asks, { state: 'detached' });
+        assert.equal(new URL(page.url()).pathname, '/p/orders');
+        await page.click('nav[aria-label="Breadcrumb"] a:text-is("Pipelines")');
+        await page.click(`${asks} button:text-is("Leave, keep the draft")`);
+        await page.waitForURL((u) => u.pathname === '/pipelines');
+        await page.click('table[aria-label="Pipelines"] a.name:text-is("search-index")');
+        await page.click('#tab-Config');
+        await page.waitForSelector(`${declared} .yaml`);
+        assert.doesNotMatch(await text(), /half a thought/, 'the draft of another pipeline');
+        await page.goBack();
+        await page.waitForURL((u) => u.pathname === '/pipelines');
+        await page.goBack();
+        await page.waitForSelector('main h1:text-is("orders")');
+        await page.waitForSelector(`${declared} .yaml`);
+        assert.match(await text(), /half a thought/);
+        await page.click('button:text-is("Use the proposal")');
+        await page.waitForSelector('button:text-is("Press again to replace what you typed")');
+        assert.match(await text(), /half a thought/, 'typed text is replaced only when asked twice');
+        await page.click('button:text-is("Delete declaration")');
+        await page.waitForSelector('button:text-is("Press again to delete it")');
+        await page.click('button:text-is("Undo all")');
+        await page.waitForSelector(`${declared} :text("not stored yet")`, { state: 'detached' });
+        await page.click('nav[aria-label="Breadcrumb"] a:text-is("Pipelines")');
+        await page.waitForURL((u) => u.pathname === '/pipelines');
+      }),
+      'mock',
+    ],
   ];
 }

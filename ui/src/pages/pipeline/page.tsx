@@ -18,6 +18,7 @@ import { duration } from '../../lib/format';
 import { resolve, when } from '../../lib/time';
 import { useView } from '../../state/use-view';
 import { nearest } from '../pipelines/rows';
+import { AskBeforeLeaving } from './config/leave';
 import { History } from './history';
 import { FlowMap } from './map';
 import { NodePanel } from './node-panel';
@@ -78,6 +79,7 @@ function Content({ data, id }: { data: Pipeline; id: string }) {
   const node = nodes.find((n) => n.id === view.sel);
   return (
     <>
+      <AskBeforeLeaving key={id} id={id} />
       <Head data={data} id={id} />
       <PastRange at={data.at} now="Map, stages, partitions and forecast" past="charts, heat strip and traces" />
       <CauseCard
@@ -154,7 +156,7 @@ function Content({ data, id }: { data: Pipeline; id: string }) {
         ) : null}
         {tab === 'Config' ? (
           <Suspense fallback={<Skeleton heights={[360]} label="Loading the declaration" />}>
-            <ConfigTab id={id} />
+            <ConfigTab key={id} id={id} />
           </Suspense>
         ) : null}
       </Tabs>

@@ -1,5 +1,4 @@
 // What was declared, what weir proposes, and where the two differ.
-import { useState } from 'react';
 import { useConfig } from '../../../api/hooks';
 import type { PipelineConfig } from '../../../api/types';
 import { CopyButton } from '../../../components/copy-button';
@@ -10,6 +9,7 @@ import { useView } from '../../../state/use-view';
 import './config.css';
 import { Editor } from './editor';
 import { Findings } from './findings';
+import { Twice } from './twice';
 import { type Draft, useDraft } from './use-draft';
 
 export default function ConfigTab({ id }: { id: string }) {
@@ -60,14 +60,13 @@ function Content({ config, id }: { config: PipelineConfig; id: string }) {
           <span className="grow" />
           <CopyButton text={config.proposed} label="Copy" />
           {config.editable ? (
-            <button
-              type="button"
-              className="btn"
+            <Twice
+              label="Use the proposal"
+              sure="Press again to replace what you typed"
+              asks={draft.changed}
               disabled={draft.text === config.proposed}
-              onClick={() => draft.edit(config.proposed)}
-            >
-              Take over
-            </button>
+              act={() => draft.edit(config.proposed)}
+            />
           ) : null}
         </div>
         <Editor label={`Proposal for ${id}, YAML`} value={config.proposed} readOnly findings={[]} />
@@ -100,7 +99,6 @@ function ReadOnly({ config }: { config: PipelineConfig }) {
 }
 
 function Actions({ draft, declared }: { draft: Draft; declared: boolean }) {
-  const [sure, setSure] = useState(false);
   return (
     <>
       {draft.conflict ? (
@@ -130,19 +128,7 @@ function Actions({ draft, declared }: { draft: Draft; declared: boolean }) {
         </button>
         <span className="mut">{draft.changed ? 'not stored yet' : ''}</span>
         <span className="grow" />
-        {declared ? (
-          <button
-            type="button"
-            className="btn"
-            onBlur={() => setSure(false)}
-            onClick={() => {
-              if (sure) draft.remove();
-              setSure(!sure);
-            }}
-          >
-            {sure ? 'Press again to take it back' : 'Take back'}
-          </button>
-        ) : null}
+        {declared ? <Twice label="Delete declaration" sure="Press again to delete it" act={draft.remove} /> : null}
       </div>
     </>
   );

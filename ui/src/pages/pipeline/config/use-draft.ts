@@ -1,10 +1,11 @@
 // A declaration being written: its text, what the check says of it, and storing it against a version.
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
-import { useState } from 'react';
-import { ApiError, http, take } from '../../../api/client';
+import { useEffect } from 'react';
+import { http, take } from '../../../api/client';
 import type { ConfigFinding, PipelineConfig } from '../../../api/types';
 import { list } from '../../../api/types';
 import { useSettled } from '../../../components/settled';
+import { dropDraft, keepDraft, useKept } from './drafts';
 
 export interface Draft {
   text: string;
@@ -24,16 +25,21 @@ export interface Draft {
   rebase: () => void;
   /** Back to what is stored. */
   reset: () => void;
-  /** Takes the declaration back: weir goes by what it finds. */
+  /** Deletes the declaration: weir goes by what it finds. */
   remove: () => void;
 }
 
 export function useDraft(id: string, config: PipelineConfig): Draft {
   const client = useQueryClient();
-  const [text, setText] = useState(config.declared);
-  const [base, setBase] = useState(config.version);
+  const kept = useKept(id);
+  const text = kept?.text ?? config.declared;
+  const base = kept?.base ?? config.version;
   const settled = useSettled(text, 300);
   const changed = text !== config.declared;
+  // What says the same as what is stored is no draft, whoever stored it.
+  useEffect(() => {
+    if (!changed) dropDraft(id);
+  }, [id, changed]);
   const check = useQuery({
     queryKey: ['config-check', id, settled],
     queryFn: ({ signal }) =>
@@ -49,24 +55,32 @@ export function useDraft(id: string, config: PipelineConfig): Draft {
         http.PUT('/api/v1/pipelines/{id}/config', { params: { path: { id } }, body: { yaml: text, version: base } }),
       ),
     onSuccess: (stored) => {
+      // First the draft: the editor must not show the former text until the answer is told.
+      keepDraft(id, { text: stored.declared, base: stored.version });
       client.setQueryData(['config', id], stored);
-      setText(stored.declared);
-      setBase(stored.version);
     },
     onError: () => void client.invalidateQueries({ queryKey: ['config', id] }),
   });
   const removal = useMutation({
     mutationFn: () => take(http.DELETE('/api/v1/pipelines/{id}/config', { params: { path: { id } } })),
     onSuccess: () => {
-      setText('');
-      setBase(0);
+      dropDraft(id);
+      client.setQueryData(['config', id], {
+        ...config,
+        declared: '',
+        version: 0,
+        by: '',
+        at: 0,
+        source: 'none',
+        diff: [],
+      });
       void client.invalidateQueries({ queryKey: ['config', id] });
     },
   });
   const fresh = settled === text && check.data !== undefined;
   return {
     text,
-    edit: setText,
+    edit: (now) => (now === config.declared ? dropDraft(id) : keepDraft(id, { text: now, base })),
     changed,
     findings: changed ? list(check.data?.findings) : list(config.diff),
     checking: changed && text.trim() !== '' && !fresh,
@@ -74,14 +88,13 @@ export function useDraft(id: string, config: PipelineConfig): Draft {
     save: () => store.mutate(),
     saving: store.isPending,
     error: store.error ?? removal.error ?? (changed ? check.error : null),
-    conflict: store.error instanceof ApiError && store.error.status === 409,
+    conflict: changed && base !== config.version && !store.isSuccess,
     rebase: () => {
-      setBase(config.version);
+      keepDraft(id, { text, base: config.version });
       store.reset();
     },
     reset: () => {
-      setText(config.declared);
-      setBase(config.version);
+      dropDraft(id);
       store.reset();
     },
     remove: () => removal.mutate(),
