@@ -38,33 +38,39 @@ export function Stages({
   const [cursor] = useRows(rows.length, (i) => rows[i] && go(pathOf(id, rows[i].stage)));
   return (
     <>
-      <Scroll label="Stages" className="card">
-        <table aria-label="Stages, settled windows of the last hour" className="wide">
-          <thead>
-            <tr>
-              <th scope="col" className="l">
-                State
-              </th>
-              <th scope="col" className="l">
-                Stage
-              </th>
-              <th scope="col" className="l">
-                Busy
-              </th>
-              {COLUMNS.map((c) => (
-                <th scope="col" key={c}>
-                  {c}
+      <section className="card" aria-label="Stages">
+        <div className="row card-head base">
+          <h2>Stages</h2>
+          <span className="mut">Settled windows of the last hour</span>
+        </div>
+        <Scroll label="Stages">
+          <table aria-label="Stages, settled windows of the last hour" className="wide">
+            <thead>
+              <tr>
+                <th scope="col" className="l">
+                  State
                 </th>
+                <th scope="col" className="l">
+                  Stage
+                </th>
+                <th scope="col" className="l">
+                  Busy
+                </th>
+                {COLUMNS.map((c) => (
+                  <th scope="col" key={c}>
+                    {c}
+                  </th>
+                ))}
+              </tr>
+            </thead>
+            <tbody>
+              {rows.map((s, i) => (
+                <Row key={s.stage} s={s} id={id} index={i} on={i === cursor} open={() => go(pathOf(id, s.stage))} />
               ))}
-            </tr>
-          </thead>
-          <tbody>
-            {rows.map((s, i) => (
-              <Row key={s.stage} s={s} id={id} index={i} on={i === cursor} open={() => go(pathOf(id, s.stage))} />
-            ))}
-          </tbody>
-        </table>
-      </Scroll>
+            </tbody>
+          </table>
+        </Scroll>
+      </section>
       <Latency rows={latency} />
     </>
   );

@@ -9,11 +9,11 @@ const COLUMNS = [
   'Last hour',
   'Drains in',
   'Unread',
-  'Loss in',
+  'Deletes unread in',
   'Arrive /s',
   'Taken /s',
   'Members',
-  'Rebalances',
+  'Rebalances, 1 h',
 ];
 
 /** What the stage reads: the queue before it, who reads it, and where that leads. `at` is when the page was made, Unix milliseconds. */
