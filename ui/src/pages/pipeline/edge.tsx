@@ -67,7 +67,7 @@ export function saysOf(at: number, { edge, partOf }: Way): string {
         ? 'rate not known'
         : `part of ${rate(partOf)} per second, counted for all branches together`,
     isUnknown(edge) ? 'state not known' : '',
-    edge.lag ? `lag ${duration(edge.lag.seconds)}` : '',
+    edge.lag ? (edge.lag.seconds == null ? 'lag not known' : `lag ${duration(edge.lag.seconds)}`) : '',
     readAgo(at, edge.lag?.at),
     edge.lost > 0 ? `${count(edge.lost)} lost in 24 h` : '',
   ]

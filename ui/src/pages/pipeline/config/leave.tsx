@@ -1,13 +1,16 @@
 // Leaving a pipeline with a declaration that is typed and not stored: ask, rather than lose or forget it.
 import { type ShouldBlockFn, useBlocker } from '@tanstack/react-router';
+import { useCallback } from 'react';
 import { Modal } from '../../../components/modal';
-import { dropDraft, useKept } from './drafts';
-
-/** Tabs and choices are views of the same page. */
-const leaves: ShouldBlockFn = ({ current, next }) => current.pathname !== next.pathname;
+import { draftOf, dropDraft, useKept } from './drafts';
 
 export function AskBeforeLeaving({ id }: { id: string }) {
   const kept = useKept(id) !== undefined;
+  // Tabs and choices are views of the same page; the draft itself is asked, as it may be gone a moment before the hook is.
+  const leaves = useCallback<ShouldBlockFn>(
+    ({ current, next }) => draftOf(id) !== undefined && current.pathname !== next.pathname,
+    [id],
+  );
   const blocker = useBlocker({
     disabled: !kept,
     // The browser asks by itself where the whole interface goes away, and the draft with it.
