@@ -22,8 +22,7 @@ export function OutlookLine({ data }: { data: Pipeline }) {
   return (
     <section className={`card banner outlook ${deletes ? 'late' : ''}`} aria-label="Until when">
       <span>
-        <span className="mut">Drains:</span>{' '}
-        <Gone span={drains?.drain} unknown={list(data.forecasts).length === 0 || data.state !== 'LOSING'} />
+        <span className="mut">Drains:</span> <Gone span={drains?.drain} />
         <Reader f={drains} several={several} />
       </span>
       <span>
@@ -36,7 +35,9 @@ export function OutlookLine({ data }: { data: Pipeline }) {
             <Reader f={deletes} several={several} />
           </>
         ) : (
-          <span className="mut">{kept ? 'retention deletes nothing unread in sight' : 'retention not known'}</span>
+          <span className="mut">
+            {kept ? 'retention: no deletion of unread data in sight' : 'retention: no limit known'}
+          </span>
         )}
       </span>
       {chosen ? (
@@ -48,8 +49,8 @@ export function OutlookLine({ data }: { data: Pipeline }) {
   );
 }
 
-function Gone({ span, unknown }: { span: Span | null | undefined; unknown: boolean }) {
-  if (!span) return <span className="mut">{unknown ? 'not known' : 'nothing waits'}</span>;
+function Gone({ span }: { span: Span | null | undefined }) {
+  if (!span) return <span className="mut">not known</span>;
   if (span.value == null)
     return (
       <span className="warn mark">
