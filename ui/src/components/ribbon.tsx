@@ -66,7 +66,7 @@ export function RibbonScale({ from, to, zone, now }: { from: number; to: number;
       <span>{at(from)}</span>
       <span>{at((from + to) / 2)}</span>
       <span>
-        {now === undefined ? at(to) : `now, ${at(now)}`} {zoneName(zone)}
+        {now === undefined ? at(to) : `now, ${at(now)}`} {zoneName(zone, to)}
       </span>
     </div>
   );
