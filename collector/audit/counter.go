@@ -179,6 +179,10 @@ func (c *Counter) Add(inc Increment) error {
 // Set takes the cumulative totals of a sender that started at epoch (Unix ms). A later total of the same
 // epoch replaces the earlier one, a new epoch is added to it; a smaller total of the same epoch came late
 // and changes nothing.
+//
+// Totals of several times inside one window (a sender with shorter windows that names no width) add up, in whatever
+// order and share they come: each goes as an epoch of its own, later by as many milliseconds as its time lies seconds
+// after the start of the window. No instance begins again so soon.
 func (c *Counter) Set(inc Increment, epoch int64) error {
 	now := time.Now()
 	if epoch <= 0 {
@@ -189,10 +193,11 @@ func (c *Counter) Set(inc Increment, epoch int64) error {
 	if err != nil {
 		return err
 	}
-	s := c.shardOf(id{k, inc.Instance, epoch})
+	i := id{k, inc.Instance, epoch + inc.Key.Window - k.Window}
+	s := c.shardOf(i)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e, err := c.entry(s, id{k, inc.Instance, epoch}, now)
+	e, err := c.entry(s, i, now)
 	if err != nil {
 		return err
 	}

@@ -229,7 +229,7 @@ func (t *auditTaker) latencies(s *sink, resource pcommon.Map, m pmetric.Metric) 
 }
 
 var (
-	errLatencyKey  = errors.New("cannot take weir.audit.latency: weir.window must be Unix seconds, weir.dir in or out, and cumulative points need a start time")
+	errLatencyKey  = errors.New("cannot take weir.audit.latency: weir.window must be Unix seconds, weir.width 1 to 86400, weir.dir in or out, and cumulative points need a start time")
 	errLatencyType = errors.New("cannot take weir.audit.latency: it must be a histogram or an exponential histogram")
 )
 
@@ -281,22 +281,27 @@ func (s *sink) auditKey(a pcommon.Map) (cell.Key, *metrics.Counter) {
 	if !slices.Contains(cell.Dirs(), k.Dir) {
 		return k, s.auditDoor.badDir
 	}
-	var bad *metrics.Counter
-	k.Window, bad = s.auditWindow(a)
-	return k, bad
+	var ok, wide bool
+	// Without a window a record is counted, but outside exact verdicts; without a width it is in one of the collector's.
+	k.Window, ok = seconds(a, "weir.window", math.MaxInt64)
+	k.Width, wide = seconds(a, "weir.width", maxWidth)
+	if !ok || !wide || k.Width == 0 && text(a, "weir.width") != "" {
+		return k, s.auditDoor.badWindow
+	}
+	return k, nil
 }
 
-// auditWindow reads the event window; without one a record is counted, but outside exact verdicts.
-func (s *sink) auditWindow(a pcommon.Map) (int64, *metrics.Counter) {
-	w := text(a, "weir.window")
-	if w == "" {
-		return 0, nil
+// maxWidth is the longest event window, seconds.
+const maxWidth = 86_400
+
+// seconds reads a number of seconds; 0 when it is not said.
+func seconds(a pcommon.Map, key string, most int64) (int64, bool) {
+	v := text(a, key)
+	if v == "" {
+		return 0, true
 	}
-	n, err := strconv.ParseInt(w, 10, 64)
-	if err != nil || n < 0 {
-		return 0, s.auditDoor.badWindow
-	}
-	return n, nil
+	n, err := strconv.ParseInt(v, 10, 64)
+	return n, err == nil && n >= 0 && n <= most
 }
 
 // giveAudit hands the counts over. A count that is refused never becomes right, so the sender is not asked again.

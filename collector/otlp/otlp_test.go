@@ -545,6 +545,10 @@ func TestBadAuditCounts(t *testing.T) {
 	}{
 		{"bad_dir", func(p pmetric.NumberDataPoint) { p.Attributes().PutStr("weir.dir", "sideways") }},
 		{"bad_window", func(p pmetric.NumberDataPoint) { p.Attributes().PutStr("weir.window", "noon") }},
+		{"bad_window", func(p pmetric.NumberDataPoint) { p.Attributes().PutStr("weir.width", "wide") }},
+		{"bad_window", func(p pmetric.NumberDataPoint) { p.Attributes().PutInt("weir.width", 0) }},
+		{"bad_window", func(p pmetric.NumberDataPoint) { p.Attributes().PutInt("weir.width", -60) }},
+		{"bad_window", func(p pmetric.NumberDataPoint) { p.Attributes().PutInt("weir.width", 86_401) }},
 		{"bad_value", func(p pmetric.NumberDataPoint) { p.SetIntValue(-1) }},
 		{"bad_value", func(p pmetric.NumberDataPoint) { p.SetDoubleValue(1.5) }},
 		{"no_epoch", func(p pmetric.NumberDataPoint) { p.SetStartTimestamp(0) }},
