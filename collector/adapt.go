@@ -3,6 +3,7 @@ package collector
 import (
 	"context"
 	"net"
+	"time"
 
 	"github.com/weirhq/weir/collector/audit"
 	"github.com/weirhq/weir/collector/broker"
@@ -26,8 +27,14 @@ type otlpAudit struct{ c *audit.Counter }
 
 func (a otlpAudit) Add(inc otlp.Increment) error { return a.c.Add(audit.Increment(inc)) }
 
-func (a otlpAudit) Set(inc otlp.Increment, epoch int64) error {
+func (a otlpAudit) Set(inc otlp.Increment, epoch int64) (uint64, error) {
 	return a.c.Set(audit.Increment(inc), epoch)
+}
+
+func (a otlpAudit) Seen(t otlp.Life) error { return a.c.Seen(t) }
+
+func (a otlpAudit) Folded(t otlp.Life, n uint64, since, told time.Time) error {
+	return a.c.Folded(t, n, since, told)
 }
 
 // otlpOrigin shows the resolver to otlp. A process id that a sender states is believed only from this machine:

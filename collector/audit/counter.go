@@ -116,9 +116,10 @@ type entry struct {
 	size          int64        // of the three, bytes
 	lossy         bool
 	touched       time.Time
-	version       uint64 // grows with every change
-	synced        uint64 // version of the last snapshot on disk
-	seq           uint64 // of the last snapshot made
+	changed       time.Time // when a count last grew; totals that are only repeated touch without changing
+	version       uint64    // grows with every change
+	synced        uint64    // version of the last snapshot on disk
+	seq           uint64    // of the last snapshot made
 }
 
 // New builds a Counter that keeps its state file in dir and gives its snapshots to out; cfg must be valid.
@@ -131,6 +132,7 @@ func New(cfg Config, dir, node string, out signal.Output, log *slog.Logger, set 
 	c.lives.m = map[lifeKey]*life{}
 	c.lives.refused = set.NewCounter("weir_audit_senders_refused_total")
 	c.lives.killed = set.NewCounter("weir_audit_senders_ended_silently_total")
+	c.lives.silent = set.NewCounter("weir_audit_senders_silent_total")
 	c.added = set.NewCounter(`weir_audit_increments_total{result="added"}`)
 	c.setted = set.NewCounter(`weir_audit_increments_total{result="set"}`)
 	c.refusedFull = set.NewCounter(`weir_audit_increments_total{result="full"}`)
@@ -170,7 +172,7 @@ func (c *Counter) Add(inc Increment) error {
 	e.counts.Add(inc.Counts)
 	c.addSamples(e, &inc)
 	e.lossy = e.lossy || inc.Lossy
-	e.touched = now
+	e.touched, e.changed = now, now
 	e.version++
 	c.added.Inc()
 	return nil
@@ -178,20 +180,20 @@ func (c *Counter) Add(inc Increment) error {
 
 // Set takes the cumulative totals of a sender that started at epoch (Unix ms). A later total of the same
 // epoch replaces the earlier one, a new epoch is added to it; a smaller total of the same epoch came late
-// and changes nothing.
+// and changes nothing. It says by how many records the total grew.
 //
 // Totals of several times inside one window (a sender with shorter windows that names no width) add up, in whatever
 // order and share they come: each goes as an epoch of its own, later by as many milliseconds as its time lies seconds
 // after the start of the window. No instance begins again so soon.
-func (c *Counter) Set(inc Increment, epoch int64) error {
+func (c *Counter) Set(inc Increment, epoch int64) (grown uint64, err error) {
 	now := time.Now()
 	if epoch <= 0 {
 		c.refusedKey.Inc()
-		return fmt.Errorf("cannot count totals of instance %q with epoch %d: the start of the sender in Unix ms is needed: %w", inc.Instance, epoch, ErrKey)
+		return 0, fmt.Errorf("cannot count totals of instance %q with epoch %d: the start of the sender in Unix ms is needed: %w", inc.Instance, epoch, ErrKey)
 	}
 	k, err := c.admit(&inc, now)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	i := id{k, inc.Instance, epoch + inc.Key.Window - k.Window}
 	s := c.shardOf(i)
@@ -199,7 +201,7 @@ func (c *Counter) Set(inc Increment, epoch int64) error {
 	defer s.mu.Unlock()
 	e, err := c.entry(s, i, now)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	c.setted.Inc()
 	e.touched = now
@@ -207,7 +209,7 @@ func (c *Counter) Set(inc Increment, epoch int64) error {
 		e.version++
 	}
 	if inc.Counts.N < e.counts.N {
-		return nil
+		return 0, nil
 	}
 	if k.Window != 0 && inc.Counts.N > e.counts.N {
 		inc.Counts.LateMax = max(inc.Counts.LateMax, now.UnixMilli()-(k.Window+k.Width)*1000)
@@ -215,11 +217,14 @@ func (c *Counter) Set(inc Increment, epoch int64) error {
 	inc.Counts.LateMax = max(inc.Counts.LateMax, e.counts.LateMax)
 	inc.Counts.MaxTS = max(inc.Counts.MaxTS, e.counts.MaxTS)
 	if e.version > 0 && e.counts == inc.Counts && e.lossy == inc.Lossy {
-		return nil
+		return 0, nil
+	}
+	if grown = inc.Counts.N - e.counts.N; grown > 0 {
+		e.changed = now
 	}
 	e.service, e.node, e.lossy, e.counts = inc.Service, inc.Node, inc.Lossy, inc.Counts
 	e.version++
-	return nil
+	return grown, nil
 }
 
 // Drops says that n audit increments are known to be lost, in the kernel or because they could not be read.

@@ -227,7 +227,7 @@ func TestRefusals(t *testing.T) {
 	if d := c.drops.Load(); d != 1 {
 		t.Errorf("%d drops for one refused increment", d)
 	}
-	if err := c.Set(inc("a", now, 1), 0); !errors.Is(err, ErrKey) {
+	if _, err := c.Set(inc("a", now, 1), 0); !errors.Is(err, ErrKey) {
 		t.Errorf("totals without an epoch: %v", err)
 	}
 }
@@ -269,7 +269,7 @@ func TestTotalsOfASender(t *testing.T) {
 	key := cell.Key{Pipeline: "p", Stage: "a", Dir: cell.In, Window: w, Width: 60}
 	set := func(c *Counter, n uint64, epoch int64) {
 		t.Helper()
-		if err := c.Set(inc("a", w, n), epoch); err != nil {
+		if _, err := c.Set(inc("a", w, n), epoch); err != nil {
 			t.Fatal(err)
 		}
 	}

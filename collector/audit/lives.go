@@ -40,8 +40,10 @@ type lifeKey struct{ pipeline, stage, instance, id string }
 type life struct {
 	Life
 	heard time.Time // when it had last told everything
-	dead  bool
-	ends  []id // its cells, while it is taken for dead
+	// learned says that a receiver found the life out from what it exports: the sender never says that it stops.
+	learned bool
+	dead    bool
+	ends    []id // its cells, while it is taken for dead
 }
 
 // lives are the runs of senders that say when they stop.
@@ -52,13 +54,21 @@ type lives struct {
 	delay   time.Duration // for so long counts may be on their way, beyond what the server waits for in any case
 	refused *metrics.Counter
 	killed  *metrics.Counter
+	silent  *metrics.Counter
 }
 
 func silence(every time.Duration) time.Duration { return max(minSilence, 2*every) }
 
 // Told takes what a sender says about its run. One that is silent afterwards without a last word may have counted up to
 // Most records more than it told: the windows concerned get a cell that says so, until it speaks again.
-func (c *Counter) Told(t Life) error {
+func (c *Counter) Told(t Life) error { return c.tell(t, false) }
+
+// Seen takes what a receiver learned of a sender that says nothing of its own run: that it exported now, how far its exports
+// were apart and how much one held. Silence is noticed and taken back as for those that tell, but such a sender may as well
+// have stopped in order, and nobody waits for it: the collector vouches for its counts as if nothing could be missing.
+func (c *Counter) Seen(t Life) error { return c.tell(t, true) }
+
+func (c *Counter) tell(t Life, learned bool) error {
 	if t.Pipeline == "" || t.Stage == "" || t.ID == "" || len(t.ID) > maxID || t.Every <= 0 ||
 		max(len(t.Pipeline), len(t.Stage), len(t.Instance)+1+maxID, len(t.Service)) > maxKey {
 		c.refusedKey.Inc()
@@ -78,8 +88,11 @@ func (c *Counter) Told(t Life) error {
 			ls.refused.Inc()
 			return fmt.Errorf("cannot follow run %q of pipeline %q stage %q: %d are followed already: %w", t.ID, t.Pipeline, t.Stage, maxLives, ErrFull)
 		}
-		l = &life{heard: time.Now()}
+		l = &life{heard: time.Now(), learned: learned}
 		ls.m[k] = l
+	}
+	if learned && l.heard.Before(ls.began) { // what was learned in the run before is more than what is known yet
+		t.Most = max(t.Most, l.Most)
 	}
 	l.Life = t
 	if t.Raise {
@@ -120,6 +133,11 @@ func (c *Counter) bury(now time.Time) {
 		case l.dead && silent > c.cfg.Idle:
 			delete(ls.m, k)
 		case l.dead:
+		case l.learned:
+			// What exports each minute is not suspected because the collector was away for two.
+			if min(silent, now.Sub(ls.began)) >= silence(l.Every) {
+				dying = append(dying, l)
+			}
 		case silent < silence(l.Every):
 			ls.delay = max(ls.delay, silence(l.Every)-waited)
 		default:
@@ -132,7 +150,11 @@ func (c *Counter) bury(now time.Time) {
 	windows := c.worked(dying)
 	for _, l := range dying {
 		l.dead = true
-		ls.killed.Inc()
+		if l.learned {
+			ls.silent.Inc()
+		} else {
+			ls.killed.Inc()
+		}
 		most := max(l.Most, 1)
 		if l.heard.Before(ls.began) { // it may have counted on while no collector was there to be told
 			most *= uint64(1 + now.Sub(l.heard)/l.Every)
@@ -161,7 +183,7 @@ func (c *Counter) end(l *life, k cell.Key, most uint64, now time.Time) {
 
 type worked struct {
 	key     cell.Key // of its window
-	touched time.Time
+	changed time.Time
 }
 
 // worked are the windows that the stages of some runs counted in.
@@ -178,8 +200,8 @@ func (c *Counter) worked(of []*life) map[[2]string]map[int64]worked {
 			if !ok || i.Window == 0 || i.Dir == cell.Unflushed {
 				continue
 			}
-			if w, known := ws[i.Window]; !known || e.touched.After(w.touched) {
-				ws[i.Window] = worked{i.Key, e.touched}
+			if w, known := ws[i.Window]; !known || e.changed.After(w.changed) {
+				ws[i.Window] = worked{i.Key, e.changed}
 			}
 		}
 		s.mu.Unlock()
@@ -191,17 +213,22 @@ func (c *Counter) worked(of []*life) map[[2]string]map[int64]worked {
 // before, and younger ones.
 func (c *Counter) concerned(ws map[int64]worked, l *life, now time.Time) (out []cell.Key) {
 	k := cell.Key{Pipeline: l.Pipeline, Stage: l.Stage, Dir: cell.Unflushed, Reason: cell.Killed, Width: int64(c.cfg.Width / time.Second)}
-	at := now.Unix() - now.Unix()%k.Width
+	if l.learned {
+		k.Reason = cell.Silent
+	}
 	next := int64(0)
 	for start, w := range ws {
-		next = max(next, start+w.key.Width)
-		if w.touched.Before(l.heard.Add(-reach)) {
+		if end := start + w.key.Width; end > next {
+			next, k.Width = end, w.key.Width // a wider cell would make all windows of the pipeline as wide
+		}
+		if w.changed.Before(l.heard.Add(-reach)) {
 			continue
 		}
 		k := k
 		k.Window, k.Width = start, w.key.Width
 		out = append(out, k)
 	}
+	at := now.Unix() - now.Unix()%k.Width
 	if next == 0 {
 		next = at - 2*k.Width
 	}
@@ -228,6 +255,8 @@ func (ls *lives) waits() time.Duration {
 type openLife struct {
 	Life  Life  `json:"life"`
 	Heard int64 `json:"heard"` // Unix milliseconds
+	// Learned is true when the sender itself says nothing.
+	Learned bool `json:"learned,omitempty"`
 }
 
 // open lists the runs that have not said their last word.
@@ -237,7 +266,7 @@ func (ls *lives) open() []openLife {
 	var out []openLife
 	for _, l := range ls.m {
 		if !l.dead {
-			out = append(out, openLife{l.Life, l.heard.UnixMilli()})
+			out = append(out, openLife{l.Life, l.heard.UnixMilli(), l.learned})
 		}
 	}
 	return out
@@ -251,7 +280,7 @@ func (ls *lives) begin(now time.Time, before []openLife) {
 	for _, o := range before {
 		k := lifeKey{o.Life.Pipeline, o.Life.Stage, o.Life.Instance, o.Life.ID}
 		if ls.m[k] == nil && len(ls.m) < maxLives && o.Life.Every > 0 { // else it has spoken already
-			ls.m[k] = &life{Life: o.Life, heard: time.UnixMilli(o.Heard)}
+			ls.m[k] = &life{Life: o.Life, heard: time.UnixMilli(o.Heard), learned: o.Learned}
 		}
 	}
 }

@@ -150,3 +150,91 @@ func TestWordsOfSendersAreChecked(t *testing.T) {
 		t.Errorf("the last word of somebody unknown: %v, %d followed", err, len(c.lives.m))
 	}
 }
+
+// A life that a receiver learned is suspected as any other, softly, in windows as wide as its stage counts in, and makes nobody wait.
+// What a sender only repeats is no work on its old windows.
+func TestLearnedLives(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv, dir := newServer(), t.TempDir()
+		c := newCounter(t, dir, srv, func(c *Config) { c.Flush = time.Second })
+		stop := start(c)
+		pass(10 * time.Minute)
+		w := time.Now().Unix() / 10 * 10
+		key := cell.Key{Pipeline: "orders", Stage: "enrich", Dir: cell.In, Width: 10}
+		export := func(most uint64, windows ...int64) {
+			t.Helper()
+			for _, at := range windows {
+				k := key
+				k.Window = at
+				if _, err := c.Set(Increment{Key: k, Instance: "pod-7", Node: "n1", Counts: cell.Counts{N: 10}}, 1000); err != nil {
+					t.Fatal(err)
+				}
+			}
+			l := Life{Pipeline: "orders", Stage: "enrich", Instance: "pod-7", Node: "n1", ID: "1000", Most: most, Every: 20 * time.Second}
+			if err := c.Seen(l); err != nil {
+				t.Fatal(err)
+			}
+		}
+		export(50, w-300)
+		pass(2 * reach)
+		now := time.Now().Unix() / 10 * 10
+		export(50, w-300, now)
+		pass(time.Second)
+		if a := srv.last(); a.FlushMS != 1000 || a.At != time.Now().UnixMilli() {
+			t.Errorf("the record vouches for %d ms ago, interval %d", time.Now().UnixMilli()-a.At, a.FlushMS)
+		}
+		pass(37 * time.Second)
+		if e := srv.ends(); len(e) != 0 {
+			t.Errorf("before two distances: %v", e)
+		}
+		pass(4 * time.Second)
+		e := srv.ends()
+		if e[now] != 50 || e[now+40] != 50 || e[w-300] != 0 || len(e) != 6 {
+			t.Errorf("windows %v, last one %d", e, now)
+		}
+		_, cells := srv.seen()
+		for _, x := range cells {
+			if x.Dir == cell.Unflushed && (x.Reason != cell.Silent || x.Width != 10 || x.MaxTS == 0) {
+				t.Errorf("%+v", x)
+			}
+		}
+		export(50, now)
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+		if e := srv.ends(); len(e) != 0 {
+			t.Errorf("it lives: %v", e)
+		}
+		// The next run knows it, does not suspect it at once, and keeps what was learned until it is known anew.
+		pass(time.Minute)
+		c = newCounter(t, dir, srv, func(c *Config) { c.Flush = time.Second })
+		stop = start(c)
+		pass(30 * time.Second)
+		if e := srv.ends(); len(e) != 0 {
+			t.Errorf("suspected because the collector was away: %v", e)
+		}
+		export(1, now)
+		pass(45 * time.Second)
+		if e := srv.ends(); e[now] != 50 {
+			t.Errorf("silent for good: %v", e)
+		}
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestFoldedCountsAreChecked(t *testing.T) {
+	c := newCounter(t, t.TempDir(), newServer(), func(c *Config) { c.MaxCells = 2 })
+	for _, l := range []Life{{Stage: "s", ID: "1"}, {Pipeline: "p", ID: "1"}, {Pipeline: "p", Stage: "s", ID: string(make([]byte, maxID+1))}} {
+		if err := c.Folded(l, 5, time.Now(), time.Time{}); err == nil {
+			t.Errorf("%+v is taken", l)
+		}
+	}
+	if err := c.Folded(Life{Pipeline: "p", Stage: "s", ID: "1"}, 5, time.Now(), time.Time{}); err != nil {
+		t.Error(err)
+	}
+	if got := c.cells.Load(); got != 2 || c.drops.Load() == 0 {
+		t.Errorf("%d cells, %d drops: what has no room is a drop", got, c.drops.Load())
+	}
+}

@@ -122,7 +122,7 @@ func play(t *testing.T, dir string, ops []op) string {
 				totals[k] = b
 			}
 			counts = cell.Counts{N: b.pending.N + o.n}
-			err = c.Set(Increment{Key: key, Instance: instance, Counts: counts}, o.epoch)
+			_, err = c.Set(Increment{Key: key, Instance: instance, Counts: counts}, o.epoch)
 			b.pending = counts
 			b.most.N = max(b.most.N, counts.N)
 		case "flush":

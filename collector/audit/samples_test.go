@@ -71,7 +71,7 @@ func TestSamplesOfTotals(t *testing.T) {
 		i := inc("a", w, uint64(n))
 		i.IDs, i.Latency = idsOf(0, n), &cell.Sketch{}
 		i.Latency.Observe(5, uint64(n))
-		if err := c.Set(i, 7); err != nil {
+		if _, err := c.Set(i, 7); err != nil {
 			t.Fatal(err)
 		}
 	}

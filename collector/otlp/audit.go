@@ -1,7 +1,6 @@
 package otlp
 
 import (
-	"errors"
 	"math"
 	"slices"
 	"strconv"
@@ -27,6 +26,7 @@ const (
 type auditDoor struct {
 	received, accepted                                    *metrics.Counter
 	noSink, badDir, badWindow, badValue, noEpoch, refused *metrics.Counter
+	overflow                                              *metrics.Counter
 	fpAlone, badIDs, badLatency                           *metrics.Counter
 }
 
@@ -38,7 +38,7 @@ func newAuditDoor(set *metrics.Set) auditDoor {
 		received: set.GetOrCreateCounter(`weir_collector_received_total{door="otlp_audit"}`),
 		accepted: set.GetOrCreateCounter(`weir_collector_accepted_total{door="otlp_audit"}`),
 		noSink:   dropped("no_audit"), badDir: dropped("bad_dir"), badWindow: dropped("bad_window"),
-		badValue: dropped("bad_value"), noEpoch: dropped("no_epoch"), refused: dropped("refused"),
+		badValue: dropped("bad_value"), noEpoch: dropped("no_epoch"), refused: dropped("refused"), overflow: dropped("overflow"),
 		fpAlone:    set.GetOrCreateCounter(`weir_otlp_audit_fingerprints_alone_total`),
 		badIDs:     set.GetOrCreateCounter(`weir_otlp_audit_samples_dropped_total{kind="ids"}`),
 		badLatency: set.GetOrCreateCounter(`weir_otlp_audit_samples_dropped_total{kind="latency"}`),
@@ -66,12 +66,14 @@ type count struct {
 }
 
 // takeAudit removes the audit metrics from md and returns what they counted, in order of appearance.
-func (s *sink) takeAudit(md pmetric.Metrics) []*count {
-	var t auditTaker
+func (s *sink) takeAudit(md pmetric.Metrics) *auditTaker {
+	t := &auditTaker{instances: map[string]bool{}, starts: map[senderKey]int64{}}
 	md.ResourceMetrics().RemoveIf(func(rm pmetric.ResourceMetrics) bool {
 		had := false
+		t.instances[instanceOf(rm.Resource().Attributes())] = true
 		rm.ScopeMetrics().RemoveIf(func(sm pmetric.ScopeMetrics) bool {
 			n := sm.Metrics().Len()
+			t.scope = sm.Scope().Name()
 			sm.Metrics().RemoveIf(func(m pmetric.Metric) bool { return t.take(s, rm.Resource().Attributes(), m) })
 			had = had || sm.Metrics().Len() < n
 			return sm.Metrics().Len() == 0 && n > 0
@@ -79,13 +81,17 @@ func (s *sink) takeAudit(md pmetric.Metrics) []*count {
 		return had && rm.ScopeMetrics().Len() == 0
 	})
 	t.join()
-	return t.list
+	return t
 }
 
 // auditTaker collects the counts of one request.
 type auditTaker struct {
-	byKey map[countKey]*count
-	list  []*count
+	byKey     map[countKey]*count
+	list      []*count
+	starts    map[senderKey]int64 // of each run, the earliest; Unix ms
+	folds     map[foldKey]uint64  // values of overflow points
+	instances map[string]bool     // that the request has metrics of
+	scope     string              // that is being read
 }
 
 // take tells whether m is an audit metric, and reads its points when it is.
@@ -118,8 +124,14 @@ func (t *auditTaker) take(s *sink, resource pcommon.Map, m pmetric.Metric) bool 
 }
 
 func (t *auditTaker) point(s *sink, resource pcommon.Map, metric string, p pmetric.NumberDataPoint, delta bool) {
-	key, drop := s.auditKey(p.Attributes())
 	v, ok := unsigned(p, metric != auditMessages)
+	if folded(p.Attributes()) && ok && metric == auditMessages {
+		s.auditDoor.received.Inc()
+		s.auditDoor.overflow.Inc()
+		t.overflow(foldKey{instanceOf(resource), t.scope, int64(p.StartTimestamp() / 1e6), delta}, v)
+		return
+	}
+	key, drop := s.auditKey(p.Attributes())
 	switch {
 	case drop != nil:
 	case !ok:
@@ -153,6 +165,22 @@ func (t *auditTaker) point(s *sink, resource pcommon.Map, metric string, p pmetr
 	}
 }
 
+// folded says whether a point stands for all attribute sets beyond the limit of its SDK.
+func folded(a pcommon.Map) bool {
+	v, ok := a.Get("otel.metric.overflow")
+	return ok && (v.Type() == pcommon.ValueTypeBool && v.Bool() || v.AsString() == "true")
+}
+
+func (t *auditTaker) overflow(k foldKey, v uint64) {
+	if k.delta {
+		k.epoch = 0
+	}
+	if t.folds == nil {
+		t.folds = map[foldKey]uint64{}
+	}
+	t.folds[k] += v
+}
+
 // sample reads the ids of a point that counts n; what is wrong with them leaves the count as it is.
 func (c *count) sample(s *sink, a pcommon.Map, n uint64) {
 	v, ok := a.Get(auditIDs)
@@ -174,64 +202,6 @@ func (c *count) sample(s *sink, a pcommon.Map, n uint64) {
 	}
 	c.ids.Merge(&ids)
 }
-
-// latencies reads the points of weir.audit.latency.
-func (t *auditTaker) latencies(s *sink, resource pcommon.Map, m pmetric.Metric) {
-	refuse := func(err error) {
-		s.auditDoor.badLatency.Inc()
-		s.log.Debug("latencies left out", "error", err)
-	}
-	give := func(a pcommon.Map, start pcommon.Timestamp, delta bool, h *cell.Histogram) {
-		h.Unit = m.Unit()
-		sk, err := h.Sketch()
-		if err != nil {
-			refuse(err)
-			return
-		}
-		if text(a, "weir.dir") == "" {
-			a.PutStr("weir.dir", string(cell.In))
-		}
-		key, drop := s.auditKey(a)
-		if drop != nil || key.Dir != cell.In && key.Dir != cell.Out || !delta && start == 0 {
-			refuse(errLatencyKey)
-			return
-		}
-		k := countKey{key: key, instance: instanceOf(resource), delta: delta}
-		if !delta {
-			k.epoch = int64(start / 1e6)
-		}
-		c := t.find(k, resource)
-		if c.latency == nil {
-			c.latency = &cell.Sketch{}
-		}
-		c.latency.Merge(sk)
-	}
-	switch m.Type() {
-	case pmetric.MetricTypeHistogram:
-		delta := m.Histogram().AggregationTemporality() == pmetric.AggregationTemporalityDelta
-		for _, p := range m.Histogram().DataPoints().All() {
-			give(p.Attributes(), p.StartTimestamp(), delta, &cell.Histogram{
-				Min: p.Min(), Max: p.Max(), HasRange: p.HasMin() && p.HasMax(), Counts: p.BucketCounts().AsRaw(), Bounds: p.ExplicitBounds().AsRaw(),
-			})
-		}
-	case pmetric.MetricTypeExponentialHistogram:
-		delta := m.ExponentialHistogram().AggregationTemporality() == pmetric.AggregationTemporalityDelta
-		for _, p := range m.ExponentialHistogram().DataPoints().All() {
-			give(p.Attributes(), p.StartTimestamp(), delta, &cell.Histogram{
-				Min: p.Min(), Max: p.Max(), HasRange: p.HasMin() && p.HasMax(), Exponential: true, Scale: p.Scale(), Zero: p.ZeroCount(),
-				Offset: p.Positive().Offset(), Counts: p.Positive().BucketCounts().AsRaw(),
-				NegOffset: p.Negative().Offset(), Negative: p.Negative().BucketCounts().AsRaw(),
-			})
-		}
-	default:
-		refuse(errLatencyType)
-	}
-}
-
-var (
-	errLatencyKey  = errors.New("cannot take weir.audit.latency: weir.window must be Unix seconds, weir.width 1 to 86400, weir.dir in or out, and cumulative points need a start time")
-	errLatencyType = errors.New("cannot take weir.audit.latency: it must be a histogram or an exponential histogram")
-)
 
 // join gives fingerprints without a start time, which gauges need not have, to the one count they can belong to.
 func (t *auditTaker) join() {
@@ -259,6 +229,15 @@ func (t *auditTaker) join() {
 	}
 }
 
+// began is when the run that counted c began, as far as the request tells: some SDKs start a series when they first count in it.
+// 0 for deltas.
+func (t *auditTaker) began(c *count) int64 {
+	if c.delta {
+		return 0
+	}
+	return t.starts[senderKey{c.key.Pipeline, c.key.Stage, c.instance, 0}]
+}
+
 func (t *auditTaker) find(k countKey, resource pcommon.Map) *count {
 	if c, ok := t.byKey[k]; ok {
 		return c
@@ -269,6 +248,12 @@ func (t *auditTaker) find(k countKey, resource pcommon.Map) *count {
 	c := &count{countKey: k, service: text(resource, attrService), node: text(resource, attrHost)}
 	t.byKey[k] = c
 	t.list = append(t.list, c)
+	if k.epoch != 0 {
+		run := senderKey{k.key.Pipeline, k.key.Stage, k.instance, 0}
+		if at, ok := t.starts[run]; !ok || k.epoch < at {
+			t.starts[run] = k.epoch
+		}
+	}
 	return c
 }
 
@@ -305,8 +290,9 @@ func seconds(a pcommon.Map, key string, most int64) (int64, bool) {
 }
 
 // giveAudit hands the counts over. A count that is refused never becomes right, so the sender is not asked again.
-func (s *sink) giveAudit(counts []*count) {
-	for _, c := range counts {
+func (s *sink) giveAudit(t *auditTaker) {
+	runs := map[senderKey]*grown{}
+	for _, c := range t.list {
 		if !c.messages && c.latency == nil {
 			if !c.joined {
 				s.auditDoor.fpAlone.Inc()
@@ -318,25 +304,38 @@ func (s *sink) giveAudit(counts []*count) {
 			s.auditDoor.noSink.Inc()
 			continue
 		}
-		if c.sum && c.xor {
-			c.counts.Hashed = c.counts.N
-		} else { // half a fingerprint proves nothing
-			c.counts.FpSum, c.counts.FpXor = 0, 0
-		}
-		inc := Increment{Key: c.key, Instance: c.instance, Service: c.service, Node: c.node, Counts: c.counts, Lossy: c.delta, IDs: c.ids, Latency: c.latency}
-		var err error
-		if c.delta { // a delta that is sent twice counts twice
-			err = s.audit.Add(inc)
-		} else {
-			err = s.audit.Set(inc, c.epoch)
-		}
+		n, err := s.giveCount(c)
 		if err != nil {
 			s.auditDoor.refused.Inc()
 			s.log.Debug("audit count refused", "pipeline", c.key.Pipeline, "stage", c.key.Stage, "error", err)
 			continue
 		}
 		s.auditDoor.accepted.Inc()
+		if c.messages {
+			k := senderKey{c.key.Pipeline, c.key.Stage, c.instance, t.began(c)}
+			if runs[k] == nil {
+				runs[k] = &grown{service: c.service, node: c.node}
+			}
+			runs[k].add(c.key.Dir, n)
+		}
 	}
+	if s.audit != nil {
+		s.follow(t, runs)
+	}
+}
+
+// giveCount hands over one count and says by how many records what is known grew.
+func (s *sink) giveCount(c *count) (uint64, error) {
+	if c.sum && c.xor {
+		c.counts.Hashed = c.counts.N
+	} else { // half a fingerprint proves nothing
+		c.counts.FpSum, c.counts.FpXor = 0, 0
+	}
+	inc := Increment{Key: c.key, Instance: c.instance, Service: c.service, Node: c.node, Counts: c.counts, Lossy: c.delta, IDs: c.ids, Latency: c.latency}
+	if c.delta { // a delta that is sent twice counts twice
+		return c.counts.N, s.audit.Add(inc)
+	}
+	return s.audit.Set(inc, c.epoch)
 }
 
 // instanceOf names the process that counted: its own instance id, else node and container or pid.

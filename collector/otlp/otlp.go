@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net"
 	"slices"
+	"time"
 
 	"github.com/VictoriaMetrics/metrics"
 	"go.opentelemetry.io/collector/component"
@@ -45,10 +46,15 @@ type Increment struct {
 }
 
 // AuditSink takes audit counts. Set replaces the totals of (Key, Instance, epoch), epoch in Unix milliseconds;
-// Add adds. An error means that this count can never be taken.
+// Add adds. Set says by how many records the total grew. An error means that this count can never be taken.
 type AuditSink interface {
 	Add(inc Increment) error
-	Set(inc Increment, epoch int64) error
+	Set(inc Increment, epoch int64) (grown uint64, err error)
+	// Seen takes what was learned of a sender that exported now and never says that it stops.
+	Seen(t Life) error
+	// Folded says that a sender counted n more records since a time of which only their number came; told is when its counts were
+	// whole for the last time, zero when that is not known.
+	Folded(t Life, n uint64, since, told time.Time) error
 }
 
 // Receiver hosts the configured receivers.

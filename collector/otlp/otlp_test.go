@@ -87,7 +87,13 @@ type fakeAudit struct {
 
 func (a *fakeAudit) Add(inc Increment) error { return a.put(setCall{inc, 0, true}) }
 
-func (a *fakeAudit) Set(inc Increment, epoch int64) error { return a.put(setCall{inc, epoch, false}) }
+func (a *fakeAudit) Set(inc Increment, epoch int64) (uint64, error) {
+	return inc.Counts.N, a.put(setCall{inc, epoch, false})
+}
+
+func (a *fakeAudit) Seen(Life) error { return nil }
+
+func (a *fakeAudit) Folded(Life, uint64, time.Time, time.Time) error { return nil }
 
 func (a *fakeAudit) put(c setCall) error {
 	a.mu.Lock()

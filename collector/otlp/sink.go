@@ -41,6 +41,7 @@ type sink struct {
 	spans, points door
 	counts        *spanCounts // nil: no cells are counted from spans
 	auditDoor     auditDoor
+	senders       *senders
 }
 
 // door is the equation of docs/wire.md. A batch that was refused is counted as dropped here although its sender,
@@ -63,7 +64,7 @@ func newDoor(set *metrics.Set, name string) door {
 func newSink(cfg Config, node string, out signal.Output, audit AuditSink, origin Origin, set *metrics.Set, log *slog.Logger) *sink {
 	s := &sink{
 		node: node, service: cfg.Service, out: out, audit: audit, origin: origin, log: log, limit: cfg.MaxInFlightBytes,
-		spans: newDoor(set, "otlp_traces"), points: newDoor(set, "otlp_metrics"), auditDoor: newAuditDoor(set),
+		spans: newDoor(set, "otlp_traces"), points: newDoor(set, "otlp_metrics"), auditDoor: newAuditDoor(set), senders: newSenders(set),
 	}
 	if audit != nil && cfg.SpanCells != "off" {
 		s.counts = newSpanCounts(cfg.SpanCells == "all", set)

@@ -22,6 +22,8 @@ import (
 type ledger struct {
 	mu    sync.Mutex
 	cells map[cellID]cell.Cell
+	// auditors are the records of all snapshots.
+	auditors []cell.Auditor
 }
 
 type cellID struct {
@@ -37,6 +39,7 @@ func (l *ledger) Append(_ context.Context, _ signal.Kind, _ int, body []byte) er
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.auditors = append(l.auditors, b.Auditor)
 	for _, c := range b.Cells {
 		id := cellID{c.Key, c.Instance, c.Epoch}
 		if old, ok := l.cells[id]; !ok || c.Seq > old.Seq {
@@ -92,7 +95,7 @@ type counterSink struct{ *audit.Counter }
 
 func (c counterSink) Add(inc Increment) error { return c.Counter.Add(audit.Increment(inc)) }
 
-func (c counterSink) Set(inc Increment, epoch int64) error {
+func (c counterSink) Set(inc Increment, epoch int64) (uint64, error) {
 	return c.Counter.Set(audit.Increment(inc), epoch)
 }
 

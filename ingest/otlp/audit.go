@@ -64,6 +64,10 @@ func (t *translator) auditPoint(name string, p pmetric.NumberDataPoint) {
 		return
 	}
 	a := p.Attributes()
+	if textOf(a, "otel.metric.overflow") == "true" {
+		t.reject(ReasonAudit, 1, name+": the SDK has reached its cardinality limit and folds counts together: export with delta temporality to a collector, or raise the limit of the view")
+		return
+	}
 	c := t.auditCell(a, int64(p.StartTimestamp())/1e6, "")
 	v := uint64(p.IntValue())
 	switch name {

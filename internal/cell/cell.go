@@ -48,6 +48,7 @@ const Unflushed Dir = "unflushed"
 const (
 	Killed = "killed" // the sender tells when it stops, and did not
 	Silent = "silent" // the sender never tells: it may as well have stopped in order
+	Folded = "folded" // the sender goes on, but of what it counts only the number comes: its SDK folded the keys into one
 )
 
 // SpanPipeline stands for the pipeline in counts of spans that name none: the topology tells which one it is.

@@ -12,11 +12,15 @@ import (
 // ClassKilled is the class of windows of which an application may have counted records without telling.
 const ClassKilled = "application ended without its last counts"
 
+// ClassFolded is the class of windows of which an application counted records without saying of what: its SDK folded the keys away.
+const ClassFolded = "counts beyond the SDK's cardinality limit"
+
 // unflushed is the end of an application that may have counted more than it told.
 type unflushed struct {
 	n        int64 // records, in or out, at most
 	told     int64 // when it had last told everything, Unix milliseconds by its node's clock; 0 = not known
 	silent   bool  // it never says when it stops
+	folded   bool  // it goes on, but what it counts comes without keys
 	instance string
 }
 
@@ -34,7 +38,7 @@ func (t *Tally) end(c *cell.Cell) {
 		t.unflushed[c.Stage] = ws
 	}
 	start := c.Window - c.Window%t.Width
-	u := unflushed{num(c.N), max(c.MaxTS, 0), c.Reason == cell.Silent, c.Instance}
+	u := unflushed{num(c.N), max(c.MaxTS, 0), c.Reason == cell.Silent, c.Reason == cell.Folded, c.Instance}
 	// Of an end in several windows that are folded into one the records are the same ones.
 	if i := slices.IndexFunc(ws[start], func(o unflushed) bool { return o.instance == u.instance }); i >= 0 {
 		ws[start][i].n = max(ws[start][i].n, u.n)
@@ -47,6 +51,7 @@ func (t *Tally) end(c *cell.Cell) {
 type killed struct {
 	up, down int64 // records of each side, at most
 	hard     bool  // some of them tell when they stop: even equal counts prove nothing without fingerprints
+	folded   bool  // some go on, and their counts come without keys
 	told     int64 // when the last of them had told everything, at least
 }
 
@@ -55,6 +60,7 @@ func (s *settler) killedOf(v *view) (k killed) {
 		for _, u := range s.Tally.unflushed[stage][s.w.Start] {
 			n = add(n, u.n)
 			k.hard = k.hard || !u.silent
+			k.folded = k.folded || u.folded
 			if u.told == 0 {
 				u.told = far
 			}
@@ -118,7 +124,11 @@ func killedUnknown(e *Evidence, v *store.Verdict, hashed, equal bool) bool {
 	if e.Kind == store.EdgeBalance {
 		v.Lost = v.Dropped // counted and arrived: certain
 	}
-	v.Reasons = append(v.Reasons, fmt.Sprintf("An application ended without its last counts, up to %s records of this window.", Count(max(k.up, k.down))))
+	said := "An application ended without its last counts, up to %s records of this window."
+	if k.folded {
+		v.Class, said = ClassFolded, "The SDK of an application has reached its cardinality limit: up to %s records of this window were counted without saying of what."
+	}
+	v.Reasons = append(v.Reasons, fmt.Sprintf(said, Count(max(k.up, k.down))))
 	return true
 }
 

@@ -66,17 +66,17 @@ func TestKilledStage(t *testing.T) {
 		return s.killedOf(&v)
 	}
 	balance := view{kind: store.EdgeBalance, stage: Stage{Name: "b"}}
-	if k := of(cells, balance, w); k != (killed{15, 30, true, 99}) {
+	if k := of(cells, balance, w); k != (killed{up: 15, down: 30, hard: true, told: 99}) {
 		t.Errorf("balance: %+v", k)
 	}
 	balance.ratio = Ratio{Kind: RatioFanout, K: 3}
-	if k := of(cells, balance, w); k != (killed{45, 60, true, 99}) {
+	if k := of(cells, balance, w); k != (killed{up: 45, down: 60, hard: true, told: 99}) {
 		t.Errorf("fan-out: %+v", k)
 	}
-	if k := of(cells, view{kind: store.EdgeTransport, edge: Edge{From: []string{"a"}, To: "b"}}, w); k != (killed{0, 15, true, 99}) {
+	if k := of(cells, view{kind: store.EdgeTransport, edge: Edge{From: []string{"a"}, To: "b"}}, w); k != (killed{up: 0, down: 15, hard: true, told: 99}) {
 		t.Errorf("way in: %+v", k)
 	}
-	if k := of(cells, view{kind: store.EdgeTransport, edge: Edge{From: []string{"b"}, To: "c"}}, w); k != (killed{15, 0, true, 99}) {
+	if k := of(cells, view{kind: store.EdgeTransport, edge: Edge{From: []string{"b"}, To: "c"}}, w); k != (killed{up: 15, down: 0, hard: true, told: 99}) {
 		t.Errorf("way out: %+v", k)
 	}
 	tl := Tallies(cells)["p"]
@@ -111,5 +111,27 @@ func TestVerdictsBeforeAnEndStand(t *testing.T) {
 	}
 	if !(killed{}).standing(&store.Verdict{State: Loss, SettledAt: 101_000}, 2000) {
 		t.Error("where nobody ended every verdict stands")
+	}
+}
+
+// Counts whose keys an SDK folded away are UNKNOWN by a name of their own, also where both sides say the same.
+func TestFoldedCounts(t *testing.T) {
+	const w = 1_732_334_400
+	tl := Tallies([]cell.Cell{
+		{Key: cell.Key{Pipeline: "p", Stage: "b", Dir: cell.Unflushed, Reason: cell.Folded, Window: w, Width: 60}, Instance: "n1/1~~1", Epoch: 1, Seq: 1, Counts: cell.Counts{N: 1000, MaxTS: 1}},
+	})["p"]
+	s := &settler{Settlement: &Settlement{Tally: tl}, w: Window{w, 60}}
+	edge := view{kind: store.EdgeTransport, edge: Edge{From: []string{"a"}, To: "b"}}
+	for in, want := range map[uint64]string{0: Unknown, 1000: Unknown, 10: Unknown} {
+		v := Judge(Evidence{Kind: store.EdgeTransport, Settled: true, InFlight: -1, EndDelta: -1, Up: cell.Counts{N: 1000}, Down: cell.Counts{N: in}, Killed: s.killedOf(&edge)})
+		if v.State != want || v.Class != ClassFolded || v.Lost != 0 {
+			t.Errorf("%d of 1000 counted: %s %q, lost %d", in, v.State, v.Class, v.Lost)
+		}
+	}
+	if v := Judge(Evidence{Kind: store.EdgeTransport, Settled: true, InFlight: -1, EndDelta: -1, Up: cell.Counts{N: 2500}, Killed: s.killedOf(&edge)}); v.State != Loss || v.Lost != 1500 {
+		t.Errorf("more missing than was folded: %s, lost %d", v.State, v.Lost)
+	}
+	if k := s.killedOf(&edge); k.standing(&store.Verdict{State: Loss, SettledAt: w * 1000}, 2000) {
+		t.Error("a verdict settled before anybody knew stands")
 	}
 }
