@@ -59,7 +59,7 @@ const (
 	maxGaps   = 1000
 )
 
-// New builds an empty book over the sums and series of a tenant. collectors are those of the tenant; over counts sums beyond the bound.
+// New builds an empty book over the sums and series of a tenant. collectors are those of the tenant; over counts sums and gaps beyond their bounds.
 func New(engine store.Engine, tenant store.Tenant, collectors func() []telemetry.Collector, over *metrics.Counter) *Book {
 	return &Book{
 		engine: engine, tenant: tenant, collectors: collectors, over: over,

@@ -3,6 +3,7 @@ package spans
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -38,16 +39,7 @@ func (b *Book) readGaps(ctx context.Context, now int64) error {
 	err = series.Each(ctx, q, "weir_spool_dropped_items_total", func(ls labels.Labels) bool {
 		key, node = ls.String(), ls.Get("node")
 		return true
-	}, func(at int64, v float64) {
-		last, ok := b.gapAt[key]
-		if ok && at <= last.at {
-			return
-		}
-		if ok && v > last.v {
-			b.gap(last.at-60_000, at, fmt.Sprintf("The collector of %s had to drop %s spans.", node, flow.Count(int64(v-last.v))))
-		}
-		b.gapAt[key] = count{at, v}
-	}, labels.MustNewMatcher(labels.MatchEqual, "signal", "spans"))
+	}, func(at int64, v float64) { b.dropped(key, node, at, v) }, labels.MustNewMatcher(labels.MatchEqual, "signal", "spans"))
 	if err != nil {
 		return fmt.Errorf("cannot read the drops of spools: %w", err)
 	}
@@ -58,14 +50,45 @@ func (b *Book) readGaps(ctx context.Context, now int64) error {
 		}
 		b.gapAt[k] = count{now, float64(c.Gaps)}
 	}
-	b.gaps = slices.DeleteFunc(b.gaps, func(g gap) bool { return g.to < now-2*memory*1000 })
+	b.forget(now)
 	return nil
 }
 
-func (b *Book) gap(from, to int64, text string) {
-	if len(b.gaps) < maxGaps {
-		b.gaps = append(b.gaps, gap{from, to, text})
+// dropped takes a sample of what a spool had to drop since its collector began.
+func (b *Book) dropped(key, node string, at int64, v float64) {
+	last, ok := b.gapAt[key]
+	if ok && at <= last.at {
+		return
 	}
+	b.gapAt[key] = count{at, v}
+	d := v - last.v
+	if d < 0 {
+		d = v // its collector began anew
+	}
+	if ok && d > 0 {
+		b.gap(last.at-60_000, at, fmt.Sprintf("The collector of %s had to drop %s spans.", node, flow.Count(int64(d))))
+	}
+}
+
+// forget drops gaps that no window remembered lies in, and counters that nobody tells any more.
+func (b *Book) forget(now int64) {
+	b.gaps = slices.DeleteFunc(b.gaps, func(g gap) bool { return g.to < now-2*memory*1000 })
+	maps.DeleteFunc(b.gapAt, func(_ string, c count) bool { return c.at < now-3_600_000 })
+}
+
+// gap notes a gap; beyond the bound it takes the place of the one that ended first.
+func (b *Book) gap(from, to int64, text string) {
+	if len(b.gaps) >= maxGaps {
+		b.over.Inc()
+		oldest := 0
+		for i := range b.gaps {
+			if b.gaps[i].to < b.gaps[oldest].to {
+				oldest = i
+			}
+		}
+		b.gaps = slices.Delete(b.gaps, oldest, oldest+1)
+	}
+	b.gaps = append(b.gaps, gap{from, to, text})
 }
 
 // LostIn says in sentences why spans of a window may be missing through weir's own fault.
