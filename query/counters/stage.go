@@ -220,15 +220,16 @@ func (si *stageInstance) increase(b *Book, m *rules.Match, role rules.Role, at i
 	if inc <= 0 && role != rules.In && role != rules.Out {
 		return
 	}
-	if si.bal != nil {
+	balanced := si.bal != nil && !m.Rule.Apart
+	if balanced {
 		si.bal.count(role, at, inc)
 	}
 	if st.System.Through {
 		b.through(si).count(throughRole(st.Kind, role), at, inc)
 	}
-	if role == rules.Dropped || si.bal != nil {
+	if role == rules.Dropped || balanced {
 		e := b.edgeOf(edgeKey{pipeline: st.Pipeline, to: st.Name})
-		b.count(e, role, m.Reason, at, inc, si.bal != nil)
+		b.count(e, role, m.Reason, at, inc, balanced)
 	}
 }
 

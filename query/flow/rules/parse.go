@@ -275,6 +275,7 @@ func (p *parser) rule(n *yaml.Node, sys *System, common *Rule) *Rule {
 			case "one":
 				r.Balanced = true
 			case "none":
+				r.Apart = true
 			default:
 				p.fail(v, "balance is %q: want one or none", v.Value)
 			}
@@ -314,6 +315,8 @@ func (p *parser) rule(n *yaml.Node, sys *System, common *Rule) *Rule {
 		p.fail(n, "a counter cannot have add, nor a scale of 0 or less")
 	case r.Balanced && r.Role != In:
 		p.fail(n, "balance: one belongs to a series that is in")
+	case r.Apart && (r.Role.Broker() || !r.Role.Counter()):
+		p.fail(n, "balance: none belongs to a counter of a stage")
 	}
 	return &r
 }

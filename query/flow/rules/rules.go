@@ -118,6 +118,7 @@ type Rule struct {
 	Role     Role
 	Kind     string // source, stage, sink; "" = stage
 	Balanced bool   // what goes in must come out: in = out + filtered + dropped + dlq + held
+	Apart    bool   // given up before the stage counted it as in: told, but no part of its balance
 	Hold     time.Duration
 	Scale    float64
 	Add      float64

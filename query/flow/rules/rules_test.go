@@ -89,6 +89,9 @@ func TestFixtures(t *testing.T) {
 				if m.Rule.Balanced {
 					out.WriteString(" balanced")
 				}
+				if m.Rule.Apart {
+					out.WriteString(" apart")
+				}
 				if known {
 					fmt.Fprintf(&out, " %g\n", v)
 				} else {
@@ -146,6 +149,7 @@ func TestParseErrors(t *testing.T) {
 		{good + "  - {name: y, is: committed, broker: k, destination: d}\n", "committed needs group"},
 		{good + "  - {name: y, is: out, balance: one}\n", "belongs to a series that is in"},
 		{good + "  - {name: y, is: in, balance: two}\n", "want one or none"},
+		{good + "  - {name: y, is: queue, balance: none}\n", "belongs to a counter of a stage"},
 		{good + "  - {name: y, is: in, kind: middle}\n", "want source, stage or sink"},
 		{good + "  - {name: y, is: in, scale: many}\n", `"many" is not a number`},
 		{good + "  - {name: y, is: in, scale: -1}\n", "a counter cannot have add"},
