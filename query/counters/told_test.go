@@ -1,6 +1,9 @@
 package counters
 
-import "testing"
+import (
+	"fmt"
+	"testing"
+)
 
 // What a full buffer gives up before a sink counts it as received is told, and neither hides what the sink itself
 // loses nor takes it back.
@@ -61,5 +64,24 @@ func TestUnmatched(t *testing.T) {
 	lost, dropped, states := a.lost()
 	if lost != dropped || float64(dropped) < unmatched-1000 || float64(dropped) > unmatched {
 		t.Errorf("lost %d, dropped %d of %g, %v", lost, dropped, unmatched, states)
+	}
+}
+
+// Each instance of Redpanda Connect tells the lag of the whole group: two instances do not make it twice as much.
+func TestLagOfTheGroup(t *testing.T) {
+	w := newWorld(t)
+	for range 60 {
+		w.now += 5000
+		i := w.now / 5000 % 3 // scraped one after the other, each every 15 s
+		if i < 2 {
+			for p := range 3 {
+				w.put(100, "redpanda_lag", "instance", fmt.Sprint("c", i), "job", "connect", "label", "", "path", "root.input", "partition", fmt.Sprint(p), "topic", "orders")
+			}
+			w.put(float64(w.now-begin), "input_received", "instance", fmt.Sprint("c", i), "job", "connect", "label", "", "path", "root.input")
+		}
+		w.read()
+		if f := w.book.Stage("connect", "root.input").Facts(w.now); w.now > begin+30_000 && (f.Queue == nil || *f.Queue != 300) {
+			t.Fatalf("queue %v", f.Queue)
+		}
 	}
 }
