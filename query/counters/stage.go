@@ -224,7 +224,7 @@ func (si *stageInstance) increase(b *Book, m *rules.Match, role rules.Role, at i
 	if balanced {
 		si.bal.count(role, at, inc)
 	}
-	if st.System.Through {
+	if st.System.Through && (!m.Rule.Apart || st.Kind != "source") { // what a source gave up never came in
 		b.through(si).count(throughRole(st.Kind, role), at, inc)
 	}
 	if role == rules.Dropped || balanced {

@@ -67,6 +67,25 @@ func TestUnmatched(t *testing.T) {
 	}
 }
 
+// Lines that an input skips never came in: they are told, and hide nothing of what is missing on the way to the output.
+func TestToldBeforeTheSource(t *testing.T) {
+	a := newAgent(t)
+	skipped := 0.0
+	a.run(600, func() {
+		a.take(100, 60)()
+		a.inside -= 40
+		skipped += 40
+		if a.now%15_000 == 0 {
+			a.put(skipped, "fluentbit_input_long_line_skipped_total", "name", "tail.0", "instance", a.name, "job", "fluent-bit")
+		}
+	})
+	a.run(300, a.take(0, 0))
+	lost, dropped, states := a.lost()
+	if missing := a.in - a.out; float64(dropped) < skipped-1000 || float64(dropped) > skipped || float64(lost-dropped) < missing-3000 || float64(lost-dropped) > missing {
+		t.Errorf("lost %d, dropped %d of %g, missing %g, %v", lost, dropped, skipped, missing, states)
+	}
+}
+
 // Each instance of Redpanda Connect tells the lag of the whole group: two instances do not make it twice as much.
 func TestLagOfTheGroup(t *testing.T) {
 	w := newWorld(t)
