@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"slices"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
@@ -40,6 +42,10 @@ type kafkaSystem struct {
 	listed  []*kafkaGroup // by name, as many as max_groups allows
 	texts   []string      // partition numbers
 
+	away   map[int32]*knock // brokers that did not answer; at most as many as the cluster has
+	knocks sync.WaitGroup
+
+	mu   sync.Mutex // of everything but the network, while groups are asked about
 	cur  kafkaPoll
 	snap snapshot
 	turn int // where the next round of record reads begins
@@ -48,9 +54,10 @@ type kafkaSystem struct {
 
 	skipped                map[string]*metrics.Counter
 	reads, readFailures    *metrics.Counter
-	noNewest, shareUnknown bool      // the cluster is too old to tell
-	noSizes                bool      // the same
-	sized                  time.Time // when the bytes kept were asked for
+	noNewest, shareUnknown bool        // the cluster is too old to tell
+	noSizes                bool        // the same
+	oneByOne               atomic.Bool // and to be asked for the commits of several groups at once
+	sized                  time.Time   // when the bytes kept were asked for
 }
 
 // kafkaPoll is what belongs to the poll under way.
@@ -95,7 +102,7 @@ var kafkaSkips = [...]string{"max_partitions", "max_groups", "max_commits", "den
 func newKafka(cfg KafkaConfig, set *metrics.Set, log *slog.Logger) *kafkaSystem {
 	k := &kafkaSystem{
 		cfg: cfg, log: log, topics: map[string]*kafkaTopic{}, byID: map[[16]byte]*kafkaTopic{}, groups: map[string]*kafkaGroup{},
-		said: map[string]bool{}, seed: maphash.MakeSeed(), skipped: map[string]*metrics.Counter{},
+		said: map[string]bool{}, away: map[int32]*knock{}, seed: maphash.MakeSeed(), skipped: map[string]*metrics.Counter{},
 		reads:        set.GetOrCreateCounter(fmt.Sprintf(`weir_broker_record_reads_total{system=%q,cluster=%q}`, systemKafka, cfg.Cluster)),
 		readFailures: set.GetOrCreateCounter(fmt.Sprintf(`weir_broker_timestamp_failures_total{system=%q,cluster=%q}`, systemKafka, cfg.Cluster)),
 	}
@@ -119,15 +126,26 @@ func (k *kafkaSystem) open() error {
 	return nil
 }
 
-func (k *kafkaSystem) close() { k.cl.Close() }
+func (k *kafkaSystem) close() {
+	k.stopKnocks()
+	k.cl.Close()
+}
 
 // poll asks commits first and ends after, so that no lag is negative; starts before ends, so that no start is beyond its end.
 func (k *kafkaSystem) poll(ctx context.Context) (snapshot, error) {
 	k.cur = kafkaPoll{round: k.cur.round + 1, now: time.Now(), down: map[int32]error{}}
 	p := &k.cur
-	if err := k.readTopics(ctx); err != nil {
+	k.knockAll(ctx)
+	in := func(by int, f func(context.Context)) {
+		ctx, cancel := k.within(ctx, by)
+		defer cancel()
+		f(ctx)
+	}
+	var err error
+	if in(byTopics, func(ctx context.Context) { err = k.readTopics(ctx) }); err != nil {
 		return snapshot{}, fmt.Errorf("cannot list topics of %q: %w", k.cfg.Brokers, err)
 	}
+	k.heard(ctx)
 	for _, t := range k.order {
 		for i := range t.parts {
 			q := &t.parts[i]
@@ -135,13 +153,19 @@ func (k *kafkaSystem) poll(ctx context.Context) (snapshot, error) {
 			q.start, q.end, q.stable, q.code = -1, -1, -1, 0
 		}
 	}
-	k.listOffsets(ctx, offsetsAsk{time: kafkaEarliest, take: func(q *kafkaPart, offset, _ int64) { q.start = offset }})
-	k.listGroups(ctx)
-	k.readCommits(ctx)
-	k.listOffsets(ctx, offsetsAsk{time: kafkaLatest, take: func(q *kafkaPart, offset, _ int64) { q.end = offset }})
-	k.listOffsets(ctx, offsetsAsk{time: kafkaLatest, committed: true, take: func(q *kafkaPart, offset, _ int64) { q.stable = offset }})
-	if err := ctx.Err(); err != nil && len(k.order) > 0 && !k.anyEnd() {
-		return snapshot{}, fmt.Errorf("cannot read offsets of %q in %s: %w", k.cfg.Brokers, k.cfg.Timeout, errors.Join(err, p.trouble.err()))
+	in(byStarts, func(ctx context.Context) {
+		k.listOffsets(ctx, offsetsAsk{time: kafkaEarliest, take: func(q *kafkaPart, offset, _ int64) { q.start = offset }})
+	})
+	in(byGroups, k.listGroups)
+	in(byCommits, k.readCommits)
+	in(byEnds, func(ctx context.Context) {
+		k.listOffsets(ctx, offsetsAsk{time: kafkaLatest, take: func(q *kafkaPart, offset, _ int64) { q.end = offset }})
+	})
+	in(byStables, func(ctx context.Context) {
+		k.listOffsets(ctx, offsetsAsk{time: kafkaLatest, committed: true, take: func(q *kafkaPart, offset, _ int64) { q.stable = offset }})
+	})
+	if (ctx.Err() != nil || k.allAway()) && len(k.order) > 0 && !k.anyEnd() {
+		return snapshot{}, fmt.Errorf("cannot read offsets of %q in %s: %w", k.cfg.Brokers, k.cfg.Timeout, errors.Join(k.downs(), p.trouble.err()))
 	}
 	k.describe(ctx)
 	k.readSettings(ctx)

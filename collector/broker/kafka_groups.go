@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -25,7 +24,7 @@ const (
 	// the answers of ten thousand groups at once would not fit into the memory of a node agent.
 	batchGroups  = 100
 	batchCommits = 30_000
-	// groupsParallel bounds the questions about groups in flight.
+	// groupsParallel bounds the questions about groups in flight, but for those that wait for a broker that answers slowly.
 	groupsParallel = 2
 )
 
@@ -34,6 +33,8 @@ type kafkaGroup struct {
 	name, kind, state string
 	members           int   // negative = not told
 	epoch             int64 // negative = not told
+	listedBy          int32 // broker that lists it: its coordinator
+	stray             bool  // unless that one says that it is not
 	round             uint64
 	read              uint64 // round in which its commits were read
 	commits           int    // in the poll before
@@ -75,6 +76,7 @@ func (k *kafkaSystem) listGroups(ctx context.Context) {
 	for _, x := range askAll(ctx, k, reqs) {
 		broker := strconv.Itoa(int(x.broker))
 		if x.err != nil {
+			k.isAway(x.broker)
 			k.cur.trouble.add("cannot list groups of broker "+broker+": "+x.err.Error(), "", -1)
 			continue
 		}
@@ -92,7 +94,7 @@ func (k *kafkaSystem) listGroups(ctx context.Context) {
 		}
 		for i := range resp.Groups {
 			if g := &resp.Groups[i]; g.Group != "" && k.cfg.wantsGroup(g.Group) {
-				k.group(g)
+				k.group(g, x.broker)
 			}
 		}
 	}
@@ -113,38 +115,20 @@ func (k *kafkaSystem) listGroups(ctx context.Context) {
 	}
 }
 
-func (k *kafkaSystem) group(l *kmsg.ListGroupsResponseGroup) {
+func (k *kafkaSystem) group(l *kmsg.ListGroupsResponseGroup, broker int32) {
 	kind := strings.ToLower(l.GroupType)
 	if kind == "" || kind == "unknown" {
 		kind = kafkaClassic // the broker is older than the other kinds
 	}
 	g := k.groups[l.Group]
 	if g == nil || g.kind != kind {
-		g = &kafkaGroup{name: l.Group, kind: kind, members: -1, epoch: -1, topics: map[string]*kafkaReads{}}
+		g = &kafkaGroup{name: l.Group, kind: kind, members: -1, epoch: -1, listedBy: -1, topics: map[string]*kafkaReads{}}
 		k.groups[l.Group] = g
 	}
-	g.state, g.round = l.GroupState, k.cur.round
-}
-
-// inBatches cuts groups of the kinds into questions and asks a few at a time.
-func (k *kafkaSystem) inBatches(groups []*kafkaGroup, f func([]*kafkaGroup)) {
-	var wg sync.WaitGroup
-	slots := make(chan struct{}, groupsParallel)
-	for len(groups) > 0 {
-		n, commits := 0, 0
-		for n < len(groups) && n < batchGroups && (n == 0 || commits+groups[n].commits <= batchCommits) {
-			commits += groups[n].commits
-			n++
-		}
-		batch := groups[:n]
-		groups = groups[n:]
-		slots <- struct{}{}
-		wg.Go(func() {
-			defer func() { <-slots }()
-			f(batch)
-		})
+	if g.listedBy != broker {
+		g.listedBy, g.stray = broker, false
 	}
-	wg.Wait()
+	g.state, g.round = l.GroupState, k.cur.round
 }
 
 func (k *kafkaSystem) ofKind(is func(g *kafkaGroup) bool) []*kafkaGroup {
@@ -157,71 +141,120 @@ func (k *kafkaSystem) ofKind(is func(g *kafkaGroup) bool) []*kafkaGroup {
 	return list
 }
 
+// coordinator is the broker to be asked about the group; negative: the client is to find it.
+func (g *kafkaGroup) coordinator() int32 {
+	if g.stray {
+		return -1
+	}
+	return g.listedBy
+}
+
 // readCommits asks the coordinators how far all groups have come on all topics.
 func (k *kafkaSystem) readCommits(ctx context.Context) {
-	var mu sync.Mutex // of everything but the network
-	k.inBatches(k.ofKind(func(g *kafkaGroup) bool { return g.kind != kafkaShare }), func(batch []*kafkaGroup) {
-		req := kmsg.NewPtrOffsetFetchRequest()
-		for _, g := range batch {
-			rg := kmsg.NewOffsetFetchRequestGroup()
-			rg.Group = g.name // no topics = all it committed on
-			req.Groups = append(req.Groups, rg)
+	commits := func(broker int32, batch []*kafkaGroup) {
+		for len(batch) > 0 && ctx.Err() == nil {
+			batch = batch[k.askCommits(ctx, broker, batch):]
 		}
-		// Once more for those whose coordinator was not found by a broker that is away.
-		for last := false; len(req.Groups) > 0; last = true {
-			shards := k.cl.RequestSharded(ctx, req)
-			req = kmsg.NewPtrOffsetFetchRequest()
-			mu.Lock()
-			for _, s := range shards {
-				r, _ := s.Req.(*kmsg.OffsetFetchRequest)
-				resp, ok := s.Resp.(*kmsg.OffsetFetchResponse)
-				switch {
-				case s.Err == nil && ok:
-					k.heed(resp)
-					for i := range resp.Groups {
-						k.takeCommits(&resp.Groups[i])
-					}
-				case s.Err != nil && r != nil && !last && ctx.Err() == nil:
-					req.Groups = append(req.Groups, r.Groups...)
-				case s.Err != nil && r != nil:
-					if len(r.Groups) == 0 { // an old broker is asked for one at a time
-						k.cur.trouble.add("cannot read commits: "+s.Err.Error(), r.Group, -1)
-					}
-					for _, g := range r.Groups {
-						k.cur.trouble.add("cannot read commits: "+s.Err.Error(), g.Group, -1)
-					}
-				}
+		k.missed(batch)
+	}
+	share := func(broker int32, batch []*kafkaGroup) { k.askShare(ctx, broker, batch) }
+	k.inBatches(ctx, k.ofKind(func(g *kafkaGroup) bool { return g.kind != kafkaShare }), commits)
+	k.inBatches(ctx, k.ofKind(func(g *kafkaGroup) bool { return g.kind == kafkaShare && !k.shareUnknown }), share)
+	// Once more for those whose coordinator is another one than the broker that lists them.
+	stray := func(g *kafkaGroup) bool { return g.stray && g.read != k.cur.round }
+	k.inBatches(ctx, k.ofKind(func(g *kafkaGroup) bool { return stray(g) && g.kind != kafkaShare }), commits)
+	k.inBatches(ctx, k.ofKind(func(g *kafkaGroup) bool { return stray(g) && g.kind == kafkaShare && !k.shareUnknown }), share)
+}
+
+// askCommits asks for the commits of groups; an old broker tells only those of the first. It returns how many were asked about.
+func (k *kafkaSystem) askCommits(ctx context.Context, broker int32, batch []*kafkaGroup) int {
+	if k.oneByOne.Load() {
+		batch = batch[:1]
+	}
+	req := kmsg.NewPtrOffsetFetchRequest()
+	req.Group = batch[0].name // no topics = all it committed on
+	for _, g := range batch {
+		rg := kmsg.NewOffsetFetchRequestGroup()
+		rg.Group = g.name
+		req.Groups = append(req.Groups, rg)
+	}
+	asked := len(batch)
+	shards := k.askCoordinator(ctx, broker, req)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, s := range shards {
+		r, _ := s.Req.(*kmsg.OffsetFetchRequest)
+		resp, ok := s.Resp.(*kmsg.OffsetFetchResponse)
+		switch {
+		case s.Err == nil && ok:
+			k.heed(resp)
+			if resp.Version < batchedCommits && len(resp.Groups) == 0 {
+				k.oneByOne.Store(true)
+				asked = 1
+				resp.Groups = []kmsg.OffsetFetchResponseGroup{oldCommits(r.Group, resp)}
 			}
-			mu.Unlock()
-		}
-	})
-	k.inBatches(k.ofKind(func(g *kafkaGroup) bool { return g.kind == kafkaShare && !k.shareUnknown }), func(batch []*kafkaGroup) {
-		req := kmsg.NewPtrDescribeShareGroupOffsetsRequest()
-		for _, g := range batch {
-			rg := kmsg.NewDescribeShareGroupOffsetsRequestGroup()
-			rg.GroupID = g.name
-			req.Groups = append(req.Groups, rg)
-		}
-		shards := k.cl.RequestSharded(ctx, req)
-		mu.Lock()
-		defer mu.Unlock()
-		for _, s := range shards {
-			if s.Err != nil {
-				if r, ok := s.Req.(*kmsg.DescribeShareGroupOffsetsRequest); ok {
-					for _, g := range r.Groups {
-						k.cur.trouble.add("cannot read offsets of share group: "+s.Err.Error(), g.GroupID, -1)
-					}
-				}
-				continue
+			for i := range resp.Groups {
+				k.takeCommits(&resp.Groups[i])
 			}
-			if resp, ok := s.Resp.(*kmsg.DescribeShareGroupOffsetsResponse); ok {
-				k.heed(resp)
-				for i := range resp.Groups {
-					k.takeShare(&resp.Groups[i])
-				}
+		case s.Err != nil && r != nil:
+			if len(r.Groups) == 0 { // as the client asks an old broker
+				k.cur.trouble.add("cannot read commits: "+s.Err.Error(), r.Group, -1)
+			}
+			for _, g := range r.Groups {
+				k.cur.trouble.add("cannot read commits: "+s.Err.Error(), g.Group, -1)
 			}
 		}
-	})
+	}
+	return asked
+}
+
+// askShare asks for the offsets of share groups.
+func (k *kafkaSystem) askShare(ctx context.Context, broker int32, batch []*kafkaGroup) {
+	req := kmsg.NewPtrDescribeShareGroupOffsetsRequest()
+	for _, g := range batch {
+		rg := kmsg.NewDescribeShareGroupOffsetsRequestGroup()
+		rg.GroupID = g.name
+		req.Groups = append(req.Groups, rg)
+	}
+	shards := k.askCoordinator(ctx, broker, req)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, s := range shards {
+		if s.Err != nil {
+			if r, ok := s.Req.(*kmsg.DescribeShareGroupOffsetsRequest); ok {
+				for _, g := range r.Groups {
+					k.cur.trouble.add("cannot read offsets of share group: "+s.Err.Error(), g.GroupID, -1)
+				}
+			}
+			continue
+		}
+		if resp, ok := s.Resp.(*kmsg.DescribeShareGroupOffsetsResponse); ok {
+			k.heed(resp)
+			for i := range resp.Groups {
+				k.takeShare(&resp.Groups[i])
+			}
+		}
+	}
+}
+
+// batchedCommits is the version of OffsetFetch that asks for several groups.
+const batchedCommits = 8
+
+// oldCommits is the answer of an older broker in the form of the newer ones.
+func oldCommits(group string, resp *kmsg.OffsetFetchResponse) kmsg.OffsetFetchResponseGroup {
+	g := kmsg.NewOffsetFetchResponseGroup()
+	g.Group, g.ErrorCode = group, resp.ErrorCode
+	for i := range resp.Topics {
+		t := kmsg.NewOffsetFetchResponseGroupTopic()
+		t.Topic = resp.Topics[i].Topic
+		for _, p := range resp.Topics[i].Partitions {
+			gp := kmsg.NewOffsetFetchResponseGroupTopicPartition()
+			gp.Partition, gp.Offset, gp.ErrorCode = p.Partition, p.Offset, p.ErrorCode
+			t.Partitions = append(t.Partitions, gp)
+		}
+		g.Topics = append(g.Topics, t)
+	}
+	return g
 }
 
 // readable says whether a group's answer can be used, and notes why not.
@@ -235,6 +268,8 @@ func (k *kafkaSystem) readable(name string, code int16, what string) *kafkaGroup
 		k.denied("group", name, 1)
 	case code == codeNoGroup:
 		k.skipped["gone"].Inc() // since it was listed
+	case code == kerr.NotCoordinator.Code && !g.stray:
+		g.stray = true // it has moved, or every broker lists it
 	default:
 		k.cur.trouble.add(what+": "+kafkaError(code).Error(), name, -1)
 	}

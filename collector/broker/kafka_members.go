@@ -4,7 +4,6 @@ import (
 	"context"
 	"hash/maphash"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -17,16 +16,15 @@ func (k *kafkaSystem) describe(ctx context.Context) {
 			return g.kind == kind && (g.described.IsZero() || g.state != g.describedState || k.cur.now.Sub(g.described) >= kafkaMembersAge)
 		})
 	}
-	var mu sync.Mutex
 	ask := func(kind string, request func(names []string) kmsg.Request, take func(kmsg.Response)) {
-		k.inBatches(due(kind), func(batch []*kafkaGroup) {
+		k.inBatches(ctx, due(kind), func(broker int32, batch []*kafkaGroup) {
 			names := make([]string, len(batch))
 			for i, g := range batch {
 				names[i] = g.name
 			}
-			shards := k.cl.RequestSharded(ctx, request(names))
-			mu.Lock()
-			defer mu.Unlock()
+			shards := k.askCoordinator(ctx, broker, request(names))
+			k.mu.Lock()
+			defer k.mu.Unlock()
 			for _, s := range shards {
 				if s.Err != nil {
 					k.cur.trouble.add("cannot read members of groups: "+s.Err.Error(), "", -1)

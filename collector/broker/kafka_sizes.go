@@ -20,7 +20,7 @@ func (k *kafkaSystem) readSizes(ctx context.Context) {
 	}
 	reqs := map[int32]*kmsg.DescribeLogDirsRequest{}
 	for _, b := range k.brokers {
-		if k.cur.down[b] == nil {
+		if _, away := k.away[b]; !away && k.cur.down[b] == nil {
 			reqs[b] = kmsg.NewPtrDescribeLogDirsRequest() // no topics = all
 		}
 	}

@@ -21,17 +21,11 @@ const (
 )
 
 // metadataTries is how many brokers are asked for the list of topics before the cluster counts as away.
-const metadataTries = 3
+const metadataTries = 5
 
 // readTopics lists topics with their partitions and leaders.
 func (k *kafkaSystem) readTopics(ctx context.Context) error {
-	var resp kmsg.Response
-	var err error
-	for range metadataTries { // each goes to another broker
-		if resp, err = k.cl.Request(ctx, kmsg.NewPtrMetadataRequest()); err == nil || ctx.Err() != nil { // no topics = all
-			break
-		}
-	}
+	resp, err := k.metadata(ctx)
 	if err != nil {
 		return err
 	}
@@ -166,6 +160,9 @@ func (k *kafkaSystem) askLeaders(ctx context.Context, a offsetsAsk, only map[par
 	for _, x := range askAll(ctx, k, reqs) {
 		if x.err != nil {
 			k.cur.down[x.broker] = x.err
+			if !a.quiet { // those are given little time
+				k.isAway(x.broker)
+			}
 			continue
 		}
 		k.heed(x.resp)
@@ -288,7 +285,7 @@ func (k *kafkaSystem) readSettings(ctx context.Context) {
 	if len(asked) == 0 || ctx.Err() != nil {
 		return
 	}
-	resp, err := k.cl.Request(ctx, req)
+	resp, err := k.askAny(ctx, req)
 	if err != nil {
 		k.cur.trouble.add("cannot read settings of topics: "+err.Error(), "", -1)
 		return
