@@ -59,7 +59,7 @@ type kafkaSlot struct {
 	pending     int64 // as the broker says; negative = it does not
 	timeFor     int64 // offset whose record time is known
 	time        int64 // Unix ms; 0 = no record there, -1 = one without a time that can be
-	onlyMarkers int64 // from timeFor up to this offset stand only markers of transactions
+	onlyMarkers int64 // from timeFor up to this offset stand only markers of transactions and what was aborted
 }
 
 // listGroups asks every broker for the groups it coordinates.

@@ -2,13 +2,11 @@ package broker
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"sync"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
@@ -19,8 +17,10 @@ const (
 	timesParallel = 8
 	// timesAsked bounds the partitions whose oldest and youngest record are asked for in one poll.
 	timesAsked = 2000
-	// maxHops is over how many batches of transaction markers one look-up steps.
+	// maxHops is how often one look-up goes on behind what nobody reads; the next poll's goes on from there.
 	maxHops = 4
+	// timesBytes is how much of the log one read asks for: room for fifty transaction markers. The first batch comes whole in any case.
+	timesBytes = 4096
 	// nearEnough is how far apart the times of a compressed batch may be without unpacking it for the one that counts.
 	nearEnough = time.Second
 )
@@ -95,11 +95,12 @@ type recordID struct {
 	topic  *kafkaTopic
 	part   int
 	offset int64
+	from   int64 // where to look: up to here it is known that nobody reads what follows the offset
 }
 
 type recordRead struct {
 	at      int64 // Unix ms; -1 = the record has none that can be
-	markers int64 // only markers of transactions stand from the offset up to here
+	markers int64 // only what nobody reads stands from the offset up to here
 	err     error
 }
 
@@ -127,7 +128,11 @@ func (k *kafkaSystem) eachUnread(f func(id recordID, c *kafkaSlot) bool) {
 					c.timeFor, c.time = offset, q.oldest // it is the oldest one
 					continue
 				}
-				if !f(recordID{t, i, offset}, c) {
+				from := offset
+				if c.timeFor == offset && c.onlyMarkers > offset && c.onlyMarkers < q.visible(offset) {
+					from = c.onlyMarkers
+				}
+				if !f(recordID{t, i, offset, from}, c) {
 					return
 				}
 			}
@@ -174,13 +179,13 @@ func (q *kafkaPart) visible(offset int64) int64 {
 
 var errMayNotRead = errors.New("not allowed to read records")
 
-// recordTime reads the batch that holds a record.
+// recordTime looks for the first record that a group gets.
 func (k *kafkaSystem) recordTime(ctx context.Context, id recordID) (at, markers int64, err error) {
 	q := &id.topic.parts[id.part]
-	offset, visible := id.offset, q.visible(id.offset)
+	offset, visible := id.from, q.visible(id.offset)
 	for range maxHops {
 		k.reads.Inc()
-		next, at, err := k.readBatch(ctx, id.topic, id.part, offset)
+		next, at, err := k.readBatch(ctx, id.topic, id.part, offset, q.stable > id.offset)
 		switch {
 		case err != nil:
 			return 0, 0, err
@@ -196,18 +201,21 @@ func (k *kafkaSystem) recordTime(ctx context.Context, id recordID) (at, markers 
 		}
 		offset = next
 	}
-	return 0, 0, nil
+	return 0, offset, nil
 }
 
-// readBatch returns the time of the first record from an offset on, or where to go on when there is none in its batch.
-func (k *kafkaSystem) readBatch(ctx context.Context, t *kafkaTopic, part int, offset int64) (next, at int64, err error) {
+// readBatch returns the time of the first record from an offset on, or where to go on when there is none in what was read. Readers of
+// committed transactions do not get those of aborted ones.
+func (k *kafkaSystem) readBatch(ctx context.Context, t *kafkaTopic, part int, offset int64, committed bool) (next, at int64, err error) {
 	req := kmsg.NewPtrFetchRequest()
-	req.ReplicaID, req.MaxWaitMillis, req.MinBytes, req.MaxBytes, req.SessionEpoch = -1, 0, 1, 1, -1
+	req.ReplicaID, req.MaxWaitMillis, req.MinBytes, req.MaxBytes, req.SessionEpoch = -1, 0, 1, 2*timesBytes, -1
+	if committed {
+		req.IsolationLevel = 1
+	}
 	rt := kmsg.NewFetchRequestTopic()
 	rt.Topic, rt.TopicID = t.name, t.id
 	rp := kmsg.NewFetchRequestTopicPartition()
-	// A broker gives the first batch whole, however small the limit.
-	rp.Partition, rp.FetchOffset, rp.PartitionMaxBytes = int32(part), offset, 1
+	rp.Partition, rp.FetchOffset, rp.PartitionMaxBytes = int32(part), offset, timesBytes
 	rt.Partitions = append(rt.Partitions, rp)
 	req.Topics = append(req.Topics, rt)
 	r, err := k.ask(ctx, t.parts[part].leader, req)
@@ -234,36 +242,4 @@ func (k *kafkaSystem) readBatch(ctx context.Context, t *kafkaTopic, part int, of
 	default:
 		return 0, 0, kafkaError(p.ErrorCode)
 	}
-}
-
-// batchTime reads the time of the first record from an offset on out of fetched bytes.
-func batchTime(p *kmsg.FetchResponseTopicPartition, offset int64) (next, at int64, err error) {
-	const header, magic = 61, 16 // of a batch of version 2
-	b := p.RecordBatches
-	if len(b) >= header && b[magic] == 2 {
-		attributes := binary.BigEndian.Uint16(b[21:])
-		last := int64(binary.BigEndian.Uint64(b)) + int64(binary.BigEndian.Uint32(b[23:]))
-		first, most := int64(binary.BigEndian.Uint64(b[27:])), int64(binary.BigEndian.Uint64(b[35:]))
-		switch {
-		case attributes&0x20 != 0, last < offset: // a marker
-			return last + 1, 0, nil
-		case attributes&0x08 != 0: // the time at which the broker took it
-			return last + 1, most, nil
-		case attributes&0x07 != 0 && first > 0 && most-first <= nearEnough.Milliseconds():
-			return last + 1, first, nil
-		}
-	}
-	o := kgo.ProcessFetchPartitionOpts{Offset: offset, KeepControlRecords: true}
-	fp, after := kgo.ProcessFetchPartition(o, p, kgo.DefaultDecompressor(), nil)
-	next = max(after, offset)
-	for _, r := range fp.Records {
-		next = max(next, r.Offset+1)
-		if r.Offset >= offset && !r.Attrs.IsControl() {
-			return next, r.Timestamp.UnixMilli(), nil
-		}
-	}
-	if len(fp.Records) == 0 && fp.Err != nil {
-		return 0, 0, fp.Err
-	}
-	return next, 0, nil
 }
