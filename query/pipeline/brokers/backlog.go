@@ -14,7 +14,7 @@ func (r *Reading) backlog(at, span int64, points int) []flow.XY {
 		if s.pos.at == 0 || s.pos.filtered || s.pos.noCommit {
 			continue
 		}
-		b := flow.Minus(s.p.End.Recent(at, span, points), s.pos.table.Recent(at, span, points))
+		b := flow.Minus(s.p.End.Recent(at, span, points), s.pos.taken(at, span, points))
 		if sum == nil {
 			sum = b
 			continue

@@ -52,7 +52,7 @@ func (p *Partition) forget(at int64) {
 	for _, pos := range p.groups {
 		*pos.table = flow.Table{Brief: true}
 		pos.watch = flow.Watch{}
-		pos.at, pos.movedAt, pos.handed, pos.again = 0, 0, 0, nil
+		pos.at, pos.movedAt, pos.handed, pos.again, pos.holes = 0, 0, 0, nil, nil
 		pos.committed, pos.recordTS, pos.delivered, pos.deliveredTotal = sample{}, sample{}, sample{}, sample{}
 	}
 }

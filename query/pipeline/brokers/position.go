@@ -20,6 +20,7 @@ type Position struct {
 	events   []flow.Event
 	told     int          // events already given out by NewEvents
 	again    []flow.Point // deliveries beyond positions, over time
+	holes    []flow.Point // told changes, over time, of how many records beyond the commit do not wait: acknowledged out of order, markers
 	between  []flow.Point // at a rewind: records that may have been read after the poll before it, and come again as well
 	fastest  int64        // most that was committed between two polls
 	before   int64        // committed at the poll before
@@ -30,6 +31,9 @@ type Position struct {
 	movedAt           int64 // poll at which the commit last went forward
 	moved             float64
 	reach             float64 // delivered position then
+	took              float64 // commit and holes at the poll at which they last went forward
+	tookAt            int64   // that poll
+	passing           bool    // it takes other records than the one at its commit
 	gap               float64 // usual time between commits, seconds, at the upper end; 0 = not known
 	prevEnd, prevC    int64
 	poison, noCommit  bool
@@ -194,6 +198,12 @@ func (pos *Position) compute(p *Partition) bool {
 		readable, nominal = 0, 0 // only the marker of a transaction is left
 	}
 	pos.prevEnd, pos.prevC = visible, committed
+	if waits, told := pos.waits(); told { // at most what offsets say: not all that lies between them waits
+		readable, nominal = min(readable, waits), min(nominal, waits)
+		pos.hole(now, prevAt, max(0, visible-committed)-nominal)
+	} else {
+		pos.hole(now, prevAt, 0)
+	}
 	pos.records, pos.readable = float64(nominal), float64(readable)
 	pos.lag = flow.TimeLag{Known: true}
 	if nominal > 0 {
@@ -207,7 +217,7 @@ func (pos *Position) compute(p *Partition) bool {
 // clear forgets what is known of the backlog.
 func (pos *Position) clear() {
 	pos.lag, pos.records, pos.readable, pos.drain, pos.stalled = flow.TimeLag{}, 0, 0, 0, 0
-	pos.out, pos.speed, pos.course, pos.trend, pos.behind, pos.poison = flow.Slope{}, flow.Slope{}, flow.Course{}, flow.TrendUnknown, false, false
+	pos.out, pos.speed, pos.course, pos.trend, pos.behind, pos.poison, pos.passing = flow.Slope{}, flow.Slope{}, flow.Course{}, flow.TrendUnknown, false, false, false
 }
 
 // find runs the rules about offsets.
@@ -267,6 +277,14 @@ func (pos *Position) stall(p *Partition, now, committed int64) {
 	if pos.gap > 0 {
 		patience = math.Max(minStall, 3*pos.gap)
 	}
+	took := pos.committed.v
+	if n := len(pos.holes); n > 0 {
+		took += float64(pos.holes[n-1].V)
+	}
+	if took != pos.took {
+		pos.took, pos.tookAt = took, now
+	}
+	pos.passing = len(pos.holes) > 0 && float64(now-pos.tookAt)/1000 < patience
 	pos.stalled, pos.repeats, pos.poison = 0, 0, false
 	if pos.records <= 0 {
 		return
@@ -284,11 +302,14 @@ func (pos *Position) stall(p *Partition, now, committed int64) {
 		pos.repeats = float64(pos.redeliveries(pos.movedAt))
 		pos.poison = pos.delivered.at == now && (pos.delivered.v > pos.reach && pos.redelivered.v > 0 || pos.repeats >= 3)
 	}
+	if pos.passing && !pos.poison {
+		pos.stalled, pos.repeats = 0, 0
+	}
 }
 
 // trends takes slopes: exact ones for readers that are behind, rough ones for the others.
 func (pos *Position) trends(p *Partition, now, short int64, poll float64) {
-	commits := pos.table.Recent(now, short, flow.SlopePoints)
+	commits := pos.taken(now, short, flow.SlopePoints)
 	pos.behind = pos.readable > 0 && (pos.stalled > 0 || !pos.lag.Known || pos.lag.Seconds > math.Max(2, 2*math.Min(poll, 60)))
 	if !pos.behind {
 		pos.out, pos.trend, pos.drain, pos.course, pos.speed = flow.RoughSlope(commits), flow.Steady, 0, flow.Course{}, flow.Slope{}
@@ -299,17 +320,20 @@ func (pos *Position) trends(p *Partition, now, short int64, poll float64) {
 	}
 	pos.out = flow.TheilSen(commits)
 	p.sampledLong(now)
-	long := pos.table.Recent(now, longSpan, flow.SlopePoints)
+	long := pos.taken(now, longSpan, flow.SlopePoints)
 	recent := flow.Minus(p.ends, commits)
 	pos.course = flow.CourseFrom(recent, flow.Minus(p.longEnds, long), math.Max(pos.in.Rate, pos.out.Rate))
 	pos.trend = flow.Trend(flow.TheilSen(recent), pos.in.Rate)
-	if pos.stalled > 0 { // what it took before says nothing about now: the backlog grows by what flows in
+	if pos.stalled > 0 && !pos.passing { // what it took before says nothing about now: the backlog grows by what flows in
 		pos.course.Rate, pos.course.Trend = -pos.in.Rate, pos.in
 	}
 	pos.drain = flow.Drain(pos.readable, 0, pos.course.Rate)
 	// How fast event time goes by for the reader.
 	var times [flow.SlopePoints]flow.XY
 	n := 0
+	if len(pos.holes) > 0 {
+		commits = pos.table.Recent(now, short, flow.SlopePoints)
+	}
 	for _, c := range commits {
 		if at, _, ok := p.End.TimeOf(int64(c.Y)); ok && n < len(times) {
 			times[n] = flow.XY{X: c.X, Y: at / 1000}

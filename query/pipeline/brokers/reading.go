@@ -114,7 +114,7 @@ func (r *Reading) compute() {
 			continue
 		}
 		g.RatesKnown = g.RatesKnown && pos.in.Known() && pos.out.Known()
-		commits := pos.table.Recent(pos.at, s.p.span, flow.SlopePoints)
+		commits := pos.taken(pos.at, s.p.span, flow.SlopePoints)
 		b := flow.Minus(s.p.ends, commits)
 		if points < 0 {
 			points = copy(total[:], b)

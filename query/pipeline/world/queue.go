@@ -155,6 +155,11 @@ func (q *Queue) step(w *World) {
 			if q.Handed {
 				take(p, i, "weir_broker_delivered_offset", float64(c.top), g)
 				take(p, i, "weir_broker_delivered_total", float64(c.handed), g)
+				if c.committed >= 0 { // such brokers say what waits as well
+					top := max(c.top, c.committed)
+					take(p, i, "weir_broker_pending_messages", float64(max(p.End()-max(top, p.Start), 0)), g)
+					take(p, i, "weir_broker_unacked_messages", float64(top-c.committed), g)
+				}
 			}
 		}
 		take(p, i, "weir_broker_start_offset", float64(p.Start), "")
