@@ -214,6 +214,10 @@ func (k *kafkaSystem) inBatches(ctx context.Context, groups []*kafkaGroup, ask f
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, groupsParallel)
 	for broker, groups := range by {
+		if k.cur.down[broker] != nil {
+			k.missed(groups)
+			continue
+		}
 		wg.Go(func() {
 			for len(groups) > 0 {
 				n, commits := 0, 0
@@ -239,11 +243,11 @@ func (k *kafkaSystem) inBatches(ctx context.Context, groups []*kafkaGroup, ask f
 	wg.Wait()
 }
 
-// missed notes groups that there was no time to ask about.
+// missed notes groups that were not asked about.
 func (k *kafkaSystem) missed(groups []*kafkaGroup) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for _, g := range groups {
-		k.cur.trouble.add("no time to ask about groups", g.name, -1)
+		k.cur.trouble.add("cannot ask about groups: their broker does not answer in time", g.name, -1)
 	}
 }

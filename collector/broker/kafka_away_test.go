@@ -205,3 +205,55 @@ func TestKafkaCoordinatorElsewhere(t *testing.T) {
 		}
 	}
 }
+
+// A broker that is lost while commits are read, after it has listed its groups, takes no time from the others' commits and ends.
+func TestKafkaCoordinatorLostInThePoll(t *testing.T) {
+	t.Parallel()
+	const timeout = 4 * time.Second
+	h := &holes{shut: map[int]chan struct{}{}}
+	b := newKafkaBench(t, func(c *KafkaConfig) { c.Timeout = timeout }, kfake.ListenFn(h.listen))
+	b.topic("t", 6, nil)
+	for p := range int32(6) {
+		b.produce("t", p, 0, 2)
+	}
+	var names []string
+	for n := range 3 * batchGroups { // several questions to each
+		names = append(names, fmt.Sprintf("g%d", n))
+		b.commit(names[n], "t", 1, 1, 1, 1, 1, 1)
+	}
+	node := b.c.CoordinatorFor("g0")
+	b.c.ControlKey(int16(kmsg.OffsetFetch), func(kmsg.Request) (kmsg.Response, error, bool) {
+		b.c.KeepControl()
+		if b.c.CurrentNode() != node {
+			return nil, nil, false
+		}
+		if h.at(int(node)) == nil {
+			h.set(int(node), true)
+		}
+		return nil, net.ErrClosed, true
+	})
+	t.Cleanup(func() { h.set(int(node), false) })
+	began := time.Now()
+	poll := b.poll()
+	if took := time.Since(began); took > timeout {
+		t.Errorf("the poll took %s", took)
+	}
+	other := 0
+	for p := range 6 {
+		if b.c.LeaderFor("t", int32(p)) == node {
+			continue
+		}
+		other++
+		if got := on(poll, "t", fmt.Sprint(p), "")["end_offset"]; got != 2 {
+			t.Errorf("partition %d has the end %v", p, got)
+		}
+		for _, name := range names {
+			if got, ok := on(poll, "t", fmt.Sprint(p), name)["committed_offset"]; ok == (b.c.CoordinatorFor(name) == node) || ok && got != 1 {
+				t.Fatalf("partition %d: committed_offset of %s is %v, %v", p, name, got, ok)
+			}
+		}
+	}
+	if v, _ := single(poll, "partial"); v != 1 || other == 0 {
+		t.Errorf("partial = %v with %d partitions of others, want 1", v, other)
+	}
+}
