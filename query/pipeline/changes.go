@@ -16,6 +16,7 @@ const (
 	changeCollector = "collector"
 	changeInstance  = "instance"
 	changeRewind    = "rewind"
+	changeBroker    = "broker"
 )
 
 // maxVersioned bounds how many services' versions are followed.

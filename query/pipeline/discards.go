@@ -14,6 +14,10 @@ import (
 // told as a whole, so that another process which reads the same polls says the same.
 func (t *tenant) discardLosses(now int64) {
 	for q := range t.broker.Queues() {
+		if q.Destination == "" { // of the cluster as a whole: whose records they were nobody knows
+			t.unplaced.add(q, now, t.s.overflow)
+			continue
+		}
 		if !q.DiscardsGrew() {
 			continue
 		}
@@ -25,6 +29,9 @@ func (t *tenant) discardLosses(now int64) {
 				t.discardVerdict(p.id, q, w, now)
 			}
 		}
+	}
+	for _, text := range t.unplaced.due(now) {
+		t.note(now, changeBroker, text)
 	}
 }
 

@@ -264,6 +264,7 @@ type tenant struct {
 	versions    *changes.Versions
 	telemetry   *telemetry.Book
 	rewinds     rewindBook
+	unplaced    unplacedBook
 	nextSettle  int64
 	nextSeries  int64
 	complained  time.Time
@@ -361,7 +362,7 @@ func (t *tenant) evaluate(ctx context.Context, now int64) error {
 func (t *tenant) readBroker(ctx context.Context, now int64) error {
 	changes, err := t.broker.Read(ctx, t.querier, now, t.counters.exports.written())
 	for _, c := range changes {
-		t.note(now, "broker", c)
+		t.note(now, changeBroker, c)
 	}
 	return err
 }
