@@ -198,6 +198,7 @@ type partitionState struct {
 	stableSet bool      // the system has transactions and tells stable
 	compacted bool
 	synthetic bool // positions made out of counters: no rule about offsets applies
+	unplaced  bool // no positions can be told: start and end mean nothing
 }
 
 // destinationState is what a broker tells about a destination as a whole.
@@ -228,6 +229,7 @@ type groupState struct {
 	ephemeral                     bool
 	filtered                      bool // reads only a part of the destination's records
 	uncommitted                   bool // never committed here: committed means nothing
+	unplaced                      bool // no positions can be told: committed means nothing
 	tells                         told // what of the figures below, but for committed, has a meaning
 
 	committed, delivered          uint64

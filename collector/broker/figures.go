@@ -114,9 +114,9 @@ var (
 func (p *partitionState) value(i int) (float64, bool) {
 	switch i {
 	case figStart:
-		return float64(p.start), true
+		return float64(p.start), !p.unplaced
 	case figEnd:
-		return float64(p.end), true
+		return float64(p.end), !p.unplaced
 	case figMessages:
 		return float64(p.messages), p.tells&toldMessages != 0
 	case figBytes:
@@ -143,7 +143,7 @@ func (p *partitionState) value(i int) (float64, bool) {
 func (g *groupState) value(i int) (float64, bool) {
 	switch i {
 	case figCommitted:
-		return float64(g.committed), !g.uncommitted
+		return float64(g.committed), !g.uncommitted && !g.unplaced
 	case figDelivered:
 		return float64(g.delivered), g.tells&toldDelivered != 0
 	case figDeliveredTotal:

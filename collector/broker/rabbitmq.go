@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"math"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -26,10 +25,13 @@ const (
 	rabbitBody = 32 << 20
 	// rabbitPartition is the partition label: a queue has one order.
 	rabbitPartition = "0"
+	// rabbitStream is the type of queue that keeps what was read.
+	rabbitStream = "stream"
 )
 
 // rabbitSystem asks the management API of one cluster. RabbitMQ's queues have no offsets: positions are made out of
-// what was published (end) and what waits (committed = end − backlog), and are marked synthetic.
+// what was published (end) and what waits (committed = end − backlog), and are marked synthetic. Of a queue that does not
+// count what is published (AMQP 1.0) only what waits is told.
 type rabbitSystem struct {
 	cfg    RabbitMQConfig
 	log    *slog.Logger
@@ -39,12 +41,6 @@ type rabbitSystem struct {
 	round     uint64
 
 	skipped, noStreams, noMetrics *metrics.Counter
-}
-
-// rabbitPosition is how far a queue has come since it was first seen. The broker's counter begins anew when its node does.
-type rabbitPosition struct {
-	base, published float64
-	round           uint64
 }
 
 func newRabbitMQ(cfg RabbitMQConfig, set *metrics.Set, log *slog.Logger) *rabbitSystem {
@@ -163,36 +159,35 @@ func (r *rabbitSystem) queue(snap *snapshot, q *rabbitQueue) {
 	if q.Stats != nil {
 		stats = *q.Stats
 	}
-	p := r.positions[name]
-	if p == nil {
-		// What waited before the counter began went in too.
-		p = &rabbitPosition{base: math.Max(0, backlog-stats.Publish.v)}
-		r.positions[name] = p
+	counted, end := stats.Publish.known || q.Type == rabbitStream || r.still(name, backlog), backlog
+	if counted {
+		end = r.end(name, stats.Publish, backlog)
 	}
-	if stats.Publish.v < p.published { // the counter began anew
-		p.base += p.published
-	}
-	p.published, p.round = stats.Publish.v, r.round
-	end := math.Max(p.base+p.published, backlog)
 	part := partitionState{
 		destination: name, partition: rabbitPartition, start: uint64(end - backlog), end: uint64(end),
-		tells: toldMessages | toldBytes, messages: uint64(backlog), bytes: uint64(q.Bytes.v), synthetic: true,
+		tells: toldMessages | toldBytes, messages: uint64(backlog), bytes: uint64(q.Bytes.v), synthetic: counted, unplaced: !counted,
 		maxAge:      time.Duration(rabbitLimit(q, "x-message-ttl", "message-ttl") * float64(time.Millisecond)),
 		maxMessages: int64(rabbitLimit(q, "x-max-length", "max-length")), maxBytes: int64(rabbitLimit(q, "x-max-length-bytes", "max-length-bytes")),
 	}
 	d := destinationState{destination: name, published: -1, consumed: -1, redelivered: -1}
 	if q.Stats != nil {
-		d.published, d.consumed, d.redelivered = stats.Publish.v, stats.Ack.v+stats.DeliverNoAck.v+stats.GetNoAck.v, stats.Redeliver.v
+		d.consumed, d.redelivered = stats.Ack.v+stats.DeliverNoAck.v+stats.GetNoAck.v, stats.Redeliver.v
+		if stats.Publish.known {
+			d.published = stats.Publish.v
+		}
 	}
 	snap.partitions = append(snap.partitions, part)
 	snap.destinations = append(snap.destinations, d)
-	if q.Type == "stream" {
+	if q.Type == rabbitStream {
 		return // read by offset, by any number of groups: streams tells them
 	}
 	g := groupState{
-		destination: name, partition: rabbitPartition, group: name, committed: uint64(end - backlog),
-		tells: toldDelivered | toldPending | toldUnacked | toldRedelivered, delivered: uint64(end - q.Ready.v),
+		destination: name, partition: rabbitPartition, group: name, committed: uint64(end - backlog), unplaced: !counted,
+		tells: toldPending | toldUnacked | toldRedelivered, delivered: uint64(end - q.Ready.v),
 		pending: uint64(q.Ready.v), unacked: uint64(q.Unacked.v), redelivered: uint64(stats.Redeliver.v),
+	}
+	if counted {
+		g.tells |= toldDelivered
 	}
 	if q.Head.v > 0 && backlog > 0 {
 		g.committedAt = time.UnixMilli(int64(q.Head.v * 1000))

@@ -220,3 +220,84 @@ func TestWanted(t *testing.T) {
 		}
 	}
 }
+
+// rabbitTold lists what is told of the one queue of an answer, by the names of its series.
+func rabbitTold(t *testing.T, s snapshot) string {
+	t.Helper()
+	if len(s.partitions) != 1 {
+		t.Fatalf("%d partitions", len(s.partitions))
+	}
+	var out []string
+	for i := range partitionFigures {
+		if v, ok := s.partitions[0].value(i); ok {
+			out = append(out, fmt.Sprintf("%s %g", strings.TrimPrefix(partitionFigures[i].name, "weir_broker_"), v))
+		}
+	}
+	for j := range s.groups {
+		for i := range groupFigures {
+			if v, ok := s.groups[j].value(i); ok {
+				out = append(out, fmt.Sprintf("%s %g", strings.TrimPrefix(groupFigures[i].name, "weir_broker_"), v))
+			}
+		}
+	}
+	return strings.Join(out, ", ")
+}
+
+// A queue without a counter of what is published tells what waits and no positions, a new and empty one too. One that counted
+// before its node began anew stands where it stood until something comes.
+func TestRabbitMQWithoutCounters(t *testing.T) {
+	queue := ""
+	r := rabbitServer(t, func(name, text string) (int, string) {
+		if name != "queues.json" {
+			return http.StatusNotFound, ""
+		}
+		return http.StatusOK, `{"page_count":1,"items":[{"name":"jobs","vhost":"/","state":"running",` + queue + `}]}`
+	})
+	r.cfg.MetricsURL = nil
+	const classic, stream = `"type":"classic",`, `"type":"stream",`
+	for _, c := range []struct{ queue, want string }{
+		{classic + `"messages":1000,"messages_ready":1000,"messages_unacknowledged":0`, "messages 1000, bytes 0, pending_messages 1000, unacked_messages 0, redelivered_messages 0"},
+		{classic + `"messages":0,"messages_ready":0`, "messages 0, bytes 0, pending_messages 0, unacked_messages 0, redelivered_messages 0"},
+		{
+			classic + `"messages":500,"messages_ready":490,"messages_unacknowledged":10,"head_message_timestamp":1795878049`,
+			"messages 500, bytes 0, pending_messages 490, unacked_messages 10, redelivered_messages 0, committed_timestamp_seconds 1.795878049e+09",
+		},
+		{classic + `"messages":5,"messages_ready":5,"message_stats":{"ack":7}`, "messages 5, bytes 0, pending_messages 5, unacked_messages 0, redelivered_messages 0"},
+		// It begins to count, its node restarts, something comes uncounted, it counts again: positions do not fall.
+		{
+			classic + `"messages":5,"messages_ready":5,"message_stats":{"publish":100}`,
+			"start_offset 95, end_offset 100, messages 5, bytes 0, synthetic 1, committed_offset 95, delivered_offset 95, pending_messages 5, unacked_messages 0, redelivered_messages 0",
+		},
+		{
+			classic + `"messages":3,"messages_ready":3`,
+			"start_offset 97, end_offset 100, messages 3, bytes 0, synthetic 1, committed_offset 97, delivered_offset 97, pending_messages 3, unacked_messages 0, redelivered_messages 0",
+		},
+		{classic + `"messages":4,"messages_ready":4`, "messages 4, bytes 0, pending_messages 4, unacked_messages 0, redelivered_messages 0"},
+		{classic + `"messages":3,"messages_ready":3`, "messages 3, bytes 0, pending_messages 3, unacked_messages 0, redelivered_messages 0"},
+		{
+			classic + `"messages":4,"messages_ready":4,"message_stats":{"publish":2}`,
+			"start_offset 98, end_offset 102, messages 4, bytes 0, synthetic 1, committed_offset 98, delivered_offset 98, pending_messages 4, unacked_messages 0, redelivered_messages 0",
+		},
+	} {
+		queue = c.queue
+		s, err := r.poll(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := rabbitTold(t, s); got != c.want {
+			t.Errorf("%s:\n got %s\nwant %s", c.queue, got, c.want)
+		}
+	}
+	// A stream keeps what was read, so its growth is what was published, and retention takes nothing back.
+	r.positions = map[string]*rabbitPosition{}
+	for _, c := range []struct{ held, end int }{{100, 100}, {150, 150}, {80, 150}, {90, 160}, {200, 270}} {
+		queue = stream + fmt.Sprintf(`"messages":%d,"messages_ready":%[1]d`, c.held)
+		s, err := r.poll(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p := s.partitions[0]; p.unplaced || int(p.end) != c.end || int(p.start) != c.end-c.held {
+			t.Errorf("a stream that holds %d: %+v", c.held, p)
+		}
+	}
+}

@@ -56,7 +56,7 @@ func (t *tenant) groupRow(r *brokers.Reading, now int64) answer.GroupRow {
 	}
 	slo, _ := t.objective(r.Pipeline)
 	switch {
-	case now-g.At > t.staleAfter(q.Destination) || !g.Known && (g.Never > 0 || g.Filtered > 0) || g.Known && !g.Time.Known:
+	case now-g.At > t.staleAfter(q.Destination) || !g.Known && (g.Never > 0 || g.Filtered > 0) || g.Known && !g.Time.Known || r.Uncounted():
 		row.State = answer.Unknown
 	case g.Time.Seconds > slo && g.Trend == flow.DrainingT:
 		row.State = answer.Draining

@@ -249,6 +249,8 @@ func (t *tenant) page(p *pipe, now int64) *answer.Pipeline {
 		row.State, row.Sentence = answer.Unknown, strings.Join(silent, " ")
 	case stale:
 		row.State, row.Sentence = answer.Unknown, "The offsets of its queues are no longer reported."
+	case sink == nil && uncounted(looks) != "":
+		row.State, row.Sentence = answer.Unknown, uncounted(looks)
 	case slowest < 0 && sink == nil && neverCommitted(looks) != "":
 		row.State, row.Sentence = answer.Unknown, neverCommitted(looks)
 	case len(absent) > 0:

@@ -12,14 +12,14 @@ func (b *Book) prune(now, forget int64) {
 	for _, q := range b.queues {
 		newest := int64(0)
 		for _, p := range q.parts {
-			newest = max(newest, p.end.at)
+			newest = max(newest, p.told())
 		}
 		for name, p := range q.parts {
-			gone := now-p.end.at > forget || newest-p.end.at > 600_000
+			gone := now-p.told() > forget || newest-p.told() > 600_000
 			far := p.end.v
 			for g, pos := range p.groups {
-				heard := pos.heard()
-				if gone || now-heard > forget || p.end.at-heard > goneAfter {
+				heard := pos.newest()
+				if gone || now-heard > forget || p.told()-heard > goneAfter {
 					delete(p.groups, g)
 					delete(p.Groups, g)
 					pos.r.leave(pos)
@@ -68,7 +68,7 @@ const (
 func (b *Book) missing(r *Reading, newest int64) {
 	heard := int64(0)
 	for _, s := range r.seats {
-		heard = max(heard, s.pos.heard())
+		heard = max(heard, s.pos.newest())
 	}
 	gone := newest-heard > 60_000
 	if gone && !r.gone && !r.ephemeral {

@@ -69,7 +69,7 @@ type owner struct {
 // takeover is how long the owner must be silent until another collector's samples count, milliseconds.
 const takeover = 30_000
 
-// owns says whether the sample of a node counts; only end offsets make a node the owner.
+// owns says whether the sample of a node counts; only end offsets, or what is kept, make a node the owner.
 func (q *Queue) owns(node string, at int64, end bool) bool {
 	n := len(q.owners)
 	if n == 0 {

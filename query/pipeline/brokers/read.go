@@ -86,7 +86,7 @@ func (r *reader) read(ctx context.Context, q storage.Querier, fig int) error {
 			b.options.Absurd.Inc()
 			return
 		}
-		if tg.q != nil && fig != figInfo && fig != figDiscarded && (at < tg.q.since || !tg.q.owns(tg.node, at, fig == figEnd)) {
+		if tg.q != nil && fig != figInfo && fig != figDiscarded && (at < tg.q.since || !tg.q.owns(tg.node, at, fig == figEnd || fig == figMessages)) {
 			return
 		}
 		tg.take(b, at, v)
@@ -110,7 +110,7 @@ func (b *Book) compute(touched map[*Partition]struct{}, now int64) {
 	for p := range touched {
 		for _, pos := range p.groups {
 			n := len(pos.events)
-			if pos.compute(p) {
+			if pos.waits(p) || pos.compute(p) {
 				pos.r.stale = true
 				queues[pos.r.Queue] = struct{}{}
 			}

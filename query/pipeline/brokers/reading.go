@@ -25,8 +25,9 @@ type Reading struct {
 
 	seats     []seat // in the order of the partitions
 	ephemeral bool
-	gone      bool // the broker still tells of the destination, not of the group
-	stale     bool // a partition was polled since the last compute
+	gone      bool  // the broker still tells of the destination, not of the group
+	stale     bool  // a partition was polled since the last compute
+	waited    int64 // poll at which something last waited of which no position is told
 }
 
 // seat is a partition with the group's place on it.
@@ -197,6 +198,8 @@ func (r *Reading) Note() string {
 		return fmt.Sprintf("committed beyond the end on %d partitions", g.beyond)
 	case g.At > 0 && !g.Known:
 		return "reads only some records"
+	case r.Uncounted():
+		return "the broker does not count what comes in: neither ages nor rates are known"
 	case g.upper:
 		return "compacted: the backlog is an upper bound"
 	case g.Held > 0:
