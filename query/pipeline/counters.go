@@ -56,7 +56,7 @@ func (t *tenant) readCounters(ctx context.Context, now int64) error {
 	c.next = now + counterStep
 	if c.book == nil {
 		c.book = counters.New(t.s.extras.Rules, counters.DefaultLimits())
-		c.exports = newExportBook()
+		c.exports = newExportBook(t.s.overflow)
 		c.book.Broker = c.exports.take
 	}
 	q, err := t.s.engine.Metrics().Querier(t.id, c.book.Begin(now), now)

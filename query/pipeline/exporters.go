@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/prometheus/prometheus/model/labels"
 
@@ -16,10 +17,12 @@ import (
 
 // exportBook turns what exporters of brokers say into the series that weir's own pollers write (docs/wire.md,
 // weir_broker_…), with node="exporter". Everything that reads those series reads these. Where a poller of weir's own
-// tells of a destination, the exporter is not listened to.
+// tells of a destination, the exporter is not listened to; one that names another cluster is.
 type exportBook struct {
-	pending map[exportKey][]exportSample
-	dests   map[exportDest]*exported
+	pending  map[exportKey][]exportSample
+	clusters map[exportDest]bool // of pending: a label named the cluster
+	dests    map[exportDest]*exported
+	overflow brokers.Counter
 	// patience is how long the figures of a destination stay true: exporters are slower than pollers. Milliseconds.
 	patience map[string]int64
 	silenced map[exportDest]int64 // destinations that a poller of weir's own tells of, since when it was last so
@@ -69,32 +72,59 @@ type exportedGroup struct {
 
 // Bounds of exporters' figures.
 const (
-	maxExported  = 200_000 // samples in one reading
-	keptEnds     = 32
-	exporterNode = "exporter"
-	farOff       = 1 << 32 // where made-up positions begin: no backlog is as large
+	maxExported     = 200_000 // series in one reading
+	maxExportedEach = 10_000  // samples of each
+	keptEnds        = 32
+	exporterNode    = "exporter"
+	farOff          = 1 << 32 // where made-up positions begin: no backlog is as large
 )
 
-func newExportBook() exportBook {
-	return exportBook{pending: map[exportKey][]exportSample{}, dests: map[exportDest]*exported{}, patience: map[string]int64{}, silenced: map[exportDest]int64{}}
+func newExportBook(overflow brokers.Counter) exportBook {
+	return exportBook{
+		pending: map[exportKey][]exportSample{}, clusters: map[exportDest]bool{}, dests: map[exportDest]*exported{}, patience: map[string]int64{},
+		silenced: map[exportDest]int64{}, overflow: overflow,
+	}
+}
+
+// namesCluster says whether a label tells which cluster is meant; those that every scrape has tell who was asked.
+func namesCluster(label string) bool {
+	switch strings.TrimPrefix(label, "exported_") {
+	case "", "job", "instance", "service", "service_name":
+		return false
+	}
+	return true
 }
 
 func (e *exportBook) take(m *rules.Match, role rules.Role, at int64, v float64) {
 	k := exportKey{exportDest{m.Broker, m.Cluster, m.Destination}, m.Partition, m.Group}
-	if len(e.pending[k]) >= 10_000 || len(e.pending) >= maxExported {
+	held, known := e.pending[k]
+	if len(held) >= maxExportedEach || !known && len(e.pending) >= maxExported {
+		e.overflow.Inc()
 		return
+	}
+	if !known && namesCluster(m.ClusterLabel) {
+		e.clusters[k.exportDest] = true
 	}
 	e.pending[k] = append(e.pending[k], exportSample{role, at, v})
 }
 
-// native says whether a poller of weir's own tells of a destination.
+// native says whether a poller of weir's own tells of a destination: in the cluster that the exporter names, else in any.
 func (t *tenant) native(d exportDest, now int64) bool {
+	if t.counters.exports.clusters[d] {
+		return t.broker.TellsOf(d.queue(), now-300_000)
+	}
 	return t.broker.Tells(d.system, d.destination, now-300_000)
 }
 
 // writeExports writes what exporters said since the last reading.
 func (t *tenant) writeExports(ctx context.Context, now int64) error {
 	e := &t.counters.exports
+	for d, at := range e.silenced {
+		if now-at > 600_000 {
+			delete(e.silenced, d)
+		}
+	}
+	defer func() { t.silenced.Store(int64(len(e.silenced))) }()
 	if len(e.pending) == 0 {
 		return nil
 	}
@@ -121,11 +151,7 @@ func (t *tenant) writeExports(ctx context.Context, now int64) error {
 		}
 	}
 	clear(e.pending)
-	for d, at := range e.silenced {
-		if now-at > 600_000 {
-			delete(e.silenced, d)
-		}
-	}
+	clear(e.clusters)
 	for d, x := range e.dests {
 		if x.last > 0 && now-x.last > t.s.cfg.Forget.Milliseconds() {
 			delete(e.dests, d)

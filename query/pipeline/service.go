@@ -88,6 +88,13 @@ func New(cfg Config, engine store.Engine, log *slog.Logger, set *metrics.Set, ex
 		}
 		return float64(n)
 	})
+	set.NewGauge("weir_pipeline_silenced_destinations", func() float64 {
+		n := int64(0)
+		for _, t := range s.all() {
+			n += t.silenced.Load()
+		}
+		return float64(n)
+	})
 	return s
 }
 
@@ -247,6 +254,8 @@ type tenant struct {
 	s    *Service
 	id   store.Tenant
 	view atomic.Pointer[view]
+	// silenced is how many destinations of exporters are not listened to.
+	silenced atomic.Int64
 
 	mu       sync.Mutex
 	loaded   bool

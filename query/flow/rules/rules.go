@@ -144,6 +144,7 @@ type Match struct {
 	Pipeline, Stage, Instance, To, Reason          string // of a stage
 	Unit                                           string // logs, spans …: balances of different units are apart
 	Broker, Cluster, Destination, Group, Partition string // of a broker; of a stage, what it reads or writes
+	ClusterLabel                                   string // of a broker: the label that told Cluster; empty = a constant, or none
 }
 
 // Value scales a sample; ok is false when it says nothing.
@@ -227,6 +228,9 @@ func (r *Rule) match(get func(string) string) (m Match, ok, unnamed bool) {
 		}
 		*f.to = v[:min(len(v), maxName)]
 	}
+	if r.Role.Broker() {
+		m.ClusterLabel = r.cluster.source(get)
+	}
 	return m, true, false
 }
 
@@ -277,6 +281,24 @@ next:
 		return "", false
 	}
 	return b.String(), true
+}
+
+// source is the first label that fills the template; empty when a constant does, or nothing.
+func (t *Template) source(get func(string) string) string {
+	if t == nil {
+		return ""
+	}
+	for _, p := range t.parts {
+		for _, l := range p.labels {
+			if strings.HasPrefix(l, "=") {
+				break
+			}
+			if get(l) != "" {
+				return l
+			}
+		}
+	}
+	return ""
 }
 
 // newSet indexes systems. Of two files with the same system name the later one replaces the earlier.

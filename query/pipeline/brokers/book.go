@@ -100,6 +100,12 @@ func (b *Book) Tells(system, destination string, since int64) bool {
 	return false
 }
 
+// TellsOf says whether the broker of a destination was polled since a time, Unix milliseconds, and tells of it.
+func (b *Book) TellsOf(k QueueKey, since int64) bool {
+	poll, polled := b.polls[k.ClusterKey]
+	return polled && poll.At >= since && b.queues[k] != nil
+}
+
 // Queue of a name; nil when no broker tells of it.
 func (b *Book) Queue(k QueueKey) *Queue { return b.queues[k] }
 
@@ -114,18 +120,24 @@ func (b *Book) SystemOf(destination string) string {
 	return ""
 }
 
-// QueueFor finds the destination that a group reads; of several of the same name the one whose broker knows the group.
+// QueueFor finds the destination that a group reads; of several of the same name the one whose broker knows the group, and of
+// those one that is polled before one that only an exporter tells of.
 func (b *Book) QueueFor(destination, group string) *Queue {
-	qs := b.byName[destination]
-	for _, q := range qs {
+	var best *Queue
+	rank := 0
+	for _, q := range b.byName[destination] {
+		n := 1
+		if _, polled := b.polls[q.ClusterKey]; polled {
+			n++
+		}
 		if q.readings[group] != nil {
-			return q
+			n += 2
+		}
+		if n > rank {
+			best, rank = q, n
 		}
 	}
-	if len(qs) == 0 {
-		return nil
-	}
-	return qs[0]
+	return best
 }
 
 // ReadingOf is a group on a destination; nil when no broker tells of it.

@@ -23,6 +23,8 @@ type polls struct {
 	series map[string]*figure
 	err    error
 	absurd tally
+	// cluster that put tells of.
+	cluster string
 }
 
 type figure struct {
@@ -37,7 +39,7 @@ func (c *tally) Inc() { *c++ }
 
 func newPolls(t *testing.T) *polls {
 	t.Helper()
-	p := &polls{t: t, series: map[string]*figure{}}
+	p := &polls{t: t, series: map[string]*figure{}, cluster: "c"}
 	p.b = New(Options{
 		Forget: time.Hour, Absurd: &p.absurd, Overflow: new(tally),
 		Silenced: func(ls labels.Labels) bool { return ls.Get("node") == "silenced" },
@@ -46,7 +48,7 @@ func newPolls(t *testing.T) *polls {
 }
 
 func (p *polls) put(at int64, name string, v float64, more ...string) {
-	all := append([]string{model.MetricNameLabel, "weir_broker_" + name, "system", "kafka", "cluster", "c"}, more...)
+	all := append([]string{model.MetricNameLabel, "weir_broker_" + name, "system", "kafka", "cluster", p.cluster}, more...)
 	ls := labels.FromStrings(all...)
 	f := p.series[ls.String()]
 	if f == nil {
@@ -255,5 +257,33 @@ func TestForgetAndMadeAnew(t *testing.T) {
 	p.err = errors.New("away")
 	if _, err := p.b.Read(context.Background(), p.open, began+11_000, 0); !errors.Is(err, p.err) || p.b.Until() != began+10_000 {
 		t.Errorf("%v, read until +%d ms", err, p.b.Until()-began)
+	}
+}
+
+// Of two brokers with a destination of one name the polled one is meant, unless only the other knows the group.
+func TestSameNameInTwoClusters(t *testing.T) {
+	p := newPolls(t)
+	p.run(began, 3, func(_ int, at int64) {
+		p.lane(at, 0, 100, 100)
+		p.put(at, "up", 1, "node", "n1")
+		p.cluster = "a"
+		ls := []string{"node", "exporter", "destination", "orders", "partition", "0"}
+		p.put(at, "end_offset", 50, ls...)
+		p.put(at, "committed_offset", 40, append(ls, "group", "archive")...)
+		p.put(at, "committed_offset", 40, append(ls, "group", "billing")...)
+		p.cluster = "c"
+	})
+	for group, want := range map[string]string{"billing": "c", "archive": "a", "nobody": "c"} {
+		if q := p.b.QueueFor("orders", group); q == nil || q.Cluster != want {
+			t.Errorf("%s: %+v", group, q)
+		}
+	}
+	for cluster, want := range map[string]bool{"a": false, "c": true, "d": false} {
+		if p.b.TellsOf(QueueKey{ClusterKey{"kafka", cluster}, "orders"}, began) != want {
+			t.Errorf("told by %s: want %v", cluster, want)
+		}
+	}
+	if !p.b.Tells("kafka", "orders", began) {
+		t.Error("told by none")
 	}
 }
