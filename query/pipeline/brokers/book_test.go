@@ -3,6 +3,7 @@ package brokers
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -81,12 +82,14 @@ func (p *polls) run(from int64, n int, f func(i int, at int64)) (changes []strin
 	return changes
 }
 
-func (p *polls) open(int64, int64) (storage.Querier, error) {
+func (p *polls) open(from, to int64) (storage.Querier, error) {
 	return &storage.MockQuerier{SelectMockFunction: func(_ bool, _ *storage.SelectHints, ms ...*labels.Matcher) storage.SeriesSet {
 		set := &found{}
 		for _, f := range p.series {
-			if ms[0].Matches(f.labels[1]) {
-				set.series = append(set.series, storage.MockSeries(nil, f.at, f.v, f.labels))
+			i, _ := slices.BinarySearch(f.at, from)
+			j, _ := slices.BinarySearch(f.at, to+1)
+			if i < j && ms[0].Matches(f.labels[1]) {
+				set.series = append(set.series, storage.MockSeries(nil, f.at[i:j], f.v[i:j], f.labels))
 			}
 		}
 		return set

@@ -75,6 +75,19 @@ func (q *Queue) DiscardsGrew() bool {
 	return dirty
 }
 
+// counts says whether this is no destination but a cluster as a whole, which told since a time, Unix milliseconds, what it gave up.
+func (q *Queue) counts(since int64) bool {
+	if q.Destination != "" {
+		return false
+	}
+	for _, d := range q.discards {
+		if d.last.at >= since {
+			return true
+		}
+	}
+	return false
+}
+
 // DiscardWindows are the beginnings of the windows of which discards are known, Unix seconds, oldest first.
 func (q *Queue) DiscardWindows() []int64 {
 	seen := map[int64]bool{}

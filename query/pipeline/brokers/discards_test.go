@@ -49,3 +49,29 @@ func TestDiscardsExplainALoss(t *testing.T) {
 		}
 	}
 }
+
+// What a cluster gave up while nobody polled it is counted when it is polled again, unless it was forgotten meanwhile.
+func TestDiscardsOfAClusterOverAGap(t *testing.T) {
+	for name, c := range map[string]struct {
+		gap  int64 // milliseconds
+		want float64
+	}{"a gap": {1_200_000, 5}, "forgotten": {2 * 3_600_000, 0}} {
+		p := newPolls(t)
+		tell := func(v float64) func(int, int64) {
+			return func(_ int, at int64) { p.put(at, "discarded_total", v, "reason", "unroutable", "node", "n1") }
+		}
+		p.run(began, 60, tell(10))
+		for at := began + int64(100_000); at < began+c.gap; at += 100_000 {
+			p.run(at, 1, func(int, int64) {})
+		}
+		p.run(began+c.gap, 60, tell(15))
+		q := p.b.Queue(QueueKey{ClusterKey: ClusterKey{"kafka", "c"}})
+		n := 0.0
+		for _, w := range q.DiscardWindows() {
+			n += q.DiscardsIn(w)[Discard{Reason: "unroutable"}]
+		}
+		if n != c.want {
+			t.Errorf("%s: %g, want %g", name, n, c.want)
+		}
+	}
+}

@@ -41,7 +41,7 @@ func (b *Book) prune(now, forget int64) {
 		for _, r := range q.readings {
 			b.missing(r, newest)
 		}
-		if len(q.parts) == 0 {
+		if len(q.parts) == 0 && !q.counts(now-forget) {
 			b.drop(q)
 		}
 	}
