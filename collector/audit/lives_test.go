@@ -180,6 +180,7 @@ func TestLearnedLives(t *testing.T) {
 		now := time.Now().Unix() / 10 * 10
 		export(50, w-300, now)
 		pass(time.Second)
+		synctest.Wait() // the flush of this second
 		if a := srv.last(); a.FlushMS != 1000 || a.At != time.Now().UnixMilli() {
 			t.Errorf("the record vouches for %d ms ago, interval %d", time.Now().UnixMilli()-a.At, a.FlushMS)
 		}

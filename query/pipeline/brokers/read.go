@@ -110,7 +110,7 @@ func (b *Book) compute(touched map[*Partition]struct{}, now int64) {
 	for p := range touched {
 		for _, pos := range p.groups {
 			n := len(pos.events)
-			if pos.waits(p) || pos.compute(p) {
+			if pos.onlyWaits(p) || pos.compute(p) {
 				pos.r.stale = true
 				queues[pos.r.Queue] = struct{}{}
 			}

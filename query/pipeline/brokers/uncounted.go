@@ -17,9 +17,9 @@ func (pos *Position) uncounted() bool {
 	return pos.at > 0 && pos.pending.at == pos.at && pos.heard() < pos.at
 }
 
-// waits brings a group that is told without positions up to its newest poll; false when there is none. What waits is known then, its
+// onlyWaits brings a group that is told without positions up to its newest poll; false when there is none. What waits is known then, its
 // age only where the broker tells the time of the oldest record, and no rate is.
-func (pos *Position) waits(p *Partition) bool {
+func (pos *Position) onlyWaits(p *Partition) bool {
 	now := pos.pending.at
 	if now == 0 || now <= pos.at || pos.heard() >= now || p.end.at >= now {
 		return false
