@@ -265,7 +265,7 @@ export function tests({ base, browser, control, print }) {
         );
         assert.ok(
           parts.length > 0 && !parts.some((p) => p.includes('no data')),
-          'neither a gap nor the future is drawn',
+          `neither a gap nor the future is drawn: ${parts.filter((p) => p.includes('no data')).slice(0, 5)}, of ${parts.length}`,
         );
         await page.keyboard.press('Escape');
         await page.waitForURL((u) => u.pathname === '/loss');

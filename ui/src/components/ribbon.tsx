@@ -33,8 +33,9 @@ export function buckets(cells: readonly RibbonCell[], from: number, to: number):
     lost: 0,
   }));
   for (const c of cells) {
-    // A window that began before the range still belongs to its first part.
-    const part = out[Math.max(0, Math.min(n - 1, Math.floor((c.window * 1000 - from) / width)))] as Bucket;
+    // A window that began before the range still belongs to its first part. Windows are whole seconds, parts are not: one that
+    // begins within the second before a part is that part's.
+    const part = out[Math.max(0, Math.min(n - 1, Math.floor((c.window * 1000 + 999 - from) / width)))] as Bucket;
     part.lost += c.lost;
     if (c.state && (!part.state || rank(c.state) > rank(part.state))) part.state = c.state;
   }

@@ -58,6 +58,38 @@ export const labelOf = ({ edge, partOf }: Way): number =>
 /** The room an edge wants between its boxes. */
 export const roomOf = (way: Way): number => labelOf(way) + (way.side === 'middle' ? 10 : CURVE + 24);
 
+/** What stands beside an edge. */
+export function labelsOf({ edge, partOf }: Way): { rate: string; lag: string; lost: string } {
+  return {
+    rate:
+      edge.rate != null
+        ? `${rate(edge.rate)}/s`
+        : partOf !== undefined
+          ? `part of ${rate(partOf)}/s`
+          : isUnknown(edge)
+            ? '?'
+            : '',
+    lag: lagText(edge),
+    lost: edge.lost > 0 ? `${rate(edge.lost)} lost, 24 h` : '',
+  };
+}
+
+/** The name of an edge as a button: what stands beside it, as whoever speaks to the page reads it, and what more is known. */
+export function nameOf(at: number, way: Way): string {
+  const { edge } = way;
+  const labels = labelsOf(way);
+  const more = [
+    isUnknown(edge) ? 'state not known' : '',
+    edge.lag && !labels.lag ? (edge.lag.seconds == null ? 'lag not known' : `lag ${duration(edge.lag.seconds)}`) : '',
+    readAgo(at, edge.lag?.at),
+    edge.lost > 0 ? `${count(edge.lost)} lost in 24 h` : '',
+  ];
+  return [
+    `${way.from} → ${way.to}: ${[labels.rate, labels.lag, labels.lost].filter(Boolean).join(' ')}`,
+    ...more.filter(Boolean),
+  ].join(', ');
+}
+
 /** All that is known of an edge, in words. */
 export function saysOf(at: number, { edge, partOf }: Way): string {
   return [
@@ -96,19 +128,11 @@ export function Arrow({ at, way, a, b, share, open }: Props) {
   const unmeasured = edge.rate == null;
   const width = unmeasured ? 2 : 2 + 5 * Math.sqrt(Math.min(1, share));
   const { path, x, y, anchor } = route(a, b, way.side, labelOf(way));
-  const lag = lagText(edge);
-  const says = saysOf(at, way);
-  const label = unmeasured
-    ? way.partOf !== undefined
-      ? `part of ${rate(way.partOf)}/s`
-      : isUnknown(edge)
-        ? '?'
-        : ''
-    : `${rate(edge.rate)}/s`;
+  const { rate: label, lag, lost } = labelsOf(way);
   const tip = { x: b.x, y: b.y + b.height / 2 };
   const drawn = (
     <>
-      <title>{says}</title>
+      <title>{saysOf(at, way)}</title>
       <path
         d={path}
         fill="none"
@@ -120,15 +144,15 @@ export function Arrow({ at, way, a, b, share, open }: Props) {
       <path d={`M${tip.x - 9} ${tip.y - 6}l9 6-9 6Z`} fill={colour} />
       <text className="m halo" x={x} y={y - 11} textAnchor={anchor}>
         {label}
-      </text>
+      </text>{' '}
       {lag ? (
         <text className={tone === 'late' ? 'late halo' : 'm halo'} x={x} y={y + 20} textAnchor={anchor}>
           {lag}
         </text>
-      ) : null}
-      {edge.lost > 0 ? (
+      ) : null}{' '}
+      {lost ? (
         <text className="lose halo" x={x} y={y + (lag ? 34 : 20)} textAnchor={anchor}>
-          {rate(edge.lost)} lost, 24 h
+          {lost}
         </text>
       ) : null}
     </>
@@ -140,7 +164,7 @@ export function Arrow({ at, way, a, b, share, open }: Props) {
       className="edge"
       role="button"
       tabIndex={0}
-      aria-label={`${way.from} → ${way.to}: ${says}`}
+      aria-label={nameOf(at, way)}
       onClick={open}
       onKeyDown={(e) => {
         if (e.key !== 'Enter' && e.key !== ' ') return;
