@@ -20,6 +20,7 @@ func TestStreamDeletedBetweenTwoQuestions(t *testing.T) {
 	if err := b.js.DeleteStream(t.Context(), "s"); err != nil {
 		t.Fatal(err)
 	}
+	n.askStart(t.Context(), &polls[0])
 	n.askConsumers(t.Context(), &polls[0])
 	n.askStream(t.Context(), &polls[0])
 	if snap, err := n.gather(t.Context(), polls); err != nil || len(snap.partitions) != 0 {
@@ -42,6 +43,7 @@ func TestStreamMadeAnewBetweenTwoQuestions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	n.askStart(t.Context(), &polls[0])
 	n.askConsumers(t.Context(), &polls[0])
 	if err := b.js.DeleteStream(t.Context(), "s"); err != nil {
 		t.Fatal(err)
@@ -49,7 +51,7 @@ func TestStreamMadeAnewBetweenTwoQuestions(t *testing.T) {
 	b.stream(jetstream.StreamConfig{Name: "s", Subjects: []string{"s"}})
 	n.askStream(t.Context(), &polls[0])
 	snap, err := n.gather(t.Context(), polls)
-	if err != nil || len(snap.partitions) != 1 || len(snap.groups) != 0 {
+	if err != nil || len(snap.partitions) != 1 || snap.partitions[0].start != 1 || len(snap.groups) != 0 {
 		t.Errorf("gather = %+v, %v; want the new stream without the old group", snap, err)
 	}
 }

@@ -35,6 +35,7 @@ type natsSystem struct {
 	given   *natsAdvisories
 	streams map[string]jetstream.Stream // handles; they cost one question each to make
 	stamps  map[groupKey]natsStamp
+	firsts  map[string]natsFirst // of the poll before
 
 	skippedStreams, skippedGroups, skippedEphemeral, skippedGone *metrics.Counter
 	stampFailures                                                *metrics.Counter
@@ -121,8 +122,9 @@ func (n *natsSystem) close() {
 type streamPoll struct {
 	name      string
 	handle    jetstream.Stream
+	before    jetstream.StreamInfo // asked before the consumers
 	consumers []*jetstream.ConsumerInfo
-	info      *jetstream.StreamInfo
+	info      *jetstream.StreamInfo // asked after them
 	err       error
 }
 
@@ -140,6 +142,8 @@ func (n *natsSystem) poll(ctx context.Context) (snapshot, error) {
 	if err != nil {
 		return snapshot{}, err
 	}
+	// Starts before groups and groups before ends, so that no start is beyond what was acknowledged by then and no lag is negative.
+	each(polls, func(p *streamPoll) { n.askStart(ctx, p) })
 	each(polls, func(p *streamPoll) { n.askConsumers(ctx, p) })
 	each(polls, func(p *streamPoll) { n.askStream(ctx, p) })
 	return n.gather(ctx, polls)
@@ -151,6 +155,7 @@ func (n *natsSystem) gather(ctx context.Context, polls []streamPoll) (snapshot, 
 	var errs []error
 	var asks []stampAsk
 	n.streams = map[string]jetstream.Stream{}
+	firsts := make(map[string]natsFirst, len(polls))
 	for i := range polls {
 		p := &polls[i]
 		switch {
@@ -162,10 +167,13 @@ func (n *natsSystem) gather(ctx context.Context, polls []streamPoll) (snapshot, 
 			continue
 		}
 		n.streams[p.name] = p.handle
-		snap.partitions = append(snap.partitions, natsPartitionState(p.info))
+		first := p.first()
+		firsts[p.name] = first
+		snap.partitions = append(snap.partitions, natsPartitionState(p.info, natsStart(p, first, n.firsts[p.name])))
 		snap.destinations = append(snap.destinations, n.given.destination(p.name, p.info.Created))
 		asks = n.groups(&snap, p, asks)
 	}
+	n.firsts = firsts
 	n.askStamps(ctx, &snap, asks)
 	return snap, errors.Join(errs...)
 }
@@ -189,11 +197,22 @@ func (n *natsSystem) names(ctx context.Context) ([]streamPoll, error) {
 	return polls, nil
 }
 
-func (n *natsSystem) askConsumers(ctx context.Context, p *streamPoll) {
-	if p.handle == nil {
-		if p.handle, p.err = n.js.Stream(ctx, p.name); p.err != nil {
-			return
+func (n *natsSystem) askStart(ctx context.Context, p *streamPoll) {
+	if p.handle == nil { // to make a handle is to ask
+		if p.handle, p.err = n.js.Stream(ctx, p.name); p.err == nil {
+			p.before = *p.handle.CachedInfo()
 		}
+		return
+	}
+	info, err := p.handle.Info(ctx)
+	if p.err = err; err == nil {
+		p.before = *info
+	}
+}
+
+func (n *natsSystem) askConsumers(ctx context.Context, p *streamPoll) {
+	if p.err != nil {
+		return
 	}
 	l := p.handle.ListConsumers(ctx)
 	for c := range l.Info() {
@@ -207,15 +226,6 @@ func (n *natsSystem) askConsumers(ctx context.Context, p *streamPoll) {
 func (n *natsSystem) askStream(ctx context.Context, p *streamPoll) {
 	if p.err == nil {
 		p.info, p.err = p.handle.Info(ctx)
-	}
-}
-
-func natsPartitionState(i *jetstream.StreamInfo) partitionState {
-	return partitionState{
-		destination: i.Config.Name, partition: natsPartition,
-		start: max(i.State.FirstSeq, 1), end: i.State.LastSeq + 1, // a stream nobody wrote to says first 0, last 0
-		tells: toldMessages | toldBytes, messages: i.State.Msgs, bytes: i.State.Bytes,
-		maxAge: i.Config.MaxAge, maxMessages: i.Config.MaxMsgs, maxBytes: i.Config.MaxBytes,
 	}
 }
 

@@ -3,6 +3,8 @@ package broker
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -27,6 +29,7 @@ type natsAdvisories struct {
 	mu     sync.Mutex
 	counts map[string]map[string]float64 // stream → reason → messages
 	limit  int
+	heard  bool // there is a subscription
 
 	unreadable, overflow *metrics.Counter
 }
@@ -36,7 +39,7 @@ func newNATSAdvisories(cfg NATSConfig, set *metrics.Set) *natsAdvisories {
 		return set.GetOrCreateCounter(fmt.Sprintf(`weir_broker_skipped_total{system=%q,cluster=%q,reason=%q}`, systemNATS, cfg.Cluster, reason))
 	}
 	return &natsAdvisories{
-		counts: map[string]map[string]float64{}, limit: cfg.MaxStreams,
+		counts: map[string]map[string]float64{}, limit: cfg.MaxStreams, heard: cfg.Advisories,
 		unreadable: counter("bad_advisory"), overflow: counter("advisory_streams"),
 	}
 }
@@ -76,13 +79,18 @@ func (a *natsAdvisories) take(m *nats.Msg) {
 }
 
 // destination tells a stream's identity and what its consumers gave up. A stream made anew under its name has another
-// time of creation.
+// time of creation. Where advisories are heard every reason is told from 0 on: readers take the first figure as the
+// beginning, and what stood in it would count nowhere.
 func (a *natsAdvisories) destination(stream string, created time.Time) destinationState {
 	d := destinationState{destination: stream, id: strconv.FormatInt(created.UnixMicro(), 36), published: -1, consumed: -1, redelivered: -1}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for reason, n := range a.counts[stream] {
-		d.discarded = append(d.discarded, discard{reason: reason, n: n})
+	if !a.heard {
+		return d
+	}
+	for _, kind := range slices.Sorted(maps.Keys(natsGivenUp)) {
+		reason := natsGivenUp[kind]
+		d.discarded = append(d.discarded, discard{reason: reason, n: a.counts[stream][reason]})
 	}
 	return d
 }

@@ -95,3 +95,24 @@ func TestNATSAdvisoriesThatCannotBeRead(t *testing.T) {
 		t.Errorf("unreadable %d, overflow %d, counts %v", a.unreadable.Get(), a.overflow.Get(), a.counts)
 	}
 }
+
+// Whoever reads a count takes its first figure as the beginning: a stream's first advisories must find a 0 before them.
+func TestNATSAdvisoriesBeginWithNone(t *testing.T) {
+	for _, on := range []bool{true, false} {
+		b := newBench(t, func(c *NATSConfig) { c.Advisories = on })
+		b.stream(jetstream.StreamConfig{Name: "orders", Subjects: []string{"orders"}})
+		given := b.loop.sys.(*natsSystem).given
+		for _, want := range []float64{0, 1} {
+			got := map[string]float64{}
+			for _, s := range b.poll() {
+				if s.name == "weir_broker_discarded_total" {
+					got[s.labels["reason"]] = s.v
+				}
+			}
+			if on && (len(got) != 2 || got["terminated"] != want || got["max_deliveries"] != 0) || !on && len(got) != 0 {
+				t.Errorf("advisories %v, %v told: %v", on, want, got)
+			}
+			given.take(&nats.Msg{Subject: natsAdvisoryPrefix + "MSG_TERMINATED.orders.g", Data: []byte(`{"stream":"orders"}`)})
+		}
+	}
+}

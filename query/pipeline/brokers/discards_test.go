@@ -75,3 +75,20 @@ func TestDiscardsOfAClusterOverAGap(t *testing.T) {
 		}
 	}
 }
+
+// The first figure is the beginning: the first records given up of a stream count when a 0 was told before them.
+func TestFirstDiscardsGrowFromNone(t *testing.T) {
+	const at = 1_732_334_400
+	for _, c := range []struct {
+		told []float64
+		want int64
+	}{{[]float64{0, 3}, 3}, {[]float64{3, 3}, 0}} {
+		q := &Queue{discards: map[discardKey]*discards{}}
+		for i, v := range c.told {
+			q.discard(discardKey{Discard{"max_deliveries", false}, "n1"}).take((at+int64(i)*60)*1000, v)
+		}
+		if n, _ := q.discardedSince(at); n != c.want || q.DiscardsGrew() != (c.want > 0) {
+			t.Errorf("%v: %d, want %d", c.told, n, c.want)
+		}
+	}
+}
