@@ -45,7 +45,8 @@ type redisNode struct {
 	addr    string
 	conn    redis.Conn // nil or broken: connect before the next question
 	keys    []string
-	scanned time.Time
+	scanned time.Time // when the last whole search ended; zero: search again
+	search  redisSearch
 }
 
 // redisPlace remembers how far a group had read. Once the entries after its last one are trimmed, Redis tells a lag
@@ -68,7 +69,10 @@ func newRedis(cfg RedisConfig, set *metrics.Set, log *slog.Logger) *redisSystem 
 
 // open reads files and secrets once, so that a wrong one is told at once.
 func (r *redisSystem) open() error {
-	_, err := r.cfg.options()
+	if _, err := r.cfg.options(); err != nil {
+		return err
+	}
+	_, err := r.cfg.sentinelOptions()
 	return err
 }
 
@@ -86,8 +90,8 @@ func (n *redisNode) drop() {
 	}
 }
 
-func (r *redisSystem) dial(ctx context.Context, addr string) (redis.Conn, error) {
-	o, err := r.cfg.options()
+func (r *redisSystem) dial(ctx context.Context, addr string, options func() ([]redis.DialOption, error)) (redis.Conn, error) {
+	o, err := options()
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +108,7 @@ func (r *redisSystem) ready(ctx context.Context, n *redisNode) (redis.Conn, erro
 		n.drop()
 	}
 	if n.conn == nil {
-		c, err := r.dial(ctx, n.addr)
+		c, err := r.dial(ctx, n.addr, r.cfg.options)
 		if err != nil {
 			return nil, err
 		}
@@ -197,7 +201,11 @@ func (r *redisSystem) findNodes(ctx context.Context) error {
 
 // mastersBy asks one address who the masters are; none when it is a server that stands alone.
 func (r *redisSystem) mastersBy(ctx context.Context, addr string) ([]string, error) {
-	c, err := r.dial(ctx, addr)
+	options := r.cfg.options
+	if r.cfg.Master != "" {
+		options = r.cfg.sentinelOptions
+	}
+	c, err := r.dial(ctx, addr, options)
 	if err != nil {
 		return nil, err
 	}
@@ -251,51 +259,10 @@ func (r *redisSystem) askNode(ctx context.Context, snap *snapshot, n *redisNode)
 	return nil
 }
 
-// findStreams keeps the list of streams. A key space can be large: it is searched seldom, and a stream found once is asked about until it is gone.
-func (r *redisSystem) findStreams(ctx context.Context, n *redisNode) error {
-	if len(r.cfg.Streams) > 0 {
-		n.keys = r.cfg.Streams
-		return nil
-	}
-	if !n.scanned.IsZero() && time.Since(n.scanned) < r.cfg.Scan {
-		return nil
-	}
-	c, err := r.ready(ctx, n)
-	if err != nil {
-		return err
-	}
-	var keys []string
-	for cursor := "0"; ; {
-		answer, err := redis.Values(redis.DoContext(c, ctx, "SCAN", cursor, "COUNT", redisScanCount, "TYPE", "stream"))
-		if err != nil || len(answer) != 2 {
-			return fmt.Errorf("cannot search %q for streams: %w", n.addr, err)
-		}
-		page, err := redis.Strings(answer[1], nil)
-		if err != nil {
-			return fmt.Errorf("cannot search %q for streams: %w", n.addr, err)
-		}
-		for _, k := range page {
-			if wanted(k, r.cfg.Include, r.cfg.Exclude) && len(keys) < 4*r.cfg.MaxStreams { // a search may tell a key twice
-				keys = append(keys, k)
-			}
-		}
-		if cursor, err = redis.String(answer[0], nil); err != nil || cursor == "0" {
-			break
-		}
-	}
-	slices.Sort(keys)
-	keys = slices.Compact(keys)
-	if over := len(keys) - r.cfg.MaxStreams; over > 0 {
-		r.skippedStreams.Add(over)
-		keys = keys[:r.cfg.MaxStreams]
-	}
-	n.keys, n.scanned = keys, time.Now()
-	return nil
-}
-
 // redisStream and redisGroup are what is read of a stream and a group.
 type redisStream struct {
 	length, added            int64
+	gone                     int64 // entries that are not there any more
 	first, last, maxDeletion string
 }
 
@@ -314,7 +281,8 @@ type redisWait struct {
 	after         string
 }
 
-// ask asks about some streams: groups first, ends after, so that no lag is negative; then for the oldest entry of those that wait.
+// ask asks about some streams: starts before groups, so that no start is beyond what was read by then, and groups before ends, so
+// that no lag is negative; then for the oldest entry of those that wait.
 func (r *redisSystem) ask(ctx context.Context, snap *snapshot, n *redisNode, keys []string) error {
 	c, err := r.ready(ctx, n)
 	if err != nil {
@@ -322,9 +290,8 @@ func (r *redisSystem) ask(ctx context.Context, snap *snapshot, n *redisNode, key
 	}
 	asked := redisPipe{c: c, ctx: ctx}
 	for _, k := range keys {
+		asked.send("XINFO", "STREAM", k)
 		asked.send("XINFO", "GROUPS", k)
-	}
-	for _, k := range keys {
 		asked.send("XINFO", "STREAM", k)
 	}
 	answers, err := asked.answers()
@@ -334,8 +301,8 @@ func (r *redisSystem) ask(ctx context.Context, snap *snapshot, n *redisNode, key
 	var errs []error
 	var waits []redisWait
 	for i, k := range keys {
-		groups, stream := answers[i], answers[len(keys)+i]
-		if err := cmp.Or(redisFault(groups), redisFault(stream)); err != nil {
+		before, groups, stream := answers[3*i], answers[3*i+1], answers[3*i+2]
+		if err := cmp.Or(redisFault(before), redisFault(groups), redisFault(stream)); err != nil {
 			switch text := err.Error(); {
 			case strings.Contains(text, "no such key"), strings.HasPrefix(text, "MOVED"): // Redis tells it in words only
 				r.skippedGone.Inc()
@@ -346,6 +313,9 @@ func (r *redisSystem) ask(ctx context.Context, snap *snapshot, n *redisNode, key
 			continue
 		}
 		s := readRedisStream(stream)
+		if old := readRedisStream(before); old.added <= s.added { // or it was made anew
+			s.gone = old.gone
+		}
 		if s.added == 0 && s.length > 0 {
 			r.skippedOld.Inc()
 			errs = append(errs, fmt.Errorf("cannot place stream %q: this server does not count entries added; weir needs Redis 7.0 or newer", k))
@@ -408,12 +378,13 @@ func (r *redisSystem) askWaits(ctx context.Context, snap *snapshot, c redis.Conn
 	return nil
 }
 
-// redisPart places a stream: end is how many entries were ever added, start how many of them are gone from its head.
+// redisPart places a stream: end is how many entries were ever added, start how many of them were gone from its head
+// before its groups were asked.
 // Entries deleted from the middle make both a bound only, like compaction does.
 func redisPart(key string, i *redisStream) partitionState {
 	end, length := uint64(max(i.added, 0)), uint64(max(i.length, 0))
 	p := partitionState{
-		destination: key, partition: redisPartition, start: end - min(end, length), end: end, tells: toldMessages, messages: length,
+		destination: key, partition: redisPartition, start: min(uint64(max(i.gone, 0)), end), end: end, tells: toldMessages, messages: length,
 		oldestAt: redisTime(i.first),
 	}
 	first := i.first
@@ -440,7 +411,7 @@ func (r *redisSystem) group(snap *snapshot, key string, info *redisStream, g *re
 	}
 	r.places[k] = redisPlace{g.last, delivered, r.round}
 	// What was trimmed while it was pending had been delivered: the group may still finish it. Only what it never got is lost.
-	start := end - min(end, uint64(max(info.length, 0)))
+	start := min(uint64(max(info.gone, 0)), end)
 	committed := max(delivered-min(delivered, pending), min(start, delivered))
 	s := groupState{
 		destination: key, partition: redisPartition, group: g.name, tells: toldDelivered | toldPending | toldUnacked, committed: committed, delivered: delivered,
@@ -545,6 +516,7 @@ func readRedisStream(v any) redisStream {
 			}
 		}
 	})
+	s.gone = max(s.added-s.length, 0)
 	return s
 }
 

@@ -21,10 +21,14 @@ type RedisConfig struct {
 	DB int `yaml:"db"`
 
 	// User (empty: default) with PasswordFile or PasswordEnv, which name where the password is. The user needs
-	// +xinfo +xpending +xrange +scan +ping +cluster|nodes on the keys.
+	// +xinfo +xpending +xrange +scan +ping +cluster|nodes +client|setname on the keys, and +select with DB.
 	User         string `yaml:"user"`
 	PasswordFile string `yaml:"password_file"`
 	PasswordEnv  string `yaml:"password_env"`
+	// SentinelUser (empty: default) with SentinelPasswordFile, which names where the password of the Sentinels is; they have users
+	// of their own. Empty: they ask for none. The user needs +sentinel|get-master-addr-by-name +client|setname.
+	SentinelUser         string `yaml:"sentinel_user"`
+	SentinelPasswordFile string `yaml:"sentinel_password_file"`
 	// TLS switches TLS on; CAFile, CertFile and KeyFile are PEM files for it and switch it on too.
 	TLS      bool   `yaml:"tls"`
 	CAFile   string `yaml:"ca_file"`
@@ -115,21 +119,40 @@ func (c RedisConfig) Validate() error {
 	if c.PasswordFile != "" && c.PasswordEnv != "" {
 		bad("password_file %q and password_env %q are both set; keep one", c.PasswordFile, c.PasswordEnv)
 	}
+	if c.Master == "" && (c.SentinelUser != "" || c.SentinelPasswordFile != "") {
+		bad("sentinel_user and sentinel_password_file need master, the name under which Sentinel knows it; give it or leave them out")
+	}
+	if c.SentinelUser != "" && c.SentinelPasswordFile == "" {
+		bad("sentinel_user %q has no password; give sentinel_password_file", c.SentinelUser)
+	}
 	return errors.Join(errs...)
 }
 
-// options are those of a connection. The password is read at each one, so that a rotated file is seen.
+// options are those of a connection to a server. The password is read at each one, so that a rotated file is seen.
 func (c RedisConfig) options() ([]redis.DialOption, error) {
-	t, err := tlsConfig(c.CAFile, c.CertFile, c.KeyFile)
-	if err != nil {
-		return nil, err
-	}
 	password, err := secret("password", c.PasswordFile, c.PasswordEnv)
 	if err != nil {
 		return nil, err
 	}
-	return []redis.DialOption{
+	return c.dialOptions(redis.DialDatabase(c.DB), redis.DialUsername(c.User), redis.DialPassword(password))
+}
+
+// sentinelOptions are those of a connection to a Sentinel, which has users of its own and no databases.
+func (c RedisConfig) sentinelOptions() ([]redis.DialOption, error) {
+	password, err := secret("sentinel_password", c.SentinelPasswordFile, "")
+	if err != nil {
+		return nil, err
+	}
+	return c.dialOptions(redis.DialUsername(c.SentinelUser), redis.DialPassword(password))
+}
+
+func (c RedisConfig) dialOptions(more ...redis.DialOption) ([]redis.DialOption, error) {
+	t, err := tlsConfig(c.CAFile, c.CertFile, c.KeyFile)
+	if err != nil {
+		return nil, err
+	}
+	return append(more,
 		redis.DialConnectTimeout(c.Timeout), redis.DialReadTimeout(c.Timeout), redis.DialWriteTimeout(c.Timeout), redis.DialClientName("weir-collector"),
-		redis.DialDatabase(c.DB), redis.DialUseTLS(c.TLS || t != nil), redis.DialTLSConfig(t), redis.DialUsername(c.User), redis.DialPassword(password),
-	}, nil
+		redis.DialUseTLS(c.TLS || t != nil), redis.DialTLSConfig(t),
+	), nil
 }

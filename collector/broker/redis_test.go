@@ -211,6 +211,8 @@ func TestRedisConfigComplaints(t *testing.T) {
 		"db 1 cannot be":                  func(c *RedisConfig) { c.Addrs, c.DB = []string{"a:1", "b:1"}, 1 },
 		"interval 10ms is too short":      func(c *RedisConfig) { c.Interval = 10 * time.Millisecond },
 		"cluster is empty":                func(c *RedisConfig) { c.Cluster = "" },
+		"need master, the name":           func(c *RedisConfig) { c.SentinelPasswordFile = "b" },
+		`"u" has no password`:             func(c *RedisConfig) { c.Master, c.SentinelUser = "m", "u" },
 		"are both set; keep one":          func(c *RedisConfig) { c.PasswordEnv, c.PasswordFile = "A", "b" },
 		`cannot read stream pattern "[a"`: func(c *RedisConfig) { c.Exclude = []string{"[a"} },
 	} {
