@@ -235,7 +235,7 @@ func TestKafkaCoordinatorLostInThePoll(t *testing.T) {
 	t.Cleanup(func() { h.set(int(node), false) })
 	began := time.Now()
 	poll := b.poll()
-	if took := time.Since(began); took > timeout {
+	if took := time.Since(began); took > timeout+timeout/8 { // its time, and what a busy machine adds
 		t.Errorf("the poll took %s", took)
 	}
 	other := 0

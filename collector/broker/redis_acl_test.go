@@ -26,7 +26,7 @@ func recipeUsers(t *testing.T, password string) [][]any {
 			continue
 		}
 		var args []any
-		for _, f := range strings.Fields(line) {
+		for f := range strings.FieldsSeq(line) {
 			if f == ">…" {
 				f = ">" + password
 			}

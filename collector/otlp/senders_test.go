@@ -25,11 +25,12 @@ func TestOverflowIsABound(t *testing.T) {
 				t.Helper()
 				wait(time.Minute)
 				at := time.Now().Unix() / 60 * 60
-				if n > 0 && delta {
+				switch {
+				case n > 0 && delta:
 					sets = []reading{{"in", at, 0, n}, {"out", at, 0, n}}
-				} else if n > 0 {
+				case n > 0:
 					sets = append(sets, reading{"in", at, 0, n}, reading{"out", at, 0, n})
-				} else if delta {
+				case delta:
 					sets = []reading{{"in", w, 0, 1}}
 				}
 				start := began

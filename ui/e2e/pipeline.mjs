@@ -45,7 +45,7 @@ export function tests({ base, browser, control }) {
         await page.focus('.map .edge[aria-label*="lost in 24 h"]');
         assert.match(
           await page.getAttribute('.map .edge:focus', 'aria-label'),
-          /^sink-es → clicks-2026: .+ per second, [\d,]{7,} lost in 24 h/,
+          /^sink-es → clicks-2026: .+\/s .+ lost, 24 h, [\d,]{7,} lost in 24 h/,
         );
         await page.keyboard.press('Enter');
         await page.waitForSelector('.node-panel dt:has-text("Lost on the way to clicks-2026, 24 h")');
@@ -61,7 +61,7 @@ export function tests({ base, browser, control }) {
       'pipeline: an edge with a lag tells it and the age of its reading; traces of a node are searched by its service',
       on(async (page) => {
         await page.goto(`${base}/p/orders?live=0`);
-        await page.focus('.map .edge[aria-label*=", lag "]');
+        await page.focus('.map .edge[aria-label*="/s lag "]');
         await page.keyboard.press(' ');
         await page.waitForSelector('.node-panel[aria-label="orders in figures"] dt:has-text("Lag of enrich")');
         await page.goto(`${base}/p/orders?sel=enrich&live=0`);
