@@ -74,7 +74,7 @@ export function LossTable({ rows, from, to, zone, cursor, open, span, short }: P
                 </button>
               </td>
               <td className="l">
-                <Ribbon cells={list(r.ribbon)} from={from} to={to} zone={zone} />
+                <Ribbon cells={list(r.ribbon)} from={from} to={to} zone={zone} width={236} />
               </td>
               <td className="l">
                 {r.since == null ? DASH : when(r.since * 1000, zone, now)}
