@@ -68,6 +68,7 @@ type kafkaPoll struct {
 	throttled bool
 	trouble   trouble
 	commits   int
+	told      []toldGroup // answers that wait for the others
 }
 
 // kafkaTopic is a topic as long as it is not created again.

@@ -160,10 +160,29 @@ func (k *kafkaSystem) readCommits(ctx context.Context) {
 	share := func(broker int32, batch []*kafkaGroup) { k.askShare(ctx, broker, batch) }
 	k.inBatches(ctx, k.ofKind(func(g *kafkaGroup) bool { return g.kind != kafkaShare }), commits)
 	k.inBatches(ctx, k.ofKind(func(g *kafkaGroup) bool { return g.kind == kafkaShare && !k.shareUnknown }), share)
+	k.takeTold()
 	// Once more for those whose coordinator is another one than the broker that lists them.
 	stray := func(g *kafkaGroup) bool { return g.stray && g.read != k.cur.round }
 	k.inBatches(ctx, k.ofKind(func(g *kafkaGroup) bool { return stray(g) && g.kind != kafkaShare }), commits)
 	k.inBatches(ctx, k.ofKind(func(g *kafkaGroup) bool { return stray(g) && g.kind == kafkaShare && !k.shareUnknown }), share)
+	k.takeTold()
+}
+
+// toldGroup is what a coordinator answered about one group.
+type toldGroup struct {
+	name string
+	take func()
+}
+
+// takeTold takes the answers of all coordinators in the order of names: beyond max_commits it must not be chance which groups are read.
+func (k *kafkaSystem) takeTold() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	slices.SortStableFunc(k.cur.told, func(a, b toldGroup) int { return strings.Compare(a.name, b.name) })
+	for _, t := range k.cur.told {
+		t.take()
+	}
+	k.cur.told = nil
 }
 
 // askCommits asks for the commits of groups; an old broker tells only those of the first. It returns how many were asked about.
@@ -194,7 +213,7 @@ func (k *kafkaSystem) askCommits(ctx context.Context, broker int32, batch []*kaf
 				resp.Groups = []kmsg.OffsetFetchResponseGroup{oldCommits(r.Group, resp)}
 			}
 			for i := range resp.Groups {
-				k.takeCommits(&resp.Groups[i])
+				k.cur.told = append(k.cur.told, toldGroup{resp.Groups[i].Group, func() { k.takeCommits(&resp.Groups[i]) }})
 			}
 		case s.Err != nil && r != nil:
 			if len(r.Groups) == 0 { // as the client asks an old broker
@@ -231,7 +250,7 @@ func (k *kafkaSystem) askShare(ctx context.Context, broker int32, batch []*kafka
 		if resp, ok := s.Resp.(*kmsg.DescribeShareGroupOffsetsResponse); ok {
 			k.heed(resp)
 			for i := range resp.Groups {
-				k.takeShare(&resp.Groups[i])
+				k.cur.told = append(k.cur.told, toldGroup{resp.Groups[i].GroupID, func() { k.takeShare(&resp.Groups[i]) }})
 			}
 		}
 	}
