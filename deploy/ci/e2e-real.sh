@@ -15,6 +15,12 @@ for _ in $(seq 150); do
   kill -0 $demo 2>/dev/null || { cat "$dir/log"; exit 1; }
   sleep 0.2
 done
+kept=
+for _ in $(seq 200); do # until it was seen once that enrich puts out what it takes in, what is missing there is UNKNOWN
+  curl -fsS "http://127.0.0.1:$port/api/v1/loss" | grep -o '"id":"orders~balance~enrich~[^}]*' | grep -q '"verdict":"OK"' && kept=yes && break
+  sleep 0.3
+done
+[ -n "$kept" ] || { echo "no window of enrich was settled within a minute"; tail -20 "$dir/log"; exit 1; }
 curl -fsS -X POST -d name=drop "http://127.0.0.1:$control/scene" >/dev/null
 if wait $first; then
   echo "first chart with data $(cat "$dir/first") ms after the start of the demo"
