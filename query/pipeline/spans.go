@@ -47,6 +47,7 @@ func (t *tenant) settleSpanWindow(p *pipe, e *flow.SpanEdge, w *flow.SpanWindow,
 		to = e.Group
 	}
 	k := flow.Edge{From: e.From, Destination: e.Destination, Group: e.Group, To: to}.Key(p.id, w.Window)
+	t.ledger.Know(k) // spans are ripe after minutes; that they are joined is seen at once
 	prior, before := t.ledger.Verdict(k)
 	if before && prior.Level != flow.LT && prior.Settled { // told by better evidence
 		return

@@ -106,8 +106,13 @@ func TestPipelineOfSpans(t *testing.T) {
 		}
 		return 0
 	}
-	for range 12 {
+	for i := range 12 {
 		w.minute()
+		if i == 0 { // before spans are ripe
+			if l, err := w.s.Loss(t.Context(), store.DefaultTenant, time.Unix(demoStart, 0), time.Unix(w.now, 0), "orders"); err != nil || l.Watched != 2 {
+				t.Errorf("%d balances are watched, %v", l.Watched, err)
+			}
+		}
 	}
 	p := w.page("orders") // the queue that the first stage writes
 	if p.Level != flow.LT || p.State != answer.Losing || !strings.Contains(p.Evidence, "joined spans") {

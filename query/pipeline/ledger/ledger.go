@@ -120,6 +120,9 @@ func (l *Ledger) Of(pipeline string) []*Balance { return l.byPipe[pipeline] }
 // All goes through all balances, in any order.
 func (l *Ledger) All() iter.Seq[*Balance] { return maps.Values(l.balances) }
 
+// Know makes a balance known before anything is said of it: pages show that it is watched.
+func (l *Ledger) Know(k store.VerdictKey) { l.known(k) }
+
 // Verdict is what memory holds of a window.
 func (l *Ledger) Verdict(k store.VerdictKey) (store.Verdict, bool) {
 	b := l.Get(k)
