@@ -271,7 +271,7 @@ func (a *apps) fluentBit() {
 	})
 	<-time.After(time.Until(began.Add(flows + 2*time.Second)))
 	a.fluent.flows(10*time.Second, in-100_000, out-100_000)
-	a.within(150*time.Second, "what is missing is told", func() (string, bool) {
+	a.within(240*time.Second, "what is missing is told", func() (string, bool) {
 		p := a.page(a.name)
 		return fmt.Sprintf("%s, lost %d: %s", p.State, p.Lost24h, p.Sentence), p.Lost24h == in-out
 	})
