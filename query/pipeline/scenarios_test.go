@@ -75,19 +75,7 @@ func TestRetentionOfACountedEdge(t *testing.T) {
 	d.run(60)
 	d.enrich = 0
 	d.run(30)
-	q := d.queues["orders"]
-	start := q.committed[0] + 5000
-	gone := int64(0)
-	for p := range q.parts {
-		gone += int64(start - q.committed[p])
-	}
-	d.starts = map[string]int{"orders": start}
-	d.run(2)
-	for p := range q.parts {
-		q.committed[p] = start
-	}
-	d.enrich = 5000
-	d.run(60)
+	gone := d.expire(5000)
 	states, lost, _, _ := d.of(store.EdgeTransport, "enrich", demoStart)
 	if lost != gone || states[flow.RetentionLoss] == 0 || states[flow.Loss]+states[flow.Unknown] > 0 {
 		t.Errorf("%v, lost %d of %d", states, lost, gone)
